@@ -32,8 +32,8 @@ class _Package(ModuleType):
     """This module, which keeps `local` a function."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Python sets a submodule as an attribute of its package. `apsis_nb.local` is one, and whoever imports it
-        # first would leave a module where users call `ap.local("jobs/")`.
+        # Python sets a submodule as an attribute of its package. `apsis_nb.local` is one, and whoever imports
+        # it first would leave a module where users call `ap.local("jobs/")`.
         if name in _MODULE_OF and isinstance(value, ModuleType):
             return
         super().__setattr__(name, value)
