@@ -1,0 +1,449 @@
+"""One validated `Config`, from a file, the environment and the command line; and how a user's servers are found.
+
+Later sources win: defaults, file, environment (`APSIS_NB_SQL__MAX_TIME` sets `sql.max_time`), then `--set`.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from apsis_nb._version import __version__
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.times import parse_duration, zone
+
+DEFAULT_BIND = "127.0.0.1:5577"
+
+_ENV_PREFIX = "APSIS_NB_"
+#: Variables with our prefix that are not settings of the server.
+_ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN"})
+
+
+class ConfigError(ApsisError):
+    """The configuration is wrong; the text has a line for each thing that is, with file and line if it has one."""
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _zone_name(name: str) -> str:
+    return zone(name).key
+
+
+def _split(value: object) -> object:
+    return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
+
+
+def _absolute(value: object) -> object:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def _address(value: str) -> str:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(\d{1,5})", value)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"not an address: {value!r}; give HOST:PORT, for example {DEFAULT_BIND}")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+        raise ValueError(f"not a web address: {value!r}; give for example https://jobs.example.org/apsis")
+    return value.rstrip("/")
+
+
+def _memory(value: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?)?B", value):
+        raise ValueError(f"not an amount of memory: {value!r}; give for example 1GB or 500MB")
+    return value
+
+
+def _server_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(f"not a name: {value!r}; use letters, digits, '.', '_' and '-'")
+    return value
+
+
+#: Seconds; from text such as `30s` or `1h30m`.
+Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+#: Absolute.
+FullPath = Annotated[Path, BeforeValidator(_absolute)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class Tls(_Section):
+    """Serve HTTPS with this certificate and key, both PEM files."""
+
+    cert: FullPath
+    key: FullPath
+
+
+class Sql(_Section):
+    """Bounds of the queries that clients send."""
+
+    max_time: Duration = 30.0  #: seconds; a longer query is stopped
+    max_rows: Annotated[int, Field(gt=0)] | None = None  #: None: no bound
+    heavy: Annotated[int, Field(gt=0)] = 2  #: how many run at once; others wait
+
+
+class Log(_Section):
+    """The server's own log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: FullPath | None = None  #: None: standard error
+
+
+class Late(_Section):
+    """Budgets of jobs that set none themselves."""
+
+    start: Duration = 60.0  #: seconds after its scheduled time within which a run has to start
+
+
+class StoreSettings(_Section):
+    """Resources of the run store."""
+
+    memory_limit: Annotated[str, BeforeValidator(_memory)] = "1GB"
+    threads: Annotated[int, Field(gt=0)] | None = None  #: None: one less than the machine has cores
+
+
+class Config(_Section):
+    """The settings of a server; made by `load_config`. Durations are seconds, paths absolute."""
+
+    jobs: FullPath = Field(default_factory=lambda: Path("jobs").absolute())  #: folder of job files
+    name: Annotated[str, BeforeValidator(_server_name)] = ""  #: of this server; by default from the jobs path
+    state_dir: FullPath = Path()  #: by default XDG_STATE_HOME/apsis_nb/NAME
+    bind: Annotated[str, BeforeValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
+    tz: Annotated[str, BeforeValidator(_zone_name)] = "UTC"  #: by default the system's
+    env: dict[str, str] = {}  #: for every program
+    dashboards: Literal["process", "off"] = "process"
+    public_url: Annotated[str, BeforeValidator(_web_address)] | None = None  #: how people reach the server
+    tls: Tls | None = None
+    insecure: bool = False  #: allows an address that others can reach without TLS
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()  #: further Host headers to accept
+    sql: Sql = Sql()
+    log: Log = Log()
+    late: Late = Late()
+    store: StoreSettings = StoreSettings()
+
+    @model_validator(mode="after")
+    def _safe_address(self) -> "Config":
+        if not (self.is_loopback or self.tls or self.insecure):
+            raise ValueError(
+                f"bind: {self.bind} can be reached from other machines: give tls.cert and tls.key, "
+                "or set insecure to true if something in front of the server does TLS"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The host to bind, without the brackets of an IPv6 address."""
+        return self.bind.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to bind; 0: any that is free."""
+        return int(self.bind.rpartition(":")[2])
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def base_url(self) -> str:
+        """Where a client on this machine reaches the server, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    @property
+    def link_url(self) -> str:
+        """What links for people begin with: `public_url` if there is one."""
+        return self.public_url or self.base_url
+
+    def with_port(self, port: int) -> "Config":
+        """The same, bound to the port that the system gave for port 0."""
+        return self.model_copy(update={"bind": f"{self.bind.rpartition(':')[0]}:{port}"})
+
+
+def load_config(
+    file: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> Config:
+    """The configuration of a server.
+
+    Args:
+        file: YAML; relative paths in it start from its folder. None: no file.
+        overrides: values by dotted key (`{"sql.max_time": "10s"}`), as `--set` gives them.
+        env: the environment; `APSIS_NB_<KEY>`, with `__` for a dot, sets a key.
+
+    Raises:
+        ConfigError: a key is unknown or a value is wrong; all that is wrong at once.
+    """
+    settings = _Settings()
+    if file is not None:
+        settings.add_file(file)
+    for name, value in sorted(env.items()):
+        if name.startswith(_ENV_PREFIX) and name not in _ENV_OTHERS:
+            settings.add(name.removeprefix(_ENV_PREFIX).lower().split("__"), value, name)
+    for key, value in (overrides or {}).items():
+        settings.add(key.split("."), value, f"--set {key}")
+    return settings.config(env)
+
+
+class _Settings:
+    """Values by key path, each with where it was said."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.said: dict[tuple[str, ...], str] = {}
+        self.folders: dict[tuple[str, ...], Path] = {}
+
+    def add(self, path: list[str], value: str, where: str) -> None:
+        """Set one value. Below `env` a key is one name, whatever is in it."""
+        if path[0] == "env" and len(path) > 1:
+            path = ["env", ".".join(path[1:])]
+        target = self.values
+        for key in path[:-1]:
+            below = target.setdefault(key, {})
+            if not isinstance(below, dict):
+                below = target[key] = {}
+            target = below
+        target[path[-1]] = value
+        self.said[tuple(path)] = where
+        self.folders.pop(tuple(path), None)
+
+    def add_file(self, file: Path) -> None:
+        try:
+            node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: is not UTF-8 text") from None
+        except yaml.MarkedYAMLError as error:
+            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise ConfigError(f"{file}{line}: {error.problem}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: {error}") from None
+        if node is None:
+            return
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{file}:1: should be a mapping of settings, as in `bind: {DEFAULT_BIND}`")
+        self.values = self._plain(node, (), file)
+
+    def _plain(self, node: yaml.Node, path: tuple[str, ...], file: Path) -> Any:
+        """The node as text, lists and mappings: pydantic makes numbers and booleans of text where it wants them."""
+        self.said[path] = f"{file}:{node.start_mark.line + 1}"
+        self.folders[path] = file.absolute().parent
+        match node:
+            case yaml.ScalarNode():
+                return None if node.tag == "tag:yaml.org,2002:null" else node.value
+            case yaml.SequenceNode():
+                return [self._plain(n, (*path, str(i)), file) for i, n in enumerate(node.value)]
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in values:
+                raise ConfigError(f"{file}:{key_node.start_mark.line + 1}: {key} is given twice")
+            value = self._plain(value_node, (*path, key), file)
+            if value is not None:  # `key:` with nothing after it leaves the default
+                values[key] = value
+        return values
+
+    def config(self, env: Mapping[str, str]) -> Config:
+        values = self.values
+        for path, folder in self.folders.items():
+            self._start_from(path, folder)
+        values.setdefault("tz", system_zone(env))
+        if isinstance(values.get("state_dir"), str) and "name" not in values:
+            values["name"] = (
+                re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "", Path(values["state_dir"]).name) or "apsis"
+            )
+        values.setdefault("name", name_of(Path(str(values.get("jobs", "jobs")))))
+        values.setdefault("state_dir", str(state_home(env) / "apsis_nb" / str(values["name"])))
+        try:
+            return Config.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(self._explain(error))) from None
+
+    def _start_from(self, path: tuple[str, ...], folder: Path) -> None:
+        """A relative path in a file starts from the file's folder."""
+        if path not in _PATH_KEYS:
+            return
+        target: Any = self.values
+        for key in path[:-1]:
+            target = target.get(key)
+            if not isinstance(target, dict):
+                return
+        if isinstance(target.get(path[-1]), str):
+            target[path[-1]] = str(folder / Path(target[path[-1]]).expanduser())
+
+    def _explain(self, error: ValidationError) -> Iterator[str]:
+        for fault in error.errors(include_url=False):
+            path = tuple(str(p) for p in fault["loc"])
+            key = ".".join(path)
+            said = next((self.said[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.said), None)
+            where = f"{said}: " if said else ""
+            if fault["type"] == "extra_forbidden":
+                yield f"{where}unknown key {path[-1]!r}{_suggestion(path)}"
+            elif fault["type"] == "missing":
+                yield f"{where}{key}: is missing"
+            else:
+                text = fault["msg"].removeprefix("Value error, ")
+                text = text[:1].lower() + text[1:] if text.startswith("Input ") else text
+                yield f"{where}{key}: {text}" if key else f"{where}{text}"
+
+
+#: Keys whose value is a path.
+_PATH_KEYS = {("jobs",), ("state_dir",), ("tls", "cert"), ("tls", "key"), ("log", "file")}
+_SECTIONS: dict[str, type[_Section]] = {
+    "tls": Tls,
+    "sql": Sql,
+    "log": Log,
+    "late": Late,
+    "store": StoreSettings,
+}
+
+
+def _suggestion(path: tuple[str, ...]) -> str:
+    section = Config if len(path) == 1 else _SECTIONS.get(path[0])
+    if section is None:
+        return ""
+    near = difflib.get_close_matches(path[-1], section.model_fields, n=1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return f"; known are {', '.join(section.model_fields)}"
+
+
+def name_of(jobs: Path) -> str:
+    """The name of the server of a job folder that is given none: the same at each start, another for each folder."""
+    full = jobs.expanduser().resolve()
+    stem = re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "", full.name) or "jobs"
+    return f"{stem}-{hashlib.sha256(os.fsencode(full)).hexdigest()[:8]}"
+
+
+def state_home(env: Mapping[str, str] = os.environ) -> Path:
+    """The folder below which servers keep their state, as the XDG rules name it."""
+    return _xdg(env, "XDG_STATE_HOME") or _home(env) / ".local" / "state"
+
+
+def system_zone(env: Mapping[str, str] = os.environ) -> str:
+    """The name of this machine's time zone; `UTC` where it cannot be told."""
+    link = Path("/etc/localtime")
+    names = [env.get("TZ", "").removeprefix(":")]
+    with contextlib.suppress(OSError):
+        names.append(Path("/etc/timezone").read_text(encoding="ascii").strip())
+    with contextlib.suppress(OSError):
+        names.append(str(link.readlink()).rpartition("zoneinfo/")[2])
+    for name in names:
+        with contextlib.suppress(ValueError):
+            if name:
+                return zone(name).key
+    return "UTC"
+
+
+# ---- Servers that run, found by what they leave in the user's runtime folder ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    """What a server tells about itself to other programs of the same user."""
+
+    url: str
+    token: str
+    pid: int
+    state_dir: str
+    version: str
+    host: str  #: name of the machine: a home folder may be shared by several
+    pid_since: str  #: when the process began, so that another with its pid is not taken for it
+
+
+def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where runtime files lie; only its owner may read it."""
+    return (_xdg(env, "XDG_RUNTIME_DIR") or _home(env) / ".local" / "share") / "apsis_nb" / "runtime"
+
+
+def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] = os.environ) -> Path:
+    """Tell the user's other programs that this process serves at `url`.
+
+    Returns:
+        The file, `<pid>.json`, readable by its owner alone; the server removes it when it ends.
+    """
+    folder = runtime_dir(env)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pid = os.getpid()
+    server = RunningServer(
+        url=url,
+        token=token,
+        pid=pid,
+        state_dir=str(state_dir.absolute()),
+        version=__version__,
+        host=socket.gethostname(),
+        pid_since=_pid_since(pid) or "",
+    )
+    file = folder / f"{pid}.json"
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".json")  # made with mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        json.dump(asdict(server), out)
+    Path(temporary).replace(file)
+    return file
+
+
+def find_servers(env: Mapping[str, str] = os.environ) -> list[RunningServer]:
+    """The user's servers that live on this machine, newest first; files of dead ones are removed."""
+    found: list[tuple[float, RunningServer]] = []
+    for file in runtime_dir(env).glob("*.json"):
+        if file.name.startswith("."):
+            continue
+        try:
+            server = RunningServer(**json.loads(file.read_text(encoding="utf-8")))
+            written = file.stat().st_mtime
+        except (OSError, ValueError, TypeError):
+            continue  # just removed, or of another version
+        if server.host != socket.gethostname():
+            continue
+        if _pid_since(server.pid) == server.pid_since:
+            found.append((written, server))
+        else:
+            file.unlink(missing_ok=True)
+    return [server for _, server in sorted(found, key=lambda f: f[0], reverse=True)]
+
+
+def _pid_since(pid: int) -> str | None:
+    """When process `pid` began, in the kernel's own terms; None if there is none, or only its corpse."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+
+
+def _xdg(env: Mapping[str, str], variable: str) -> Path | None:
+    """The folder that an XDG variable names; its rules say to ignore a relative one."""
+    value = env.get(variable, "")
+    return Path(value) if value.startswith("/") else None
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    return Path(env["HOME"]) if env.get("HOME") else Path.home()
