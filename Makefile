@@ -1,0 +1,66 @@
+# What one does with a checkout. Each target makes the environment it needs; `make help` lists them.
+# A plain Debian with python3 and make is enough; as root, what is missing comes through apt.
+
+PYTHON ?= python3
+JOBS ?= apsis_nb/demo/jobs
+
+BIN := .venv/bin
+VENV := .venv/.installed
+VENV_NEW := .venv-new/.installed
+PYTEST := -m pytest -q
+
+# What core, store and engine need, no more: for the second run of their tests on a newer Python.
+NEWEST_TESTS := tests/core tests/store tests/engine
+NEWEST_NEEDS := cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pyyaml tzdata watchfiles
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check static bench newest clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)  ## a server with demo jobs, made-up history and the dashboards
+	@$(BIN)/apsis-nb demo --dir .demo --history 20000
+
+serve: $(VENV)  ## a server for your jobs: make serve JOBS=path/to/jobs
+	@$(BIN)/apsis-nb serve $(JOBS)
+
+check: static  ## format, lint, types, layers, tests of the core: under a minute
+	@$(BIN)/python $(PYTEST) tests/core
+
+test: static  ## everything, on python3; core, store and engine again on the newest Python here
+	@tools/chromium
+	@$(BIN)/python $(PYTEST)
+	@$(MAKE) --no-print-directory newest
+
+bench: $(VENV)  ## the benchmarks
+	@$(BIN)/python benchmarks/run.py
+
+clean:  ## remove the environments and what tools left behind
+	@rm -rf .venv .venv-new .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+static: $(VENV)
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >.venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
+	@echo "format, lint, types, layers: clean"
+
+newest: $(VENV)
+	@set -e; newest=$$($(BIN)/python tools/newest_python.py); \
+	if [ -n "$$newest" ]; then \
+		$(MAKE) --no-print-directory $(VENV_NEW) NEWEST=$$newest; \
+		.venv-new/bin/python $(PYTEST) $(NEWEST_TESTS); \
+		echo "tested on $$($(BIN)/python --version) and, core, store and engine, on $$(.venv-new/bin/python --version)"; \
+	else \
+		echo "tested on $$($(BIN)/python --version): no newer one is here"; \
+	fi
+
+$(VENV): pyproject.toml constraints.txt
+	@tools/venv $(PYTHON) .venv -e '.[notebook,dev]'
+	@touch $@
+
+$(VENV_NEW): pyproject.toml constraints.txt
+	@tools/venv $(NEWEST) .venv-new $(NEWEST_NEEDS)
+	@.venv-new/bin/pip install -qq --no-deps -e .
+	@touch $@
