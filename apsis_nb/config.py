@@ -1,4 +1,4 @@
-"""One validated `Config`, from a file, the environment and the command line; and how a user's servers are found.
+"""One validated `Config`, from file, environment and command line; and how a user's servers are found.
 
 Later sources win: defaults, file, environment (`APSIS_NB_SQL__MAX_TIME` sets `sql.max_time`), then `--set`.
 """
@@ -32,7 +32,7 @@ _ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN"})
 
 
 class ConfigError(ApsisError):
-    """The configuration is wrong; the text has a line for each thing that is, with file and line if it has one."""
+    """The configuration is wrong: a line of text for each thing that is, with file and line if it has them."""
 
 
 def _duration(value: object) -> object:
@@ -251,7 +251,7 @@ class _Settings:
         self.values = self._plain(node, (), file)
 
     def _plain(self, node: yaml.Node, path: tuple[str, ...], file: Path) -> Any:
-        """The node as text, lists and mappings: pydantic makes numbers and booleans of text where it wants them."""
+        """The node as text, lists and mappings; pydantic makes numbers and booleans of text where it wants."""
         self.said[path] = f"{file}:{node.start_mark.line + 1}"
         self.folders[path] = file.absolute().parent
         match node:
@@ -335,7 +335,7 @@ def _suggestion(path: tuple[str, ...]) -> str:
 
 
 def name_of(jobs: Path) -> str:
-    """The name of the server of a job folder that is given none: the same at each start, another for each folder."""
+    """The name of the server of a job folder that is given none: always the same, another for each folder."""
     full = jobs.expanduser().resolve()
     stem = re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "", full.name) or "jobs"
     return f"{stem}-{hashlib.sha256(os.fsencode(full)).hexdigest()[:8]}"
@@ -382,14 +382,12 @@ def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
     return (_xdg(env, "XDG_RUNTIME_DIR") or _home(env) / ".local" / "share") / "apsis_nb" / "runtime"
 
 
-def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] = os.environ) -> Path:
+def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] = os.environ) -> list[Path]:
     """Tell the user's other programs that this process serves at `url`.
 
     Returns:
-        The file, `<pid>.json`, readable by its owner alone; the server removes it when it ends.
+        The files, readable by their owner alone; the server removes them when it ends.
     """
-    folder = runtime_dir(env)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     pid = os.getpid()
     server = RunningServer(
         url=url,
@@ -400,32 +398,48 @@ def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] 
         host=socket.gethostname(),
         pid_since=_pid_since(pid) or "",
     )
-    file = folder / f"{pid}.json"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".json")  # made with mode 0600
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        json.dump(asdict(server), out)
-    Path(temporary).replace(file)
-    return file
+    # The runtime folder may be emptied when the user logs out; a server that goes on is found by its state.
+    files = [state_dir / "server.json", runtime_dir(env) / f"{pid}.json"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(
+            dir=file.parent, prefix=".", suffix=".new"
+        )  # made with mode 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(asdict(server), out)
+        Path(temporary).replace(file)
+    return files
 
 
 def find_servers(env: Mapping[str, str] = os.environ) -> list[RunningServer]:
-    """The user's servers that live on this machine, newest first; files of dead ones are removed."""
-    found: list[tuple[float, RunningServer]] = []
-    for file in runtime_dir(env).glob("*.json"):
-        if file.name.startswith("."):
-            continue
-        try:
-            server = RunningServer(**json.loads(file.read_text(encoding="utf-8")))
-            written = file.stat().st_mtime
-        except (OSError, ValueError, TypeError):
-            continue  # just removed, or of another version
-        if server.host != socket.gethostname():
-            continue
-        if _pid_since(server.pid) == server.pid_since:
-            found.append((written, server))
-        else:
-            file.unlink(missing_ok=True)
-    return [server for _, server in sorted(found, key=lambda f: f[0], reverse=True)]
+    """The user's servers that live on this machine, newest first; what dead ones left is removed."""
+    found: dict[int, tuple[float, RunningServer]] = {}
+    folders = (state_home(env) / "apsis_nb").glob("*/server.json")
+    for file in (*folders, *runtime_dir(env).glob("*.json")):
+        server = _read_runtime(file)
+        if server is not None:
+            with contextlib.suppress(FileNotFoundError):
+                found[server.pid] = (file.stat().st_mtime, server)
+    return [server for _, server in sorted(found.values(), key=lambda f: f[0], reverse=True)]
+
+
+def server_of(state_dir: Path) -> RunningServer | None:
+    """The server that lives on this machine with this state, if there is one."""
+    return _read_runtime(state_dir / "server.json")
+
+
+def _read_runtime(file: Path) -> RunningServer | None:
+    """The server that `file` tells of, if it lives; else the file is removed."""
+    try:
+        server = RunningServer(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None  # just removed, or of another version
+    if server.host != socket.gethostname():
+        return None
+    if _pid_since(server.pid) != server.pid_since:
+        file.unlink(missing_ok=True)
+        return None
+    return server
 
 
 def _pid_since(pid: int) -> str | None:
