@@ -1,0 +1,474 @@
+"""Starts, finds again and stops the programs of runs, and tells what becomes of them."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, assert_never
+
+from apsis_nb.core.events import Event, ProgramFinished, ProgramStarted, SignalFailed
+from apsis_nb.core.programs import NoOp, Outcome, Process
+from apsis_nb.core.runs import Run
+from apsis_nb.core.states import State
+
+from .environment import Account, environment, signal_number, spec
+from .noops import NoOps
+from .remains import end_remains
+from .rundir import RunDir, Status, UnknownFormat
+from .spawner import SPEC, Spawner
+from .supervisor import CLAIM, NEW, OUTPUT, boot_id
+
+#: Prefix of a run directory that is being removed.
+GONE = ".gone-"
+
+#: The second line, should a message be lost or a pidfd not be had: every so many seconds, so many runs.
+_LOOK_S = 0.5
+_LOOKS = 50
+
+_NO_ENV: Mapping[str, str] = {}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, eq=False)
+class _Live:
+    """A process that is asked for, or runs."""
+
+    run: Run
+    is_started: bool  #: whether its start is told
+    pidfd: int | None = None  #: of its supervisor
+    has_ended: bool = False  #: whether the supervisor that we asked for is gone
+    is_stopped: bool = False  #: whether it must end
+
+
+class Programs:
+    """The programs of one server. All methods are for the loop's thread; none blocks it.
+
+    Args:
+        root: folder of the run directories, of one epoch of the store; made if missing.
+        url: where the server answers; programs find it as `APSIS_URL`.
+        env: environment variables of every program, from the config.
+        tell: gets `ProgramStarted`, `ProgramFinished`, `SignalFailed`; never from within a call of a method.
+        now: the wall clock, aware; for times that no supervisor wrote down.
+        max_output_b: bytes of captured output at which a program is stopped.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        url: str | None = None,
+        env: Mapping[str, str] = _NO_ENV,
+        tell: Callable[[Event], None],
+        now: Callable[[], datetime] = _utc_now,
+        max_output_b: int = 10**9,
+    ) -> None:
+        self._root = root.absolute()
+        self._url, self._env, self._tell, self._now = url, dict(env), tell, now
+        self._max_output_b = max_output_b
+        self._account = Account.own()
+        self._login = self._account.environment()
+        self._boot_id = boot_id()
+        self._live: dict[int, _Live] = {}
+        self._no_ops = NoOps(tell=self._tell_soon, now=now)
+        self._resumed: set[int] = set()
+        self._news: list[Event] = []
+        self._to_look_at: list[int] = []
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._to_remove: list[tuple[Path, bool]] = []
+        self._gone_numbers = count()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._remover: asyncio.Task[None] | None = None
+        self._spawner = Spawner(self._root, hear=self._hear, lost=self._ask_again)
+
+    async def open(self) -> None:
+        """Start the spawner, and remove what a server before this one left half made.
+
+        Raises:
+            ApsisError: the spawner does not come up.
+            OSError: `root` cannot be made.
+        """
+        self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._root.chmod(0o711)  # programs of other accounts pass through to what is theirs, and list nothing
+        self._remove((path, False) for path in self._half_made())
+        await self._spawner.open()
+        self._look_around()
+
+    def start(self, run: Run) -> None:
+        """Start the program of a run that never had one."""
+        match run.program:
+            case NoOp() as no_op:
+                self._no_ops.start(run, no_op)
+            case Process() as process:
+                self._live[run.run_id] = live = _Live(run, is_started=False)
+                self._ask(live, process)
+            case _:
+                assert_never(run.program)
+
+    def resume(self, run: Run) -> None:
+        """Find the program of a run that was live when the last server ended; start it if it never was."""
+        match run.program:
+            case NoOp() as no_op:
+                self._no_ops.resume(run, no_op)
+            case Process() as process:
+                self._resumed.add(run.run_id)
+                self._live[run.run_id] = live = _Live(
+                    run,
+                    is_started=run.state is not State.STARTING,
+                    is_stopped=run.state is State.STOPPING,
+                )
+                there = self._dir(run.run_id)
+                if there.exists():
+                    if live.is_stopped:
+                        self._command_stop(
+                            live
+                        )  # the last server may not have come to it; once more does no harm
+                    self._look(live)
+                elif run.state is State.STARTING:
+                    self._ask(live, process)
+                else:
+                    self._end(live, "error", "supervisor lost: its run directory is gone")
+            case _:
+                assert_never(run.program)
+
+    def stop(self, run: Run) -> None:
+        """Ask a program to end: its stop signal, after the grace period SIGKILL to all that is left of it."""
+        self._no_ops.stop(run)
+        live = self._live.get(run.run_id)
+        if live is not None:
+            live.is_stopped = True
+            if live.is_started:
+                self._command_stop(live)
+
+    def signal(self, run_id: int, signal: str) -> None:
+        """Send a signal to a program's main process.
+
+        Args:
+            run_id: whose.
+            signal: `SIGUSR1`, `USR1` or a number.
+        """
+        live = self._live.get(run_id)
+        if run_id in self._no_ops:
+            self._tell_soon(SignalFailed(run_id=run_id, message="a no-op takes no signals"))
+        elif live is None or not live.is_started:
+            self._tell_soon(SignalFailed(run_id=run_id, message="its program does not run"))
+        else:
+            try:
+                self._dir(run_id).command(f"signal {signal_number(signal)}")
+            except ValueError as error:
+                self._tell_soon(SignalFailed(run_id=run_id, message=str(error)))
+            except OSError as error:
+                message = f"its supervisor cannot be reached: {error.strerror}"
+                self._tell_soon(SignalFailed(run_id=run_id, message=message))
+
+    def outputs(self, run_id: int) -> list[tuple[str, Path]]:
+        """Name and file of each output so far, `output` first; none for a run that has no run directory."""
+        return self._dir(run_id).outputs()
+
+    def read_output(
+        self, run_id: int, name: str = OUTPUT, offset: int = 0, limit: int = 1 << 20
+    ) -> tuple[bytes, int]:
+        """A piece of an output, also while the program runs.
+
+        Args:
+            run_id: whose.
+            name: of the output.
+            offset: of the first byte.
+            limit: at most so many bytes.
+
+        Returns:
+            The bytes, and the size of the whole output now.
+
+        Raises:
+            KeyError: there is no such output (any more).
+        """
+        return self._dir(run_id).read_output(name, offset, limit)
+
+    def status(self, run_id: int) -> Status | None:
+        """How a program ended, with what it used; None if it runs, is forgotten, or was none of ours."""
+        try:
+            return self._dir(run_id).status()
+        except UnknownFormat:
+            return None
+
+    def forget(self, run_id: int) -> None:
+        """Remove what is kept of a finished run."""
+        live = self._live.pop(run_id, None)
+        if live is not None:
+            self._let_go(live)
+        path = self._dir(run_id).path
+        if run_id in self._resumed:
+            # The last server's spawner may still have the run in its queue, and claim it when we have long
+            # forgotten it. So the claim stays until the next server starts, which is told by `leftovers`.
+            self._resumed.discard(run_id)
+            if path.exists():
+                self._remove([(path, True)])
+            return
+        gone = self._root / f"{GONE}{path.name}-{os.getpid()}-{next(self._gone_numbers)}"
+        try:
+            path.rename(gone)
+        except FileNotFoundError:  # a no-op has none
+            return
+        self._remove([(gone, False)])
+
+    def leftovers(self) -> list[int]:
+        """Runs that have a run directory, but were neither started nor resumed here, and have no supervisor.
+
+        Once every live run is resumed, these are finished runs that the last server did not come to forget.
+        """
+        found = []
+        for path in self._root.iterdir():
+            run_id = int(path.name[1:]) if path.name.startswith("r") and path.name[1:].isdecimal() else None
+            if run_id is None or run_id in self._live or run_id in self._resumed:
+                continue
+            if not self._dir(run_id).is_locked():
+                found.append(run_id)
+        return sorted(found)
+
+    async def close(self) -> None:
+        """Leave. Programs and their supervisors go on."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        self._no_ops.close()
+        for live in self._live.values():
+            self._let_go(live)
+        self._live.clear()
+        await self._spawner.close()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    # --- Processes: what their run directories say is so; everything else only says when to look.
+
+    def _ask(self, live: _Live, process: Process) -> None:
+        """Have the program started."""
+        run = live.run
+        env = environment(run, process, self._dir(run.run_id).path, self._login, self._env, self._url)
+        try:
+            self._spawner.ask(spec(run, process, env, self._account.home, self._max_output_b))
+        except ValueError as error:
+            self._end(live, "error", f"cannot start: {error}")
+        except OSError as error:
+            self._end(live, "error", f"cannot start: {error.strerror}: {error.filename!r}")
+
+    def _ask_again(self) -> None:
+        """Ask a new spawner for what the one that died may not have come to; who is first, claims."""
+        for live in list(self._live.values()):
+            if not live.is_started and isinstance(live.run.program, Process):
+                self._look(live)
+                if live.run.run_id in self._live and not self._dir(live.run.run_id).exists():
+                    self._ask(live, live.run.program)
+
+    def _hear(self, told: Mapping[str, Any]) -> None:
+        live = self._live.get(told["run"])
+        if live is None:
+            return
+        if "pid" in told:
+            self._wait_for(live, told["pid"])
+        elif "error" in told:
+            self._end(live, "error", told["error"])
+        elif "signal_failed" in told:
+            self._tell_soon(SignalFailed(run_id=live.run.run_id, message=told["signal_failed"]))
+        else:
+            self._look(live)
+
+    def _wait_for(self, live: _Live, pid: int) -> None:
+        """Hear of the end of a supervisor."""
+        if live.pidfd is not None:
+            return
+        try:
+            live.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._supervisor_ended(live)
+        except OSError:  # no descriptors left: `_look_around` sees the end, if later
+            return
+        else:
+            asyncio.get_running_loop().add_reader(live.pidfd, self._supervisor_ended, live)
+
+    def _supervisor_ended(self, live: _Live) -> None:
+        self._let_go(live)
+        self._spawner.listen()  # it may have said why it left
+        live.has_ended = True
+        if live.run.run_id in self._live:
+            self._look(live)
+
+    def _let_go(self, live: _Live) -> None:
+        if live.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(live.pidfd)
+            os.close(live.pidfd)
+            live.pidfd = None
+
+    def _look_around(self) -> None:
+        if not self._to_look_at:
+            self._to_look_at = list(self._live)
+        for run_id in self._to_look_at[:_LOOKS]:
+            live = self._live.get(run_id)
+            if live is not None:
+                self._look(live)
+        del self._to_look_at[:_LOOKS]
+        self._look_timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look_around)
+
+    def _look(self, live: _Live) -> None:
+        """Read the run directory, and tell what is new."""
+        there = self._dir(live.run.run_id)
+        try:
+            status = there.status()
+            if status is None:
+                claim = there.claim()
+                if claim is None:
+                    if live.has_ended and live.is_started:
+                        self._end(live, "error", "supervisor lost: its run directory is gone")
+                    elif live.has_ended:
+                        self._end(
+                            live, "error", "cannot start: its supervisor ended before it claimed the run"
+                        )
+                    return
+                is_of_this_boot = claim.boot_id == self._boot_id
+                if is_of_this_boot and there.is_locked():
+                    self._found_alive(live, there, claim.pid)
+                    return
+                status = there.status()  # once more: it may have ended between the two looks
+                if status is None:
+                    self._end_lost(live, there, is_of_this_boot)
+                    return
+        except UnknownFormat as error:
+            self._end(live, "error", f"unknown outcome: {error}")
+            return
+        self._tell_start(live, there)
+        if status.outcome != "error" and not live.is_started:
+            # The file of its start did not survive a loss of power, as that of its end did.
+            began = status.finished_at - timedelta(seconds=status.elapsed_s or 0.0)
+            self._started(live.run, began, {})
+        self._end(
+            live, status.outcome, status.message, status.finished_at, status.return_code, status.elapsed_s
+        )
+
+    def _found_alive(self, live: _Live, there: RunDir, supervisor: int) -> None:
+        self._tell_start(live, there)
+        if live.pidfd is None and there.status() is None:
+            self._wait_for(live, supervisor)
+
+    def _tell_start(self, live: _Live, there: RunDir) -> None:
+        if live.is_started:
+            return
+        started = there.started()
+        if started is None:
+            return
+        live.is_started = True
+        self._started(live.run, started.at, {"pid": started.pid})
+        if live.is_stopped:
+            self._command_stop(live)
+
+    def _command_stop(self, live: _Live) -> None:
+        try:
+            self._dir(live.run.run_id).command("stop")
+        except OSError:  # nobody listens: it has ended, and is found so
+            return
+
+    def _end_lost(self, live: _Live, there: RunDir, is_of_this_boot: bool) -> None:
+        if not is_of_this_boot:
+            self._end(live, "error", "supervisor lost: the machine was started anew")
+            return
+        self._live.pop(live.run.run_id)
+        self._let_go(live)
+
+        async def end() -> None:
+            await asyncio.to_thread(end_remains, there.path, there.started())
+            self._finished(live.run, "error", "supervisor lost", self._now(), None, None)
+
+        self._do(end())
+
+    def _end(
+        self,
+        live: _Live,
+        outcome: Outcome,
+        message: str | None,
+        at: datetime | None = None,
+        return_code: int | None = None,
+        elapsed_s: float | None = None,
+    ) -> None:
+        self._live.pop(live.run.run_id, None)
+        self._let_go(live)
+        self._finished(live.run, outcome, message, at or self._now(), return_code, elapsed_s)
+
+    # --- Telling and removing, in batches.
+
+    def _started(self, run: Run, at: datetime, run_state: Mapping[str, Any]) -> None:
+        self._tell_soon(ProgramStarted(run_id=run.run_id, at=at, run_state=run_state))
+
+    def _finished(
+        self,
+        run: Run,
+        outcome: Outcome,
+        message: str | None,
+        at: datetime,
+        return_code: int | None,
+        elapsed_s: float | None,
+    ) -> None:
+        self._tell_soon(
+            ProgramFinished(
+                run_id=run.run_id,
+                at=at,
+                outcome=outcome,
+                message=message,
+                return_code=return_code,
+                elapsed_s=elapsed_s,
+            )
+        )
+
+    def _tell_soon(self, event: Event) -> None:
+        if not self._news:
+            asyncio.get_running_loop().call_soon(self._tell_news)
+        self._news.append(event)
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, []
+        for event in news:
+            self._tell(event)
+
+    def _remove(self, paths: Iterable[tuple[Path, bool]]) -> None:
+        """Remove directories and files in a thread; of one with True, all but its claim."""
+        self._to_remove.extend(paths)
+        if self._to_remove and self._remover is None:
+            self._remover = self._do(self._remove_all())
+
+    async def _remove_all(self) -> None:
+        while self._to_remove:
+            batch, self._to_remove = self._to_remove, []
+            await asyncio.to_thread(_remove, batch)
+        self._remover = None
+
+    def _do(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _half_made(self) -> Iterable[Path]:
+        for path in self._root.iterdir():
+            if path.name.startswith((GONE, SPEC)):
+                yield path
+            elif path.name.startswith(NEW):
+                maker = path.name.removeprefix(NEW).split("-")[1]
+                if not os.path.exists(f"/proc/{maker}"):
+                    yield path
+
+    def _dir(self, run_id: int) -> RunDir:
+        return RunDir(self._root, run_id)
+
+
+def _remove(paths: list[tuple[Path, bool]]) -> None:
+    for path, keeps_claim in paths:
+        if keeps_claim:
+            for entry in path.iterdir():
+                if entry.name != CLAIM:
+                    _remove([(entry, False)])
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

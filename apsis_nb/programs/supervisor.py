@@ -1,0 +1,506 @@
+"""The process between the server and a program: it outlives the server, waits, and writes the true end down.
+
+Run as a script (`python -I -S supervisor.py SOCKET ROOT`) this file is the warm spawner: for each message that
+it receives it forks a supervisor. It needs the standard library alone and nothing of `apsis_nb`, so
+that it starts fast, stays small, and can be sent to another machine as it is.
+
+A supervisor claims the run by making its run directory, spawns the program, takes commands from a pipe in
+that directory, and at the end writes the status durably. It holds a lock on the claim as long as it lives:
+who wants to know whether it lives asks the lock, never a process id. What it tells over the socket is only
+the quick way to hear what the files say.
+"""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import gc
+import json
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+#: Version of what stands in a run directory. A change that this release's reader could misread raises it.
+FORMAT = 1
+
+#: The names in a run directory.
+CLAIM = "claim.json"  # made by the supervisor, locked while it lives
+STARTED = "started.json"  # there once the program runs
+STATUS = "status.json"  # there once the run has ended
+CONTROL = "control"  # pipe: `stop` or `signal N`, a line each
+OUT = "out"  # the program's: its outputs
+OUTPUT = "output"  # in OUT: its standard output and error
+TMP = "tmp"  # the program's: scratch
+
+#: Prefix of a run directory that is being made: `.new-rID-PID-...`, of the supervisor's process id.
+NEW = ".new-"
+
+#: The longest message that goes through the socket (bytes); a longer one is left in a file that it names.
+MAX_MESSAGE = 100_000
+
+#: How long, in seconds, what the program left may take to die of SIGKILL; then the run ends without it.
+KILL_PATIENCE_S = 5.0
+#: How often, in seconds, the size of the output is looked at, and orphans that ended are collected.
+LOOK_S = 1.0
+#: The same while the rest of a stopped program's process group is given time to end.
+GROUP_LOOK_S = 0.02
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def run_dir_name(run_id: int) -> str:
+    """The name of a run's directory."""
+    return f"r{run_id}"
+
+
+def boot_id() -> str:
+    """What tells this boot of this machine from every other."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+class Stat(NamedTuple):
+    """What the kernel says of a process."""
+
+    state: bytes  # Z: it ended, and nobody has collected it
+    parent: int
+    session: int
+    start_ticks: int  # clock ticks from boot to its start
+
+
+def stat_of(pid: int) -> Stat:
+    """What the kernel says of a process now.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = (
+            file.read().rpartition(b")")[2].split()
+        )  # what stands before is the name, which may hold anything
+    return Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def signal_name(number: int) -> str:
+    """`SIGTERM` for 15; a real-time signal has no name but its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def verdict(return_code: int, sent: tuple[int, ...], why: str | None) -> tuple[str, str | None]:
+    """What a run's end means.
+
+    Args:
+        return_code: exit code, or -N if signal N ended the program.
+        sent: the signals with which it was asked to stop, the first one first; none if it was not.
+        why: what made it end other than somebody's wish, e.g. `timeout after 5 s`; then it is no success.
+
+    Returns:
+        Outcome and message.
+    """
+    text = f"exit code {return_code}" if return_code >= 0 else f"killed by {signal_name(-return_code)}"
+    if why is not None:
+        return "failure", f"{text} ({why})"
+    if not sent:
+        return ("success", None) if return_code == 0 else ("failure", text)
+    if -return_code in sent:
+        return "failure", f"stopped by {signal_name(-return_code)}"
+    return ("success" if return_code == 0 else "failure"), f"{text} (stopped by {signal_name(sent[0])})"
+
+
+def size_text(size_b: float) -> str:
+    """A size for people: `1 GB`."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size_b >= factor:
+            return f"{size_b / factor:g} {unit}"
+    return f"{size_b:g} B"
+
+
+def write_whole(here: int, name: str, facts: Mapping[str, Any], *, durable: bool) -> None:
+    """Write a JSON file that is seen whole or not at all.
+
+    Args:
+        here: descriptor of the directory.
+        durable: whether it must survive a loss of power from now on.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    hidden = "." + name
+    fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=here)
+    try:
+        os.write(fd, json.dumps(facts).encode())
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(hidden, name, src_dir_fd=here, dst_dir_fd=here)
+    if durable:
+        os.fsync(here)
+
+
+def find_executable(name: str, path: str) -> str:
+    """The file that `name` stands for, as a shell finds it.
+
+    Raises:
+        FileNotFoundError: it is in no folder of `path`.
+    """
+    if "/" in name:
+        return name
+    for folder in path.split(":"):
+        file = os.path.join(folder, name)
+        if os.path.isfile(file) and os.access(file, os.X_OK):
+            return file
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+class CannotStart(Exception):
+    """The program cannot be started; the text says why."""
+
+
+class Supervisor:
+    """One run, from its claim to its status.
+
+    Args:
+        tell: sends a message to the server, if it still listens; with `wait`, even if it is slow to.
+        root: descriptor of the folder of run directories.
+        boot: the boot id.
+        spec: what to run: `run`, `argv`, `env`, `cwd`, `stop_signal`, `grace_s`, `timeout_s`,
+            `timeout_signal`, `max_output_b`.
+    """
+
+    def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
+        self.tell, self.root, self.boot, self.spec = tell, root, boot, spec
+        self.here = self.control = self.output = -1
+        self.pid = 0  # the program's main process, which leads its own session and group
+        self.began = 0.0  # monotonic
+        self.started: dict[str, Any] | None = None  # what is yet to be written down about the start
+        self.return_code: int | None = None
+        self.ended = 0.0  # monotonic
+        self.usage: dict[str, float] = {}
+        self.sent: list[int] = []  # signals that asked it to end
+        self.why: str | None = None  # what asked it to end, unless somebody did
+        self.kill_at: float | None = None  # monotonic; when patience with a program asked to end is over
+
+    def run(self) -> None:
+        """Do all of it. Leaves quietly if another supervisor has claimed the run."""
+        try:
+            if not self._claim():
+                self.tell(taken=True)
+                return
+        except OSError as error:
+            self.tell(wait=True, error=f"cannot start: {error.strerror}: {error.filename!r}")
+            return
+        try:
+            self._spawn()
+        except CannotStart as error:
+            self._write_status({"outcome": "error", "message": f"cannot start: {error}"})
+        else:
+            self._watch()
+            self._end_descendants()
+            assert self.return_code is not None
+            outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
+            status = {"outcome": outcome, "message": message, "return_code": self.return_code}
+            self._write_status({**status, "elapsed_s": self.ended - self.began, **self.usage})
+        self.tell(finished=True)
+
+    def _claim(self) -> bool:
+        """Make the run directory under the run's name; False if it is there already."""
+        name = run_dir_name(self.spec["run"])
+        hidden = f"{NEW}{name}-{os.getpid()}-{time.monotonic_ns()}"
+        os.mkdir(hidden, 0o711, dir_fd=self.root)
+        try:
+            self.here = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.root)
+            # Stays open, and so locked, until this process is gone.
+            claim = os.open(CLAIM, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self.here)
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            facts = {"format": FORMAT, "run": self.spec["run"], "pid": os.getpid(), "boot_id": self.boot}
+            os.write(claim, json.dumps(facts).encode())
+            os.mkdir(OUT, 0o700, dir_fd=self.here)
+            os.mkdir(TMP, 0o700, dir_fd=self.here)
+            os.mkfifo(CONTROL, 0o600, dir_fd=self.here)
+            # For reading and writing, so that it never comes to its end when a writer leaves.
+            self.control = os.open(CONTROL, os.O_RDWR | os.O_NONBLOCK, dir_fd=self.here)
+            os.rename(hidden, name, src_dir_fd=self.root, dst_dir_fd=self.root)
+        except OSError as error:
+            self._unmake(hidden)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        # Before the program starts: after a loss of power the run must not look as if it had never started.
+        os.fsync(self.root)
+        return True
+
+    def _unmake(self, hidden: str) -> None:
+        """Remove what `_claim` made, as far as it came."""
+        for remove, name in (
+            (os.unlink, CONTROL),
+            (os.rmdir, TMP),
+            (os.rmdir, OUT),
+            (os.unlink, CLAIM),
+        ):
+            with contextlib.suppress(OSError):
+                remove(name, dir_fd=self.here)
+        with contextlib.suppress(OSError):
+            os.rmdir(hidden, dir_fd=self.root)
+
+    def _spawn(self) -> None:
+        """Start the program in a session of its own, with nothing of the server's but what the spec says.
+
+        Raises:
+            CannotStart: a folder or the executable is not there, or may not be used.
+        """
+        argv, env, cwd = self.spec["argv"], self.spec["env"], self.spec["cwd"]
+        try:
+            append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self.output = os.open(f"{OUT}/{OUTPUT}", append, 0o600, dir_fd=self.here)
+        except OSError as error:
+            raise CannotStart(_reason(error, OUTPUT)) from None
+        try:
+            os.chdir(cwd)
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"working directory: {_reason(error, cwd)}") from None
+        try:
+            self.pid = os.posix_spawn(
+                find_executable(argv[0], env.get("PATH", "")),
+                argv,
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, self.output, 1),
+                    (os.POSIX_SPAWN_DUP2, self.output, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+            )
+        except (OSError, ValueError) as error:
+            raise CannotStart(_reason(error, argv[0])) from None
+        finally:
+            os.chdir("/")  # a supervisor keeps no file system busy
+        self.began = time.monotonic()
+        self.started = {
+            "pid": self.pid,
+            "start_ticks": stat_of(self.pid).start_ticks,
+            "at": time.time(),
+            "monotonic_s": self.began,
+            "boot_id": self.boot,
+        }
+        self._write_started()
+
+    def _write_started(self) -> None:
+        """Say that the program runs; while the disk is full, later.
+
+        Not durable: after a loss of power nothing of it is alive, and that is all it is asked about.
+        """
+        if self.started is not None:
+            with contextlib.suppress(OSError):
+                write_whole(self.here, STARTED, self.started, durable=False)
+                self.started = None
+                self.tell(started=True)
+
+    def _watch(self) -> None:
+        """Wait for the program's end; meanwhile obey commands, the timeout and the limit of the output."""
+        pidfd = os.pidfd_open(self.pid)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.register(self.control, select.POLLIN)
+        timeout_s, now = self.spec["timeout_s"], self.began
+        while True:
+            due = [now + LOOK_S]
+            if self.kill_at is not None:
+                due.append(self.kill_at)
+            elif timeout_s is not None:
+                due.append(self.began + timeout_s)
+            wait_s = max(0.0, min(due) - time.monotonic())
+            for fd, _ in poller.poll(wait_s * 1000 + 1):
+                if fd == self.control:
+                    self._obey()
+            self._reap()
+            now = time.monotonic()
+            if self.return_code is not None:
+                break
+            if timeout_s is not None and now >= self.began + timeout_s:
+                self._ask_to_end(self.spec["timeout_signal"], f"timeout after {timeout_s:g} s")
+            self._limit_output()
+            self._write_started()
+            if self.kill_at is not None and now >= self.kill_at:
+                self._kill()
+        os.close(pidfd)
+        # A program that was asked to end may be a shell that has gone before its children: they were asked
+        # with it, and have as long as it had.
+        while self.kill_at is not None and time.monotonic() < self.kill_at < math.inf and self._has_group():
+            select.select([], [], [], GROUP_LOOK_S)
+            self._reap()
+
+    def _obey(self) -> None:
+        """Read the pipe and do what it says."""
+        for line in os.read(self.control, 65536).decode(errors="replace").splitlines():
+            match line.split():
+                case ["stop"]:
+                    self._ask_to_end(self.spec["stop_signal"], None)
+                case ["signal", number] if number.isdecimal():
+                    try:
+                        os.kill(self.pid, int(number))
+                    except OSError as error:
+                        self.tell(signal_failed=f"{signal_name(int(number))}: {error.strerror}")
+
+    def _ask_to_end(self, signum: int, why: str | None) -> None:
+        """Signal the program's group, and have patience for the grace period. The first to ask counts."""
+        if self.kill_at is not None:
+            return
+        self.kill_at, self.why = time.monotonic() + self.spec["grace_s"], why
+        self._signal_group(signum)
+
+    def _kill(self) -> None:
+        """SIGKILL to the program; what it leaves behind falls to this process, and is ended after it."""
+        self.kill_at = math.inf
+        self._signal_group(signal.SIGKILL)
+        with contextlib.suppress(OSError):  # it may have left its group
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _signal_group(self, signum: int) -> None:
+        self.sent.append(int(signum))
+        with contextlib.suppress(
+            OSError
+        ):  # gone by itself, or it changed its account and may not be signalled
+            os.killpg(self.pid, signum)
+
+    def _has_group(self) -> bool:
+        """Whether any process is left in the program's group."""
+        try:
+            os.killpg(self.pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def _limit_output(self) -> None:
+        """End a program that writes too much; at once if it goes on after it was asked to end."""
+        size_b, max_b = os.fstat(self.output).st_size, self.spec["max_output_b"]
+        if size_b > max_b:
+            self._ask_to_end(self.spec["stop_signal"], f"output larger than {size_text(max_b)}")
+        if size_b > 2 * max_b and self.kill_at != math.inf:
+            self.kill_at = 0.0
+
+    def _reap(self) -> bool:
+        """Collect what ended; False if this process has no children any more."""
+        while True:
+            try:
+                pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.pid:
+                self.return_code, self.ended = os.waitstatus_to_exitcode(wait_status), time.monotonic()
+                cpu_s = usage.ru_utime + usage.ru_stime
+                self.usage = {"cpu_s": round(cpu_s, 6), "max_rss_b": usage.ru_maxrss * 1024}
+
+    def _end_descendants(self) -> None:
+        """SIGKILL to all that the program left, also what left its session: orphans become our children.
+
+        One that cannot be killed (it waits for a dead disk, it runs as another account) is left in the end.
+        """
+        patience_ends = time.monotonic() + KILL_PATIENCE_S
+        while self._reap() and time.monotonic() < patience_ends:
+            me = os.getpid()
+            for name in os.listdir("/proc"):
+                with contextlib.suppress(OSError):  # gone meanwhile, or not ours to kill
+                    if name.isdecimal() and stat_of(int(name)).parent == me:
+                        os.kill(int(name), signal.SIGKILL)
+            select.select([], [], [], 0.002)
+
+    def _write_status(self, facts: Mapping[str, Any]) -> None:
+        """Write the end down, however late: while the disk is full the run waits, so its end is not lost."""
+        status = {"format": FORMAT, "finished_at": time.time(), **facts}
+        while True:
+            try:
+                write_whole(self.here, STATUS, status, durable=True)
+            except FileNotFoundError:  # the run directory was removed: nobody asks any more
+                break
+            except OSError:
+                select.select([], [], [], LOOK_S)
+            else:
+                break
+
+
+def _reason(error: OSError | ValueError, name: str) -> str:
+    return f"{error.strerror}: {name!r}" if isinstance(error, OSError) else f"{error}: {name!r}"
+
+
+def _read(message: bytes, root: int) -> dict[str, Any] | None:
+    """The spec that a message holds or names; None if its file is gone."""
+    spec: dict[str, Any] = json.loads(message)
+    if "file" not in spec:
+        return spec
+    try:
+        with open(os.open(spec["file"], os.O_RDONLY, dir_fd=root)) as file:
+            whole: dict[str, Any] = json.load(file)
+        os.unlink(spec["file"], dir_fd=root)
+    except FileNotFoundError:  # a later server tidied up: it asks for the run itself
+        return None
+    return whole
+
+
+def spawner(sock: socket.socket, root: int) -> None:
+    """Fork a supervisor for every message, until the server is gone and its last message is done.
+
+    Args:
+        sock: connected to the server, one JSON message a packet.
+        root: descriptor of the folder of run directories.
+    """
+    import ctypes  # here, because those who only read this file's names do not need it
+
+    libc = ctypes.CDLL(None)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what ends the server ends no program
+        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors vanish by themselves
+    os.umask(0o022)
+    boot = boot_id()
+    gc.collect()
+    gc.freeze()  # the pages that the supervisors share are not written to
+    gc.disable()
+
+    def tell(*, wait: bool = False, **facts: Any) -> None:
+        # Without waiting, a message may be lost: the server reads the files anyway.
+        with contextlib.suppress(OSError):
+            sock.send(json.dumps(facts).encode(), 0 if wait else socket.MSG_DONTWAIT)
+
+    tell(wait=True, ready=True)
+    while message := sock.recv(MAX_MESSAGE):
+        spec = _read(message, root)
+        if spec is None:
+            continue
+        run_id = spec["run"]
+        try:
+            pid = os.fork()
+        except OSError as error:
+            tell(wait=True, run=run_id, error=f"cannot start: {error.strerror}")
+            continue
+        if pid:
+            tell(wait=True, run=run_id, pid=pid)
+            continue
+        try:
+            os.setsid()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            Supervisor(functools.partial(tell, run=run_id), root, boot, spec).run()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())  # standard error is a log; the server sees that the lock is free
+        finally:
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    spawner(
+        socket.socket(fileno=int(sys.argv[1])),
+        os.open(sys.argv[2], os.O_RDONLY | os.O_DIRECTORY),
+    )
