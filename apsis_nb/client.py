@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: An instant. Text as `core.times.parse_when` reads it (`now`, `+10m`, `2026-01-31`, ISO 8601); a time without
-#: a zone is in the server's. Where a past is asked for (`since`), a duration (`7d`, a timedelta) goes back from now.
+#: An instant. Text is read by `core.times.parse_when` (`now`, `+10m`, `2026-01-31`, ISO 8601), in the zone of the
+#: server where it names none. Where a past is asked for (`since`), `7d` or a timedelta goes back from now.
 When = str | datetime | date | timedelta
 
 _FINISHED = {state.value for state in FINISHED}
@@ -203,9 +203,7 @@ class Client:
                     was_connected, delay_s = True, 0.5
                     for sent in httpx2.EventSource(response, max_event_size=None):
                         last_id = sent.id or last_id
-                        facts = json.loads(sent.data) if sent.data else {}
-                        for one in facts if isinstance(facts, list) else [facts]:
-                            yield ServerEvent(sent.event, one, sent.id)
+                        yield ServerEvent(sent.event, json.loads(sent.data), sent.id)
                 error = "the server closed the connection"
             except httpx2.TransportError as broken:
                 error = str(broken) or type(broken).__name__
@@ -229,7 +227,7 @@ class Client:
     def expected(
         self, since: When = "now", until: When = "+1d", *, job: str | None = None, limit: int = 1000
     ) -> "pd.DataFrame":
-        """What the schedules will make, `since` included, `until` not: job_id, args (dict), nominal_at, scheduled_at."""
+        """What the schedules will make from `since` on, before `until`; the columns are those of `next`."""
         params = {"since": self._at(since), "until": self._at(until), "limit": limit, "job_id": job}
         return _times_frame(self._json("GET", "/expected", params=params)["expected"])
 
@@ -338,18 +336,54 @@ class Client:
             args: only those with these args.
             expand_args: a column `arg_NAME` for each arg.
         """
-        params = {
+        params = self._filters(job, since, until, state, label, late, limit, args)
+        frame = frames.to_frame(self._arrow("GET", "/history/runs", params=params), frames.RUNS)
+        return frames.expand_args(frame) if expand_args else frame
+
+    def list_runs(
+        self,
+        *,
+        job: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        state: str | Sequence[str] = (),
+        label: str | None = None,
+        late: bool | None = None,
+        limit: int = 100,
+        args: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The facts of runs, newest first, as plain values; filters as of `runs`, but all time unless told."""
+        params = self._filters(job, since, until, state, label, late, None, args)
+        found: list[dict[str, Any]] = []
+        while len(found) < limit:
+            answer = self._json("GET", "/runs", params=params | {"limit": min(limit - len(found), 1000)})
+            found += answer["runs"]
+            if answer["next"] is None:
+                break
+            params["cursor"] = answer["next"]
+        return found
+
+    def _filters(
+        self,
+        job: str | None,
+        since: When | None,
+        until: When | None,
+        state: str | Sequence[str],
+        label: str | None,
+        late: bool | None,
+        limit: int | None,
+        args: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        return {
             "job_id": job,
             "since": self._ago(since),
             "until": self._ago(until),
             "state": [state] if isinstance(state, str) else list(state),
             "label": label,
-            "late": late,
+            "late": None if late is None else str(late).lower(),
             "limit": limit,
             **{f"arg.{name}": _arg_text(value) for name, value in (args or {}).items()},
         }
-        frame = frames.to_frame(self._arrow("GET", "/history/runs", params=params), frames.RUNS)
-        return frames.expand_args(frame) if expand_args else frame
 
     # ---- History ----
 
@@ -370,11 +404,16 @@ class Client:
         """
         return frames.to_frame(self.sql_arrow(query, params), ())
 
+    def sql_rows(
+        self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> tuple[list[str], list[dict[str, Any]]]:
+        """As `sql`: the names of the columns, and the rows as plain values; times as ISO 8601, UTC."""
+        answer = self._json("POST", "/sql", body=_query(query, params))
+        return [column["name"] for column in answer["columns"]], answer["rows"]
+
     def sql_arrow(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> "pa.Table":
         """As `sql`, as an Arrow table: times are UTC without saying so."""
-        if params is not None and not isinstance(params, Mapping):
-            params = list(params)
-        return self._arrow("POST", "/sql", body={"query": query, "params": params})
+        return self._arrow("POST", "/sql", body=_query(query, params))
 
     # ---- Requests ----
 
@@ -390,34 +429,39 @@ class Client:
         body |= {"at": self._at(at), "stop_at": self._at(stop_at), "labels": labels}
         return [Run(self, facts) for facts in self._json("POST", "/runs", body=body)["runs"]]
 
-    def _at(self, when: When | None) -> str | None:
-        """An instant as the server takes it; a duration is counted from now."""
-        if isinstance(when, timedelta):
-            return format_time(datetime.now(UTC) + when)
-        return self._instant(when)
+    def moment(self, when: When) -> datetime:
+        """An instant of the past, aware, UTC; `7d` or a timedelta goes back from now.
 
-    def _ago(self, when: When | None) -> str | None:
-        """An instant as the server takes it; a duration is counted back from now."""
+        Raises:
+            BadRequest: it is no time.
+        """
         if isinstance(when, timedelta):
-            return format_time(datetime.now(UTC) - when)
+            return datetime.now(UTC) - when
         if isinstance(when, str):
             try:
                 back_s = parse_duration(when)
             except ValueError:
                 return self._instant(when)
-            return self._ago(timedelta(seconds=abs(back_s)))
+            return datetime.now(UTC) - timedelta(seconds=abs(back_s))
         return self._instant(when)
 
-    def _instant(self, when: str | datetime | date | None) -> str | None:
-        if when is None:
-            return None
+    def _instant(self, when: When) -> datetime:
+        """An instant; a duration goes forward from now."""
+        if isinstance(when, timedelta):
+            return datetime.now(UTC) + when
         if isinstance(when, datetime) and when.tzinfo is not None:
-            return format_time(when)
+            return when.astimezone(UTC)
         text = when if isinstance(when, str) else when.isoformat()
         try:
-            return format_time(parse_when(text, datetime.now(UTC), self.zone))
+            return parse_when(text, datetime.now(UTC), self.zone)
         except ValueError as error:
             raise BadRequest(str(error)) from None
+
+    def _at(self, when: When | None) -> str | None:
+        return None if when is None else format_time(self._instant(when))
+
+    def _ago(self, when: When | None) -> str | None:
+        return None if when is None else format_time(self.moment(when))
 
     def _address(self, path: str) -> str:
         return f"{self.url}/api/v1{path}"
@@ -589,7 +633,7 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that is known of it now, as plain values named as the columns of `frames.RUNS`, and `program`."""
+        """All that is known of it now, as plain values: the columns of `frames.RUNS`, and `program`."""
         if self._facts["state"] not in _FINISHED:
             self._facts = self._client._json("GET", f"/runs/{self.run_id}")
         return self._facts
@@ -896,6 +940,11 @@ def _error_of(response: "httpx2.Response", url: str) -> ClientError:
             return RequestRefused(detail)
         case status:
             return BadRequest(detail, status=status)
+
+
+def _query(query: str, params: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
+    values = params if params is None or isinstance(params, Mapping) else list(params)
+    return {"query": query, "params": values}
 
 
 def _run_name(run_id: str | int) -> str:

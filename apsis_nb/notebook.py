@@ -1,0 +1,117 @@
+"""What a notebook works with: the client, and pictures in the cell."""
+
+import html
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apsis_nb.client import Client, When
+from apsis_nb.local import start_or_join
+
+if TYPE_CHECKING:
+    from bokeh.model import Model
+
+__all__ = ["NotebookClient", "Picture", "connect", "local"]
+
+
+class NotebookClient(Client):
+    """A `Client` that can also draw."""
+
+    def timeline(
+        self,
+        since: When = "24h",
+        until: When | None = None,
+        *,
+        job: str | None = None,
+        dark: bool = False,
+        width: int | None = None,
+    ) -> "Picture":
+        """The runs as bars over time, a row for each job; pan and zoom, and hover to read.
+
+        Args:
+            since, until: the window; by default the last day up to now.
+            job: only this job's.
+            dark: for a dark notebook.
+            width: pixels; by default that of the cell.
+        """
+        from apsis_nb.views.timeline import timeline_figure
+
+        now = datetime.now(UTC)
+        start, stop = self.moment(since), now if until is None else self.moment(until)
+        frame = self.history.timeline(since=start, until=stop, job=job)
+        figure = timeline_figure(frame, start=start, stop=stop, now=now, dark=dark, width=width)
+        return Picture(figure)
+
+
+class Picture:
+    """A Bokeh figure that shows in a cell, and still shows in the saved notebook, without any network."""
+
+    def __init__(self, figure: "Model") -> None:
+        self.figure = figure
+
+    def __repr__(self) -> str:
+        return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page>"
+
+    def save(self, file: str | Path) -> None:
+        """Write it as a page of HTML that needs nothing but itself."""
+        Path(file).write_text(self._page(), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        # A frame of its own: the page's Bokeh, if it has one, may be of another version.
+        height = getattr(self.figure, "height", None) or 400
+        return (
+            f'<iframe srcdoc="{html.escape(self._page())}" title="timeline of the runs" '
+            f'style="width:100%;height:{height + 24}px;border:0"></iframe>'
+        )
+
+    def _page(self) -> str:
+        from bokeh.embed import file_html
+        from bokeh.resources import Resources
+
+        page: str = file_html(self.figure, Resources(mode="inline", components=["bokeh"]), title="apsis_nb")
+        return page
+
+
+def connect(url: str | None = None, token: str | None = None) -> NotebookClient:
+    """A client of a server that runs.
+
+    Args:
+        url: its address; by default `APSIS_NB_URL`, else the one server of this user on this machine.
+        token: by default `APSIS_NB_TOKEN`, else the one that the user's server left for its owner.
+
+    Raises:
+        ServerDown: there is no server, or there are several to choose from.
+    """
+    client = NotebookClient(url, token)
+    client.version()  # so that a wrong address or token is told here, not at the first question
+    return client
+
+
+def local(
+    jobs: str | Path = "jobs",
+    *,
+    name: str | None = None,
+    state_dir: str | Path | None = None,
+    dashboards: bool = True,
+) -> NotebookClient:
+    """A client of a server of one's own on this machine: the one that runs, else a new one.
+
+    The server goes on when the notebook is closed; the next `local` of the same folder joins it.
+
+    Args:
+        jobs: folder of job files; made if it is missing.
+        name: of the server; another name is another server with a history of its own.
+        state_dir: where it keeps its history; by default below `~/.local/state/apsis_nb`.
+        dashboards: whether a new server also serves the dashboards.
+
+    Raises:
+        StartFailed: the server could not be started; with the last lines of its log.
+    """
+    url, token = start_or_join(jobs, name=name, state_dir=state_dir, dashboards=dashboards, tell=_tell)
+    return NotebookClient(url, token)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
