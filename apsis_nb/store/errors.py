@@ -1,0 +1,7 @@
+"""What can go wrong with the run store."""
+
+from apsis_nb.core.errors import ApsisError
+
+
+class StoreError(ApsisError):
+    """The run store cannot do it: another process has the file, the disk is full, a query is not allowed."""

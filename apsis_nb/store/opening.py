@@ -1,0 +1,132 @@
+"""Opening the file: the lock, the settings, the schema and its migrations."""
+
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from apsis_nb.store.errors import StoreError
+from apsis_nb.store.queries import comments, read_sql
+
+#: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
+SCHEMA_VERSION = 1
+
+
+def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool) -> duckdb.DuckDBPyConnection:
+    """The connection that owns the file.
+
+    Raises:
+        StoreError: it is not there, another process has it, or it is no run store.
+    """
+    if not path.exists():
+        if not create:
+            raise StoreError(f"there is no run store at {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if threads is None:
+        # One core stays free: with all of them a heavy query makes commits wait, p99 31 ms against 6.
+        threads = max(1, (os.cpu_count() or 1) - 1)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "temp_directory": str(path.with_suffix(".tmp")),
+        "max_temp_directory_size": "20GB",
+        "wal_autocheckpoint": "256MB",  # a net: the checkpoint thread comes long before, and stops no commit
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        connection = duckdb.connect(str(path), config=config)
+    except duckdb.IOException as e:
+        holder = re.search(r"PID (\d+)", str(e))
+        if holder:
+            raise StoreError(f"{path} is in use by process {holder[1]}") from None
+        raise StoreError(f"{path} cannot be opened: {e}") from e
+    except duckdb.Error as e:
+        raise StoreError(f"{path} cannot be opened: {e}") from e
+    path.chmod(0o600)
+    # Cursors inherit only what is set for all.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
+
+
+def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> str:
+    """Make the schema, or bring it up to date; gives the epoch.
+
+    Args:
+        connection: of `connect`, with nothing else open.
+        path: of the file.
+        now: naive, UTC.
+
+    Raises:
+        StoreError: a later release made the file, or it is some other database.
+    """
+    tables = connection.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+    if not tables:
+        epoch = secrets.token_hex(6)
+        connection.begin()
+        connection.execute(read_sql("schema.sql"))
+        for name, meaning in comments(read_sql("schema.sql")).items():
+            kind = "COLUMN" if "." in name else "VIEW"
+            target = ".".join(f'"{part}"' for part in name.split("."))
+            connection.execute(f"COMMENT ON {kind} {target} IS '{meaning.replace(chr(39), chr(39) * 2)}'")
+        connection.execute("INSERT INTO base.meta VALUES ($1, $2, $3)", [SCHEMA_VERSION, epoch, now])
+        connection.commit()
+        return epoch
+    if ("base.meta",) not in tables:
+        raise StoreError(f"{path} is a DuckDB file, but no run store")
+    version, epoch = connection.execute(
+        "SELECT schema_version, epoch FROM base.meta ORDER BY rowid DESC LIMIT 1"
+    ).fetchall()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a later release (schema {version}, this one knows {SCHEMA_VERSION})"
+        )
+    if version < SCHEMA_VERSION:
+        migrate(connection, path, version, _migrations(), now)
+    return str(epoch)
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    version: int,
+    steps: Sequence[tuple[int, str]],
+    now: datetime,
+) -> None:
+    """Take a backup beside the file, then go up from `version`: a step is (version it leads to, SQL)."""
+    backup = path.with_name(f"{path.stem}.schema-{version}.duckdb")
+    backup.unlink(missing_ok=True)
+    own = connection.execute("SELECT current_database()").fetchall()[0][0]
+    connection.execute(f"ATTACH '{str(backup).replace(chr(39), chr(39) * 2)}' AS backup")
+    connection.execute(f'COPY FROM DATABASE "{own}" TO backup')
+    connection.execute("DETACH backup")
+    for number, sql in steps:
+        if number > version:
+            connection.begin()
+            connection.execute(sql)
+            connection.execute(
+                "INSERT INTO base.meta SELECT $1, epoch, $2 FROM base.meta ORDER BY rowid DESC LIMIT 1",
+                [number, now],
+            )
+            connection.commit()
+
+
+def _migrations() -> list[tuple[int, str]]:
+    folder = files("apsis_nb.store").joinpath("migrations")
+    steps = [file for file in folder.iterdir() if file.name.endswith(".sql")] if folder.is_dir() else []
+    return sorted((int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in steps)
+
+
+def lock_down(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """From here on no setting changes, and SQL reaches no file but those of the archive and the spool."""
+    allowed = ", ".join(
+        f"'{str(path.parent / d).replace(chr(39), chr(39) * 2)}'" for d in ("archive", "spool")
+    )
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")

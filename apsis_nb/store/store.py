@@ -1,0 +1,379 @@
+"""The run store: what the engine saves and asks, and what people ask of history."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from apsis_nb.core.errors import ApsisError, NotFound
+from apsis_nb.core.instructions import FindRun, SaveClock, SaveRun
+from apsis_nb.core.runs import Run
+from apsis_nb.store.errors import StoreError
+from apsis_nb.store.opening import connect, lock_down, set_up
+from apsis_nb.store.outputs import Packer, read_range
+from apsis_nb.store.queries import queries
+from apsis_nb.store.readers import Readers
+from apsis_nb.store.rows import (
+    LogRow,
+    OutputRow,
+    aware,
+    facts_of_row,
+    made_run,
+    moved_on,
+    naive,
+    program_id_of,
+    run_facts,
+)
+from apsis_nb.store.writer import LiveRuns, Work, Writer
+
+#: Cursors for the store's own queries.
+READERS = 6
+CHECKPOINT_INTERVAL_S = 5.0
+CHECKPOINT_WAL_BYTES = 1 << 20
+#: Ids are given in rising order, but one may be saved after a later one; no two that do are this far apart.
+ID_MARGIN = 100_000
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251  (the day of a pack file and the time of a log line: the shell's business)
+
+
+class Store:
+    """A run store, made by `Store.open`. Safe to use from any thread, and meant for one process."""
+
+    _held: set[Path] = set()  # noqa: RUF012  DuckDB would give a second opener in this process the same database
+    _held_lock = threading.Lock()
+
+    def __init__(
+        self, path: Path, connection: duckdb.DuckDBPyConnection, now: Callable[[], datetime]
+    ) -> None:
+        self.path = path
+        #: Names the folder of run directories; another one for each new or restored store.
+        self.epoch = set_up(connection, path, naive(now()))
+        #: Live runs that cannot be read back, as (run id, why). They are left as they are.
+        self.damaged: list[tuple[int, str]] = []
+        self._connection = connection
+        self._now = now
+        self._error: Exception | None = None
+        for table, column in (("clock", "clock_at"), ("ids", "next_id"), ("floor", "run_id")):
+            connection.execute(
+                f"DELETE FROM base.{table} WHERE {column} < (SELECT max({column}) FROM base.{table})"
+            )
+        # The first checkpoint after opening takes 0.2 to 0.4 s; now nobody waits for it.
+        connection.execute("CHECKPOINT")
+        self._live = LiveRuns()
+        self._readers = Readers([connection.cursor() for _ in range(READERS)], self._live)
+        self._writer_cursor, self._side_cursor = connection.cursor(), connection.cursor()
+        self._side_lock = threading.Lock()
+        lock_down(connection, path)
+
+        self._ids_lock = threading.Lock()
+        self._next_id, self._floor, last_program_id, self._clock = connection.execute(
+            queries()["marks"].text
+        ).fetchall()[0]
+        self._recover()
+        self._writer = Writer(
+            self._writer_cursor, self._live, next_program_id=last_program_id + 1, on_broken=self._broke
+        )
+        self._packs = path.with_suffix(".outputs")
+        self._packer = Packer(self._packs, now)
+        self._closing = threading.Event()
+        self._checkpointer = threading.Thread(
+            target=self._checkpoint_now_and_then, name="apsis-nb-checkpoint", daemon=True
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        threads: int | None = None,
+        memory_limit: str = "1GB",
+        create: bool = True,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> "Store":
+        """Open the file, or make it, and hold it until `close`.
+
+        Args:
+            path: of the file; the outputs lie beside it.
+            threads: that a query may use; all cores but one unless told.
+            memory_limit: of the database, such as `1GB`.
+            create: make the file if it is not there.
+            now: the clock, aware.
+
+        Raises:
+            StoreError: another process (its pid is named) or this one has the file, a later release wrote
+                it, or it is no run store.
+        """
+        path = path.resolve()
+        with cls._held_lock:
+            if path in cls._held:
+                raise StoreError(f"{path} is already open in this process")
+            cls._held.add(path)
+        try:
+            connection = connect(path, threads=threads, memory_limit=memory_limit, create=create)
+            try:
+                store = cls(path, connection, now)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException as e:
+            cls._held.discard(path)
+            if isinstance(e, duckdb.Error):
+                raise StoreError(f"{path} cannot be opened: {e}") from e
+            raise
+        store._writer.start()
+        store._packer.start()
+        store._checkpointer.start()
+        return store
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Save what is queued, and let the file go. Queries that run end first."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._packer.close()
+        self._writer.close()
+        self._checkpointer.join()
+        self._readers.close()
+        with suppress(StoreError):  # the journal beside the file has it all; the next `open` reads it
+            self._checkpoint()
+        for cursor in (self._writer_cursor, self._side_cursor, self._connection):
+            cursor.close()
+        self._held.discard(self.path)
+
+    # -- recovery
+
+    def restore(self) -> tuple[list[Run], datetime | None]:
+        """The live runs as they were saved last, the oldest first, and the clock (None: never set)."""
+        return self._live.runs(), aware(self._clock)
+
+    def _recover(self) -> None:
+        journal: dict[int, list[LogRow]] = {}
+        text = queries()["live_journal"].text
+        for row in self._connection.execute(text, {"floor": self._floor}).fetchall():
+            journal.setdefault(row[0], []).append(row)
+        if not journal:
+            return
+        program_ids: dict[int, int] = {}
+        for run_id, rows in journal.items():
+            try:
+                program_ids[run_id] = program_id_of(rows[0])
+            except (ValueError, KeyError) as e:
+                self.damaged.append((run_id, f"its journal cannot be read: {e}"))
+        ids = sorted(set(program_ids.values()))
+        found = self._connection.execute(queries()["programs_by_id"].text, {"ids": ids}).fetchall()
+        programs = {program_id: json.loads(program) for program_id, program in found}
+        live: dict[int, tuple[Run, int]] = {}
+        for run_id, program_id in program_ids.items():
+            rows = journal[run_id]
+            try:
+                run = made_run(rows[0], programs[program_id])
+                for row in rows[1:]:
+                    run = moved_on(run, row)
+            except (ApsisError, ValueError, KeyError, TypeError) as e:
+                self.damaged.append((run_id, f"cannot be rebuilt: {e}"))
+            else:
+                live[run_id] = run, program_id
+        self._live.update(live)
+
+    # -- writing
+
+    def reserve_ids(self, count: int) -> tuple[int, int]:
+        """Take run ids that nobody gets again, whatever happens.
+
+        Returns:
+            The first, and the one after the last. They are committed.
+
+        Raises:
+            StoreError: it cannot be saved.
+        """
+        with self._ids_lock:
+            first, self._next_id = self._next_id, self._next_id + count
+            done = self._writer.submit(Work(next_id=self._next_id))
+        done.result()
+        return first, first + count
+
+    def save(
+        self, saves: Sequence[SaveRun | SaveClock], outputs: Mapping[int, Sequence[OutputRow]] | None = None
+    ) -> "Future[None]":
+        """Queue what is to be saved, all in one transaction. The answer comes when it is safe on disk.
+
+        Args:
+            saves: in the order in which they were given out.
+            outputs: where the outputs of runs lie, by run id.
+
+        The future's callbacks run on the writer's thread. If it fails, with StoreError, nothing of this call is
+        saved; and if `health()` says so nothing can be saved until the store is opened again.
+        """
+        return self._writer.submit(Work(tuple(saves), outputs or {}, noted_at=self._now()))
+
+    def pack(self, run_id: int, files: Sequence[tuple[str, Path]]) -> "Future[list[OutputRow]]":
+        """Keep the outputs of a run, given as (name, path). The rows go into the `save` that finishes it.
+
+        A crash before that leaves nothing that anybody sees: the same outputs may be packed again.
+        """
+        return self._packer.submit(files)
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the journal beside the file into the file.
+
+        Raises:
+            StoreError: not now. Nothing is lost; it is tried again every few seconds.
+        """
+        floor = min(self._live.ids()[1], default=self._next_id) - ID_MARGIN
+        if floor > self._floor:
+            self._floor = floor
+            self._insert("INSERT INTO base.floor VALUES ($floor)", {"floor": floor})
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        with self._side_lock:
+            try:
+                self._side_cursor.execute("CHECKPOINT")
+            except duckdb.Error as e:
+                if isinstance(e, duckdb.FatalException | duckdb.InternalException):
+                    self._broke(e)
+                raise StoreError(f"the checkpoint failed: {e}") from e
+
+    def _checkpoint_now_and_then(self) -> None:
+        while not self._closing.wait(CHECKPOINT_INTERVAL_S):
+            if self.wal_bytes() > CHECKPOINT_WAL_BYTES:
+                try:
+                    self.checkpoint()
+                except StoreError:
+                    # A transaction is in the way: next time, then. Never FORCE, which makes commits wait.
+                    continue
+
+    def _insert(self, query: str, params: Mapping[str, Any]) -> None:
+        with self._side_lock:
+            try:
+                self._side_cursor.execute(query, dict(params)).fetchall()
+            except duckdb.Error as e:
+                raise StoreError(str(e)) from e
+
+    def wal_bytes(self) -> int:
+        """Size of the journal beside the file: what is committed, but not yet in it."""
+        try:
+            return self.path.with_name(self.path.name + ".wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _broke(self, error: Exception) -> None:
+        self._error = error
+
+    def health(self) -> dict[str, Any]:
+        """How the store is: `ok`; `error`, what broke it (then it must be opened again); sizes, speeds."""
+        return {
+            "ok": self._error is None,
+            "error": None if self._error is None else str(self._error),
+            "damaged": [{"run_id": run_id, "error": error} for run_id, error in self.damaged],
+            "live_runs": len(self._live),
+            "queued": self._writer.queued(),
+            "commits": self._writer.commits,
+            "last_commit_s": self._writer.last_commit_s,
+            "wal_bytes": self.wal_bytes(),
+            "file_bytes": self.path.stat().st_size,
+        }
+
+    # -- one run
+
+    def run(self, run_id: int) -> dict[str, Any] | None:
+        """The facts of a run: python values by name, times aware; None: there is no such run."""
+        live = self._live.get(run_id)
+        if live is not None:
+            return {**run_facts(live[0], self._now()), "program": live[0].program.to_dict()}
+        rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
+        if not rows:
+            return None
+        *facts, program_id = rows[0]
+        return {**facts_of_row(facts), "program": self._program(program_id)}
+
+    def _program(self, program_id: int) -> dict[str, Any]:
+        rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def original(self, run_id: int) -> Run | None:
+        """The run as it was made, to make it again; None: there is no such run."""
+        rows = self._readers.rows(queries()["first_row"].text, {"run_id": run_id})
+        if not rows:
+            return None
+        try:
+            return made_run(rows[0], self._program(program_id_of(rows[0])))
+        except (ApsisError, ValueError, KeyError, TypeError) as e:
+            raise StoreError(f"run r{run_id} cannot be rebuilt: {e}") from e
+
+    def log(self, run_id: int) -> list[dict[str, Any]]:
+        """The lines of a run's log in order: ts (aware), state, message."""
+        rows = self._readers.rows(queries()["log"].text, {"run_id": run_id})
+        return [{"ts": aware(ts), "state": state, "message": message} for ts, state, message in rows]
+
+    def outputs(self, run_id: int) -> list[dict[str, Any]]:
+        """The kept outputs of a run: name, length (bytes), content_type."""
+        return [
+            {"name": o.name, "length": o.length, "content_type": o.content_type}
+            for o in self._output_rows(run_id)
+        ]
+
+    def read_output(
+        self, run_id: int, name: str = "output", offset: int = 0, limit: int = 1 << 20
+    ) -> tuple[bytes, int]:
+        """A piece of a kept output.
+
+        Args:
+            offset: of its first byte; negative: from the end.
+            limit: most bytes to give.
+
+        Returns:
+            The bytes, and the size of the whole output.
+
+        Raises:
+            NotFound: the run has no such output (yet).
+            StoreError: it is known, but cannot be read.
+        """
+        for row in self._output_rows(run_id):
+            if row.name == name:
+                return read_range(self._packs, row, offset, limit), row.length
+        raise NotFound(f"run r{run_id} has no output {name}")
+
+    def _output_rows(self, run_id: int) -> list[OutputRow]:
+        rows = self._readers.rows(queries()["run_outputs"].text, {"run_id": run_id})
+        return [
+            OutputRow(
+                name=name,
+                content_type=content_type,
+                length=length,
+                pack=pack,
+                pack_offset=pack_offset,
+                stored=stored,
+            )
+            for name, content_type, length, pack, pack_offset, stored in rows
+        ]
+
+    def find_runs(self, wanted: Sequence[FindRun]) -> list[int | None]:
+        """For each the newest run of its instance that ended in one of its states, or None.
+
+        Sees everything that was given to `save` before.
+        """
+        self.save(()).result()
+        params: dict[str, list[Any]] = {"wishes": [], "job_ids": [], "args": [], "states": []}
+        for n, wish in enumerate(wanted):
+            for state in wish.states:
+                params["wishes"].append(n)
+                params["job_ids"].append(wish.inst.job_id)
+                params["args"].append(wish.inst.args_json)
+                params["states"].append(state.value)
+        found = dict(self._readers.rows(queries()["find_runs"].text, params))
+        return [found.get(n) for n in range(len(wanted))]
