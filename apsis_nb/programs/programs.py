@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, assert_never
@@ -18,9 +18,9 @@ from apsis_nb.core.states import State
 from .environment import Account, environment, signal_number, spec
 from .noops import NoOps
 from .remains import end_remains
-from .rundir import RunDir, Status, UnknownFormat
+from .rundir import Ended, Record, RunDir, UnknownFormat
 from .spawner import SPEC, Spawner
-from .supervisor import CLAIM, NEW, OUTPUT, boot_id
+from .supervisor import NEW, OUTPUT, RECORD, boot_id
 
 #: Prefix of a run directory that is being removed.
 GONE = ".gone-"
@@ -190,12 +190,13 @@ class Programs:
         """
         return self._dir(run_id).read_output(name, offset, limit)
 
-    def status(self, run_id: int) -> Status | None:
+    def ended(self, run_id: int) -> Ended | None:
         """How a program ended, with what it used; None if it runs, is forgotten, or was none of ours."""
         try:
-            return self._dir(run_id).status()
+            record = self._dir(run_id).record()
         except UnknownFormat:
             return None
+        return None if record is None else record.ended
 
     def forget(self, run_id: int) -> None:
         """Remove what is kept of a finished run."""
@@ -317,52 +318,45 @@ class Programs:
         """Read the run directory, and tell what is new."""
         there = self._dir(live.run.run_id)
         try:
-            status = there.status()
-            if status is None:
-                claim = there.claim()
-                if claim is None:
-                    if live.has_ended and live.is_started:
-                        self._end(live, "error", "supervisor lost: its run directory is gone")
-                    elif live.has_ended:
-                        self._end(
-                            live, "error", "cannot start: its supervisor ended before it claimed the run"
-                        )
+            record = there.record()
+            if record is None:
+                if live.has_ended and live.is_started:
+                    self._end(live, "error", "supervisor lost: its run directory is gone")
+                elif live.has_ended:
+                    self._end(live, "error", "cannot start: its supervisor ended before it claimed the run")
+                return
+            self._tell_start(live, record)
+            if record.ended is None:
+                if record.claimed is None or record.claimed.boot_id != self._boot_id:
+                    self._end(live, "error", "supervisor lost: the machine was started anew")
                     return
-                is_of_this_boot = claim.boot_id == self._boot_id
-                if is_of_this_boot and there.is_locked():
-                    self._found_alive(live, there, claim.pid)
+                if there.is_locked():
+                    self._wait_for(live, record.claimed.pid)
                     return
-                status = there.status()  # once more: it may have ended between the two looks
-                if status is None:
-                    self._end_lost(live, there, is_of_this_boot)
-                    return
+                record = there.record()  # once more: it may have ended between the two looks
         except UnknownFormat as error:
             self._end(live, "error", f"unknown outcome: {error}")
             return
-        self._tell_start(live, there)
-        if status.outcome != "error" and not live.is_started:
-            # The file of its start did not survive a loss of power, as that of its end did.
-            began = status.finished_at - timedelta(seconds=status.elapsed_s or 0.0)
-            self._started(live.run, began, {})
-        self._end(
-            live, status.outcome, status.message, status.finished_at, status.return_code, status.elapsed_s
-        )
+        if record is None or record.ended is None:
+            self._end_lost(live, there, record)
+        else:
+            self._tell_end(live, record, record.ended)
 
-    def _found_alive(self, live: _Live, there: RunDir, supervisor: int) -> None:
-        self._tell_start(live, there)
-        if live.pidfd is None and there.status() is None:
-            self._wait_for(live, supervisor)
-
-    def _tell_start(self, live: _Live, there: RunDir) -> None:
-        if live.is_started:
-            return
-        started = there.started()
-        if started is None:
+    def _tell_start(self, live: _Live, record: Record) -> None:
+        if live.is_started or record.started is None:
             return
         live.is_started = True
-        self._started(live.run, started.at, {"pid": started.pid})
+        self._tell_soon(
+            ProgramStarted(
+                run_id=live.run.run_id, at=record.started.at, run_state={"pid": record.started.pid}
+            )
+        )
         if live.is_stopped:
             self._command_stop(live)
+
+    def _tell_end(self, live: _Live, record: Record, ended: Ended) -> None:
+        self._tell_start(live, record)
+        self._end(live, ended.outcome, ended.message, ended)
 
     def _command_stop(self, live: _Live) -> None:
         try:
@@ -370,56 +364,34 @@ class Programs:
         except OSError:  # nobody listens: it has ended, and is found so
             return
 
-    def _end_lost(self, live: _Live, there: RunDir, is_of_this_boot: bool) -> None:
-        if not is_of_this_boot:
-            self._end(live, "error", "supervisor lost: the machine was started anew")
-            return
+    def _end_lost(self, live: _Live, there: RunDir, record: Record | None) -> None:
+        """The supervisor is gone and left no word: so must be all that it looked after, before we say so."""
         self._live.pop(live.run.run_id)
         self._let_go(live)
 
+        started = None if record is None else record.started
+
         async def end() -> None:
-            await asyncio.to_thread(end_remains, there.path, there.started())
-            self._finished(live.run, "error", "supervisor lost", self._now(), None, None)
+            await asyncio.to_thread(end_remains, there.path, started)
+            self._end(live, "error", "supervisor lost")
 
         self._do(end())
 
-    def _end(
-        self,
-        live: _Live,
-        outcome: Outcome,
-        message: str | None,
-        at: datetime | None = None,
-        return_code: int | None = None,
-        elapsed_s: float | None = None,
-    ) -> None:
+    def _end(self, live: _Live, outcome: Outcome, message: str | None, ended: Ended | None = None) -> None:
         self._live.pop(live.run.run_id, None)
         self._let_go(live)
-        self._finished(live.run, outcome, message, at or self._now(), return_code, elapsed_s)
-
-    # --- Telling and removing, in batches.
-
-    def _started(self, run: Run, at: datetime, run_state: Mapping[str, Any]) -> None:
-        self._tell_soon(ProgramStarted(run_id=run.run_id, at=at, run_state=run_state))
-
-    def _finished(
-        self,
-        run: Run,
-        outcome: Outcome,
-        message: str | None,
-        at: datetime,
-        return_code: int | None,
-        elapsed_s: float | None,
-    ) -> None:
         self._tell_soon(
             ProgramFinished(
-                run_id=run.run_id,
-                at=at,
+                run_id=live.run.run_id,
+                at=ended.at if ended else self._now(),
                 outcome=outcome,
                 message=message,
-                return_code=return_code,
-                elapsed_s=elapsed_s,
+                return_code=ended.return_code if ended else None,
+                elapsed_s=ended.elapsed_s if ended else None,
             )
         )
+
+    # --- Telling and removing, in batches.
 
     def _tell_soon(self, event: Event) -> None:
         if not self._news:
@@ -432,7 +404,7 @@ class Programs:
             self._tell(event)
 
     def _remove(self, paths: Iterable[tuple[Path, bool]]) -> None:
-        """Remove directories and files in a thread; of one with True, all but its claim."""
+        """Remove directories and files in a thread; of one with True, all but its record."""
         self._to_remove.extend(paths)
         if self._to_remove and self._remover is None:
             self._remover = self._do(self._remove_all())
@@ -463,10 +435,10 @@ class Programs:
 
 
 def _remove(paths: list[tuple[Path, bool]]) -> None:
-    for path, keeps_claim in paths:
-        if keeps_claim:
+    for path, keeps_record in paths:
+        if keeps_record:
             for entry in path.iterdir():
-                if entry.name != CLAIM:
+                if entry.name != RECORD:
                     _remove([(entry, False)])
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -5,21 +5,21 @@ import fcntl
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from apsis_nb.core.programs import Outcome
 
-from .supervisor import CLAIM, CONTROL, FORMAT, OUT, OUTPUT, STARTED, STATUS, run_dir_name
+from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, run_dir_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claimed:
     """Who supervises the run."""
 
-    format: int  #: version of the directory's format; 0 if the claim cannot be read
     pid: int  #: of the supervisor
     boot_id: str  #: of the machine when it began
 
@@ -33,19 +33,31 @@ class Started:
         int  #: when that process began, in clock ticks since boot: tells it from a later one of the same id
     )
     at: datetime
+    monotonic_s: float  #: the same by the clock of this boot that never jumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Ended:
     """How the run ended."""
 
     outcome: Outcome
-    finished_at: datetime
-    message: str | None
-    return_code: int | None  #: exit code, or -N if signal N ended it; None if it could not be started
-    elapsed_s: float | None
-    cpu_s: float | None  #: processor time of the program and of those of its children that it waited for
-    max_rss_b: int | None  #: the most memory that the largest of these had
+    at: datetime
+    message: str | None = None
+    return_code: int | None = None  #: exit code, or -N if signal N ended it; None if it could not be started
+    elapsed_s: float | None = None
+    cpu_s: float | None = (
+        None  #: processor time of the program and of those of its children that it waited for
+    )
+    max_rss_b: int | None = None  #: the most memory that the largest of these had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a supervisor wrote down."""
+
+    claimed: Claimed | None  #: None: a loss of power took it
+    started: Started | None = None
+    ended: Ended | None = None
 
 
 class UnknownFormat(Exception):
@@ -70,22 +82,29 @@ class RunDir:
         """Whether anybody ever claimed the run."""
         return self.path.is_dir()
 
-    def claim(self) -> Claim | None:
-        """Who supervises it; None if nobody ever claimed the run.
+    def record(self) -> Record | None:
+        """What its supervisor wrote down so far; None if nobody ever claimed the run.
 
         Raises:
             UnknownFormat: this release cannot read the directory.
         """
-        facts = self._read(CLAIM)
-        if facts is None:
-            # Written before the directory had its name, but not durably: a loss of power may empty it.
-            return Claim(format=0, pid=0, boot_id="") if self.exists() else None
-        return Claim(format=facts["format"], pid=facts["pid"], boot_id=facts["boot_id"])
+        try:
+            with open(self.path / RECORD, "rb") as file:
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            return Record(claimed=None) if self.exists() else None
+        facts: dict[str, Any] = {}
+        for line in lines[:-1]:  # what stands behind the last line's end is a line that is being written
+            try:
+                facts |= json.loads(line)
+            except ValueError:  # a loss of power may leave anything that was not made durable
+                return Record(claimed=None)
+        return _record(facts)
 
     def is_locked(self) -> bool:
         """Whether the supervisor lives."""
         try:
-            fd = os.open(self.path / CLAIM, os.O_RDONLY)
+            fd = os.open(self.path / RECORD, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
@@ -97,35 +116,6 @@ class RunDir:
         finally:
             os.close(fd)
         return False
-
-    def started(self) -> Started | None:
-        """When and as what the program started; None if it has not, or a loss of power took the file."""
-        facts = self._read(STARTED)
-        if facts is None:
-            return None
-        return Started(pid=facts["pid"], start_ticks=facts["start_ticks"], at=_time(facts["at"]))
-
-    def status(self) -> Status | None:
-        """How the run ended; None if it has not.
-
-        Raises:
-            UnknownFormat: this release cannot read the directory.
-        """
-        facts = self._read(STATUS)
-        if facts is None:
-            return None
-        outcome = facts["outcome"]
-        if outcome not in get_args(Outcome):
-            raise UnknownFormat(facts["format"])
-        return Status(
-            outcome=outcome,
-            finished_at=_time(facts["finished_at"]),
-            message=facts.get("message"),
-            return_code=facts.get("return_code"),
-            elapsed_s=facts.get("elapsed_s"),
-            cpu_s=facts.get("cpu_s"),
-            max_rss_b=facts.get("max_rss_b"),
-        )
 
     def command(self, line: str) -> None:
         """Send a command to the supervisor.
@@ -168,17 +158,18 @@ class RunDir:
         finally:
             os.close(fd)
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            with open(self.path / name, "rb") as file:
-                facts = json.loads(file.read())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-        if not isinstance(facts, dict):
-            return None
-        if facts.get("format", FORMAT) > FORMAT:
-            raise UnknownFormat(facts["format"])
-        return facts
+
+def _record(facts: Mapping[str, Any]) -> Record:
+    claimed, started, ended = facts.get("claimed"), facts.get("started"), facts.get("ended")
+    if claimed is None:
+        return Record(claimed=None)
+    if claimed["format"] > FORMAT:
+        raise UnknownFormat(claimed["format"])
+    return Record(
+        claimed=Claimed(pid=claimed["pid"], boot_id=claimed["boot_id"]),
+        started=None if started is None else Started(**{**started, "at": _time(started["at"])}),
+        ended=None if ended is None else Ended(**{**ended, "at": _time(ended["at"])}),
+    )
 
 
 def _time(seconds: float) -> datetime:

@@ -1,13 +1,13 @@
 """The process between the server and a program: it outlives the server, waits, and writes the true end down.
 
-Run as a script (`python -I -S supervisor.py SOCKET ROOT`) this file is the warm spawner: for each message that
-it receives it forks a supervisor. It needs the standard library alone and nothing of `apsis_nb`, so
-that it starts fast, stays small, and can be sent to another machine as it is.
+Run as a script (`python -I -S supervisor.py SOCKET ROOT`) this file is the warm spawner: it forks a
+supervisor for each message that it receives. It needs the standard library alone and nothing of `apsis_nb`,
+so that it starts fast, stays small, and can be sent to another machine as it is.
 
 A supervisor claims the run by making its run directory, spawns the program, takes commands from a pipe in
-that directory, and at the end writes the status durably. It holds a lock on the claim as long as it lives:
-who wants to know whether it lives asks the lock, never a process id. What it tells over the socket is only
-the quick way to hear what the files say.
+that directory, and writes down how it ends. It holds a lock on its record as long as it lives: who wants to
+know whether it lives asks the lock, never a process id. What it tells over the socket is only the quick way
+to hear what the record says.
 """
 
 import contextlib
@@ -30,9 +30,7 @@ from typing import Any, NamedTuple
 FORMAT = 1
 
 #: The names in a run directory.
-CLAIM = "claim.json"  # made by the supervisor, locked while it lives
-STARTED = "started.json"  # there once the program runs
-STATUS = "status.json"  # there once the run has ended
+RECORD = "record.jsonl"  # the supervisor's, locked while it lives; a line each: `claimed`, `started`, `ended`
 CONTROL = "control"  # pipe: `stop` or `signal N`, a line each
 OUT = "out"  # the program's: its outputs
 OUTPUT = "output"  # in OUT: its standard output and error
@@ -124,29 +122,6 @@ def size_text(size_b: float) -> str:
     return f"{size_b:g} B"
 
 
-def write_whole(here: int, name: str, facts: Mapping[str, Any], *, durable: bool) -> None:
-    """Write a JSON file that is seen whole or not at all.
-
-    Args:
-        here: descriptor of the directory.
-        durable: whether it must survive a loss of power from now on.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    hidden = "." + name
-    fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=here)
-    try:
-        os.write(fd, json.dumps(facts).encode())
-        if durable:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(hidden, name, src_dir_fd=here, dst_dir_fd=here)
-    if durable:
-        os.fsync(here)
-
-
 def find_executable(name: str, path: str) -> str:
     """The file that `name` stands for, as a shell finds it.
 
@@ -179,7 +154,8 @@ class Supervisor:
 
     def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
         self.tell, self.root, self.boot, self.spec = tell, root, boot, spec
-        self.here = self.control = self.output = -1
+        self.here = self.record = self.control = self.output = -1
+        self.recorded_b = 0  # size of the record
         self.pid = 0  # the program's main process, which leads its own session and group
         self.began = 0.0  # monotonic
         self.started: dict[str, Any] | None = None  # what is yet to be written down about the start
@@ -202,14 +178,19 @@ class Supervisor:
         try:
             self._spawn()
         except CannotStart as error:
-            self._write_status({"outcome": "error", "message": f"cannot start: {error}"})
+            self._write_end(outcome="error", message=f"cannot start: {error}")
         else:
             self._watch()
             self._end_descendants()
             assert self.return_code is not None
             outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
-            status = {"outcome": outcome, "message": message, "return_code": self.return_code}
-            self._write_status({**status, "elapsed_s": self.ended - self.began, **self.usage})
+            self._write_end(
+                outcome=outcome,
+                message=message,
+                return_code=self.return_code,
+                elapsed_s=self.ended - self.began,
+                **self.usage,
+            )
         self.tell(finished=True)
 
     def _claim(self) -> bool:
@@ -220,10 +201,9 @@ class Supervisor:
         try:
             self.here = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.root)
             # Stays open, and so locked, until this process is gone.
-            claim = os.open(CLAIM, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self.here)
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            facts = {"format": FORMAT, "run": self.spec["run"], "pid": os.getpid(), "boot_id": self.boot}
-            os.write(claim, json.dumps(facts).encode())
+            self.record = os.open(RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self.here)
+            fcntl.flock(self.record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write(claimed={"format": FORMAT, "pid": os.getpid(), "boot_id": self.boot})
             os.mkdir(OUT, 0o700, dir_fd=self.here)
             os.mkdir(TMP, 0o700, dir_fd=self.here)
             os.mkfifo(CONTROL, 0o600, dir_fd=self.here)
@@ -245,7 +225,7 @@ class Supervisor:
             (os.unlink, CONTROL),
             (os.rmdir, TMP),
             (os.rmdir, OUT),
-            (os.unlink, CLAIM),
+            (os.unlink, RECORD),
         ):
             with contextlib.suppress(OSError):
                 remove(name, dir_fd=self.here)
@@ -292,7 +272,6 @@ class Supervisor:
             "start_ticks": stat_of(self.pid).start_ticks,
             "at": time.time(),
             "monotonic_s": self.began,
-            "boot_id": self.boot,
         }
         self._write_started()
 
@@ -303,7 +282,7 @@ class Supervisor:
         """
         if self.started is not None:
             with contextlib.suppress(OSError):
-                write_whole(self.here, STARTED, self.started, durable=False)
+                self._write(started=self.started)
                 self.started = None
                 self.tell(started=True)
 
@@ -418,18 +397,24 @@ class Supervisor:
                         os.kill(int(name), signal.SIGKILL)
             select.select([], [], [], 0.002)
 
-    def _write_status(self, facts: Mapping[str, Any]) -> None:
-        """Write the end down, however late: while the disk is full the run waits, so its end is not lost."""
-        status = {"format": FORMAT, "finished_at": time.time(), **facts}
+    def _write_end(self, **facts: Any) -> None:
+        """Record the end durably, however late: while the disk is full the run waits, and loses nothing."""
+        ended = {"at": time.time(), **facts}
         while True:
             try:
-                write_whole(self.here, STATUS, status, durable=True)
-            except FileNotFoundError:  # the run directory was removed: nobody asks any more
-                break
+                self._write(ended=ended)
+                os.fdatasync(self.record)
             except OSError:
                 select.select([], [], [], LOOK_S)
             else:
                 break
+
+    def _write(self, **line: Mapping[str, Any]) -> None:
+        """Add a line to the record; the next is written over one that fails. Readers look at whole lines."""
+        data = json.dumps(line).encode() + b"\n"
+        if os.pwrite(self.record, data, self.recorded_b) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), RECORD)
+        self.recorded_b += len(data)
 
 
 def _reason(error: OSError | ValueError, name: str) -> str:
