@@ -16,9 +16,9 @@ from apsis_nb.core.states import State
 
 #: What a column of `base.runs` and of a run's facts is called, in the table's order; `program_id` follows.
 FACTS = (
-    "run_id", "job_id", "args", "origin", "attempt", "rerun_of", "backfill_id", "state", "skip_reason", 
-    "labels", "nominal_at", "scheduled_at", "started_at", "finished_at", "stop_at", "late", "late_s", "late_why",
-    "elapsed_s", "return_code", "message", "host", "by",
+    "run_id", "job_id", "args", "origin", "attempt", "rerun_of", "backfill_id", "state", "skip_reason",
+    "labels", "nominal_at", "scheduled_at", "started_at", "finished_at", "stop_at", "late", "late_s",
+    "late_why", "elapsed_s", "return_code", "message", "host", "by",
 )  # fmt: skip
 
 LogRow = tuple[int, datetime, str, str | None, str | None]

@@ -2,9 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import duckdb
 
 from apsis_nb.core.errors import ApsisError, NotFound
 from apsis_nb.core.instructions import FindRun, SaveClock, SaveRun
+from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.opening import connect, lock_down, set_up
@@ -215,8 +216,8 @@ class Store:
             saves: in the order in which they were given out.
             outputs: where the outputs of runs lie, by run id.
 
-        The future's callbacks run on the writer's thread. If it fails, with StoreError, nothing of this call is
-        saved; and if `health()` says so nothing can be saved until the store is opened again.
+        The future's callbacks run on the writer's thread. If it fails, with StoreError, nothing of this call
+        is saved; and if `health()` says so nothing can be saved until the store is opened again.
         """
         return self._writer.submit(Work(tuple(saves), outputs or {}, noted_at=self._now()))
 
@@ -226,6 +227,29 @@ class Store:
         A crash before that leaves nothing that anybody sees: the same outputs may be packed again.
         """
         return self._packer.submit(files)
+
+    @contextmanager
+    def bulk(self, programs: Sequence[Program]) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[int]]]:
+        """For past runs that come from elsewhere: a cursor that may append to the tables of `base` by SQL.
+
+        Args:
+            programs: those that the rows will name.
+
+        Yields:
+            The cursor, and the ids of the programs. The ids of the runs come from `reserve_ids`.
+
+        Raises:
+            StoreError: DuckDB refuses.
+        """
+        work = Work(programs=programs)
+        self._writer.submit(work).result()
+        cursor = self._connection.cursor()
+        try:
+            yield cursor, work.program_ids
+        except duckdb.Error as e:
+            raise StoreError(str(e)) from e
+        finally:
+            cursor.close()
 
     def checkpoint(self) -> None:
         """Move what was committed from the journal beside the file into the file.

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from apsis_nb.core.instructions import SaveClock, SaveRun
+from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.rows import LogRow, OutputRow, log_row, program_text, run_row
@@ -45,6 +46,8 @@ class Work:
     outputs: Mapping[int, Sequence[OutputRow]] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
+    programs: Sequence[Program] = ()  #: to be known, for rows that others make
+    program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
     done: "Future[None]" = field(default_factory=Future)
 
 
@@ -63,7 +66,7 @@ class Rows:
 
 
 class LiveRuns:
-    """The live runs as they are on disk, each with its program's id: changed when a transaction is committed."""
+    """The live runs as they are on disk, each with its program's id: changed by each commit."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -221,6 +224,7 @@ class Writer:
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
                     for o in outputs
                 ]
+            work.program_ids[:] = [self._program_id(program, rows) for program in work.programs]
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]
         filled = [(table, batch) for table in Rows.TABLES if (batch := getattr(rows, table))]
@@ -240,7 +244,7 @@ class Writer:
         run = save.run
         before = changed.get(run.run_id) or self._live.get(run.run_id)
         if before is None:
-            program_id = self._program_id(run, rows)
+            program_id = self._program_id(run.program, rows)
             rows.run_log.append(log_row(save, None, noted_at, program_id))
         else:
             program_id = before[1]
@@ -249,8 +253,8 @@ class Writer:
             rows.runs.append(run_row(run, program_id))
         changed[run.run_id] = run, program_id
 
-    def _program_id(self, run: Run, rows: Rows) -> int:
-        text = program_text(run.program)
+    def _program_id(self, program: Program, rows: Rows) -> int:
+        text = program_text(program)
         program_id = self._programs.get(text)
         if program_id is None:
             program_id, self._next_program_id = self._next_program_id, self._next_program_id + 1
