@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: An instant. Text is read by `core.times.parse_when` (`now`, `+10m`, `2026-01-31`, ISO 8601), in the zone of the
-#: server where it names none. Where a past is asked for (`since`), `7d` or a timedelta goes back from now.
+#: An instant. `core.times.parse_when` reads text (`now`, `+10m`, `2026-01-31`, ISO 8601), if need be in the
+#: zone of the server. Where a past is asked for (`since`), `7d` or a timedelta goes back from now.
 When = str | datetime | date | timedelta
 
 _FINISHED = {state.value for state in FINISHED}
@@ -124,7 +124,7 @@ class Client:
         url = url or os.environ.get("APSIS_NB_URL") or (str(http.base_url) if http else None)
         token = token or os.environ.get("APSIS_NB_TOKEN")
         if url is None or token is None:
-            url, token = _find(url, token)
+            url, token = find_server(url, token)
         self.url = url.rstrip("/")
         self._token = token
         self._http = http or _connection(self.url)
@@ -222,7 +222,12 @@ class Client:
 
     def next(self, job: str, n: int = 10) -> "pd.DataFrame":
         """The next `n` times of a job: job_id, args (dict), nominal_at, scheduled_at; aware UTC."""
-        return _times_frame(self._json("GET", f"/next/{_quoted(job)}", params={"n": n})["next"])
+        return _times_frame(self.list_next(job, n))
+
+    def list_next(self, job: str, n: int = 10) -> list[dict[str, Any]]:
+        """As `next`, as plain values."""
+        rows: list[dict[str, Any]] = self._json("GET", f"/next/{_quoted(job)}", params={"n": n})["next"]
+        return rows
 
     def expected(
         self, since: When = "now", until: When = "+1d", *, job: str | None = None, limit: int = 1000
@@ -352,7 +357,7 @@ class Client:
         limit: int = 100,
         args: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """The facts of runs, newest first, as plain values; filters as of `runs`, but all time unless told."""
+        """The facts of runs, newest first, as plain values; filters as of `runs`, of all time unless told."""
         params = self._filters(job, since, until, state, label, late, None, args)
         found: list[dict[str, Any]] = []
         while len(found) < limit:
@@ -538,7 +543,7 @@ class Jobs(Mapping[str, "Job"]):
         return f"<{len(self)} jobs: {', '.join(self._ids())}>"
 
     def _repr_html_(self) -> str:
-        rows = [(f["job_id"], f["description"] or "", _in_words(f)) for f in self.find()]
+        rows = [(f["job_id"], f["metadata"].get("description", ""), _in_words(f)) for f in self.find()]
         return _html_table(("job", "description", "when"), rows)
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -594,17 +599,18 @@ class Job:
         return f"<job {self.job_id}: {_in_words(self.facts)}>"
 
     def _repr_html_(self) -> str:
-        rows = [("description", self.facts.get("description") or ""), ("when", _in_words(self.facts))]
-        for param in self.facts.get("params") or []:
-            name, more = str(param["name"]), [str(param.get("type") or "str")]
-            if param.get("default") is not None:
+        metadata = self.facts["metadata"]
+        rows = [("description", metadata.get("description", "")), ("when", _in_words(self.facts))]
+        for name, param in self.facts["params"].items():
+            more = [param["type"]]
+            if "default" in param:
                 more.append(f"default {param['default']}")
-            if param.get("choices"):
-                more.append("one of " + ", ".join(map(str, param["choices"])))
-            if param.get("description"):
-                more.append(str(param["description"]))
+            if "choices" in param:
+                more.append("one of " + ", ".join(param["choices"]))
+            if "description" in param:
+                more.append(param["description"])
             rows.append((f"param {name}", "; ".join(more)))
-        rows.append(("labels", ", ".join(self.facts.get("labels") or [])))
+        rows.append(("labels", ", ".join(metadata["labels"])))
         return f"<b>{html.escape(self.job_id)}</b>" + _html_table((), [r for r in rows if r[1]])
 
 
@@ -636,6 +642,11 @@ class Run:
         """All that is known of it now, as plain values: the columns of `frames.RUNS`, and `program`."""
         if self._facts["state"] not in _FINISHED:
             self._facts = self._client._json("GET", f"/runs/{self.run_id}")
+        return self._facts
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """As `facts`, as they were when the server was last asked."""
         return self._facts
 
     @property
@@ -694,7 +705,7 @@ class Run:
         """
         self.wait(timeout)
         if self._facts["state"] != "success":
-            raise RunFailed(self._facts, self._last_lines(20))
+            raise RunFailed(self._facts, self.last_lines(20))
         return self
 
     def output(self, name: str = "output", *, tail: int | None = None) -> str:
@@ -757,18 +768,15 @@ class Run:
         import pyarrow as pa
 
         names = [c.name for c in frames.LOG]
-        rows = [
-            {
-                "run_id": self.run_id,
-                "ts": datetime.fromisoformat(r["ts"]),
-                "state": r["state"],
-                "message": r["message"],
-            }
-            for r in self._client._json("GET", f"/runs/{self.run_id}/log")["log"]
-        ]
+        rows = [{**row, "ts": datetime.fromisoformat(row["ts"])} for row in self.list_log()]
         types = [pa.string(), pa.timestamp("us", tz="UTC"), pa.string(), pa.string()]
         table = pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, types, strict=True))))
         return frames.to_frame(table, frames.LOG)
+
+    def list_log(self) -> list[dict[str, Any]]:
+        """As `log`, as plain values: ts (ISO 8601, UTC), state, message."""
+        rows = self._client._json("GET", f"/runs/{self.run_id}/log")["log"]
+        return [{"run_id": self.run_id, **{n: row[n] for n in ("ts", "state", "message")}} for row in rows]
 
     def start(self) -> "Run":
         """Start it now, though it is not yet due, or a condition holds it."""
@@ -811,7 +819,7 @@ class Run:
         is_finished = response.headers["X-Apsis-Finished"] == "true"
         return response.content, int(response.headers["X-Apsis-Size"]), is_finished
 
-    def _last_lines(self, count: int) -> str:
+    def last_lines(self, count: int) -> str:
         """The last lines of its output without colours; empty if there is none."""
         try:
             _, size, _ = self._output_piece("output", 1 << 62)
@@ -852,7 +860,7 @@ class Run:
             ("says", facts["message"] or facts["skip_reason"]),
         ]
         spans = " · ".join(f"{name} <b>{html.escape(value)}</b>" for name, value in told if value)
-        output = self._last_lines(10)
+        output = self.last_lines(10)
         pre = (
             "<pre style='margin:.5em 0 0;padding:.4em .6em;max-height:14em;overflow:auto;"
             f"border:1px solid rgba(128,128,128,.35);border-radius:4px'>{html.escape(output)}</pre>"
@@ -885,8 +893,13 @@ class History:
 _OUTCOME_COLOURS = {"success": "#2e8b57", "failure": "#c0392b", "error": "#c0392b", "skipped": "#888888"}
 
 
-def _find(url: str | None, token: str | None) -> tuple[str, str]:
-    """Address and token from the user's runtime folder, where they are not given."""
+def find_server(url: str | None = None, token: str | None = None) -> tuple[str, str]:
+    """Address and token of the user's server on this machine, where they are not given.
+
+    Raises:
+        ServerDown: no address is given, and there is not exactly one server to be found.
+        NotAuthorized: no token is given, and no server of the user has the address.
+    """
     servers = find_servers()
     if url is not None:
         wanted = url.rstrip("/")
@@ -993,9 +1006,8 @@ def _times_frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:
-    """When a job runs, as its schedules say."""
-    texts = [str(s.get("explain") or s.get("type")) for s in facts.get("schedules") or []]
-    return "; ".join(texts) or "when asked"
+    """When a job runs."""
+    return "; ".join(facts["explain"]["schedule"]) or "when asked"
 
 
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]], cap: int = 50) -> str:

@@ -1,0 +1,45 @@
+"""The commands, in the order in which `--help` lists them."""
+
+import typer
+
+from apsis_nb.cli import jobs, runs, serving
+
+#: Plain help: loading rich for it would take longer than all else.
+app = typer.Typer(
+    name="apsis-nb",
+    help=(
+        "A job scheduler for people who live in notebooks.\n\n"
+        "Try it: `apsis-nb demo`. A server of your own: `apsis-nb serve jobs/`. Then `apsis-nb jobs`, "
+        "`apsis-nb runs`, `apsis-nb schedule JOB`. `apsis-nb COMMAND --help` has examples."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    serving.serve,
+    serving.demo,
+    jobs.check,
+    jobs.next_times,
+    jobs.jobs,
+    jobs.job,
+    runs.runs,
+    runs.run,
+    runs.log,
+    runs.output,
+    runs.schedule,
+    runs.adhoc,
+    runs.start,
+    runs.skip,
+    runs.stop,
+    runs.rerun,
+    runs.signal,
+    runs.sql,
+    serving.reload,
+    serving.token,
+    serving.version,
+):
+    app.command("next" if command is jobs.next_times else command.__name__)(command)

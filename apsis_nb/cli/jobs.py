@@ -1,0 +1,281 @@
+"""Commands about jobs: check their files, see their times, list and describe them."""
+
+import heapq
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
+
+if TYPE_CHECKING:
+    from apsis_nb.core.jobs import Job
+    from apsis_nb.jobfiles import FileError
+
+#: How far `next` looks for the times of a file.
+_HORIZON = timedelta(days=5 * 366)
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+]
+
+
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Job files, or folders of them.")],
+    format: FormatOption = Format.table,
+) -> None:
+    """Check job files or folders, without a server.
+
+    Prints file:line:col: message for each thing that is wrong; exit status 1 if there is any.
+
+    \b
+    Example:
+      apsis-nb check jobs/
+    """
+    from apsis_nb.cli.listing import show_csv, show_json
+
+    errors: list[FileError] = []
+    count = 0
+    for path in paths:
+        jobs, wrong = _read(path)
+        count += len(jobs)
+        errors += wrong
+    facts = [
+        {"file": str(e.file), "line": e.line, "col": e.col, "job_id": e.job_id, "message": e.message}
+        for e in errors
+    ]
+    match format:
+        case Format.json:
+            show_json(facts)
+        case Format.csv:
+            show_csv(["file", "line", "col", "job_id", "message"], facts)
+        case Format.table:
+            for error in errors:
+                sys.stdout.write(f"{error}\n")
+    files = len({e.file for e in errors})
+    wrong_text = f"{_counted(len(errors), 'error')} in {_counted(files, 'file')}" if errors else "no errors"
+    sys.stderr.write(f"{_counted(count, 'good job')}, {wrong_text}\n")
+    if errors:
+        raise typer.Exit(1)
+
+
+def next_times(
+    job: Annotated[str, typer.Argument(metavar="JOB|FILE", help="A job of the server, or a job file.")],
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 10,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """The next times of a job.
+
+    A file (NAME.yaml) is read without a server.
+
+    \b
+    Examples:
+      apsis-nb next sales/report -n 5
+      apsis-nb next jobs/sales/report.yaml
+    """
+    from apsis_nb.cli.listing import Shown, args_text, duration, local, show, zone_head
+
+    now = datetime.now(UTC)
+    if job.endswith((".yaml", ".yml")):
+        facts, rows = _next_of_file(Path(job), n, now)
+    else:
+        client = client_of(url)
+        facts = client.jobs[job].facts
+        rows = client.list_next(facts["job_id"], n)
+    columns = [
+        Shown(zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
+        Shown("in", lambda r: duration(_seconds_from(now, r["scheduled_at"])), right=True),
+        Shown("clocks", _clock_note(rows)),
+        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
+    ]
+    if not any(columns[2].text(r) for r in rows):
+        del columns[2]
+    if format is Format.table:
+        words = "; ".join(facts["explain"]["schedule"]) or "no schedule"
+        budget = duration(facts["late"]["start"])
+        sys.stdout.write(f"{facts['job_id']}: {words}; late if it starts more than {budget} after its time\n")
+    show(rows, columns, format, empty="no time to come")
+
+
+def jobs(
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="Words in its id or description.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Only jobs with this label.")] = None,
+    path: Annotated[str | None, typer.Option("--path", help="Only jobs below this folder.")] = None,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """List the jobs.
+
+    What is wrong with job files goes to standard error.
+
+    \b
+    Examples:
+      apsis-nb jobs
+      apsis-nb jobs report --label daily
+    """
+    from apsis_nb.cli.listing import Shown, clean, show
+
+    answer = client_of(url).jobs
+    columns = [
+        Shown("job", lambda j: j["job_id"], style=lambda j: "bold"),
+        Shown("description", lambda j: j["metadata"].get("description") or "", gives_way=True),
+        Shown("when", lambda j: "; ".join(j["explain"]["schedule"]) or "when asked", gives_way=True),
+        Shown("labels", lambda j: " ".join(j["metadata"]["labels"]), gives_way=True),
+    ]
+    show(
+        answer.find(query, label=label, path=path),
+        columns,
+        format,
+        empty="no such job" if query else "no jobs",
+    )
+    if errors := answer.errors():
+        for error in errors[:5]:
+            where = f"{error['file']}:{error['line']}:{error['col']}"
+            sys.stderr.write(f"{where}: {clean(error['message'])}\n")
+        if len(errors) > 5:
+            sys.stderr.write(f"and {len(errors) - 5} more errors\n")
+
+
+def job(
+    job: JobArgument,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """All about a job.
+
+    What it does, its params, when it runs, its last runs.
+
+    \b
+    Example:
+      apsis-nb job sales/report
+    """
+    from apsis_nb.cli.listing import (
+        args_text,
+        duration,
+        local_with_zone,
+        program_text,
+        show_csv,
+        show_facts,
+        show_json,
+    )
+
+    client = client_of(url)
+    facts = client.jobs[job].facts
+    if format is Format.json:
+        show_json([facts])
+        return
+    if format is Format.csv:
+        show_csv(list(facts), [facts])
+        return
+    metadata, explained = facts["metadata"], facts["explain"]
+    times = client.list_next(facts["job_id"], 3) if explained["schedule"] else []
+    last = client.list_runs(job=facts["job_id"], limit=5)
+    show_facts(
+        [
+            ("description", metadata.get("description") or ""),
+            ("labels", " ".join(metadata["labels"])),
+            ("params", "\n".join(_param_text(name, p) for name, p in facts["params"].items())),
+            ("program", program_text(facts["program"])),
+            ("schedule", "\n".join(explained["schedule"]) or "none: it runs when asked"),
+            (
+                "next",
+                "\n".join(f"{local_with_zone(t['scheduled_at'])}  {args_text(t['args'])}" for t in times),
+            ),
+            ("conditions", "\n".join(explained["condition"])),
+            ("actions", "\n".join(explained["action"])),
+            ("late after", duration(facts["late"]["start"]) if explained["schedule"] else ""),
+            ("last runs", "\n".join(_run_line(r) for r in last) or "none"),
+        ],
+        title=facts["job_id"],
+    )
+
+
+def _read(path: Path) -> tuple[list["Job"], list["FileError"]]:
+    """The good jobs of a file or folder, and what is wrong with the others."""
+    from apsis_nb.core.errors import NotFound
+    from apsis_nb.jobfiles import load_file, load_folder
+
+    if path.is_dir():
+        folder = load_folder(path)
+        return list(folder.jobs.values()), folder.errors
+    if path.is_file():
+        found, errors = load_file(path, path.parent)
+        return [] if found is None else [found], errors
+    raise NotFound(f"{path}: there is no such file or folder")
+
+
+def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from apsis_nb.core.errors import ApsisError
+    from apsis_nb.core.jobs import job_to_dict
+    from apsis_nb.core.times import format_time
+
+    found, errors = _read(file)
+    if errors:
+        raise ApsisError("\n".join(map(str, errors)))
+    rows = [
+        {
+            "job_id": found[0].job_id,
+            "args": args,
+            "nominal_at": format_time(at),
+            "scheduled_at": format_time(at),
+        }
+        for at, args in islice(_times(found[0], now), n)
+    ]
+    return job_to_dict(found[0]), rows
+
+
+def _times(job: "Job", now: datetime) -> Iterator[tuple[datetime, dict[str, str]]]:
+    """The times of all schedules of a job, with the args of each."""
+    from apsis_nb.core.schedules import times_between
+
+    def of(schedule: Any) -> Iterator[tuple[datetime, dict[str, str]]]:
+        for at, derived in times_between(schedule, now, now + _HORIZON):
+            yield at, job.args_for(derived, schedule.args)
+
+    return heapq.merge(*(of(s) for s in job.schedules), key=lambda time: time[0])
+
+
+def _clock_note(rows: list[dict[str, Any]]) -> Any:
+    """What tells that the reader's clocks have changed between a row and the one before."""
+    from apsis_nb.cli.listing import local_zone
+
+    notes: dict[str, str] = {}
+    before = None
+    for row in rows:
+        at = datetime.fromisoformat(row["scheduled_at"]).astimezone(local_zone())
+        if before is not None and at.utcoffset() != before.utcoffset():
+            notes[row["scheduled_at"]] = f"{before:%Z} to {at:%Z}"
+        before = at
+    return lambda row: notes.get(row["scheduled_at"], "")
+
+
+def _seconds_from(now: datetime, at: str) -> float:
+    return max(0.0, (datetime.fromisoformat(at) - now).total_seconds())
+
+
+def _param_text(name: str, param: dict[str, Any]) -> str:
+    text = f"{name}: {param['type']}"
+    if "choices" in param:
+        text += f", one of {', '.join(param['choices'])}"
+    if "default" in param:
+        text += f", default {param['default']}"
+    return text + (f"  ({param['description']})" if "description" in param else "")
+
+
+def _run_line(run: dict[str, Any]) -> str:
+    from apsis_nb.cli.listing import args_text, duration, local_with_zone
+
+    words = [run["run_id"], local_with_zone(run["scheduled_at"]), run["state"], duration(run["elapsed_s"])]
+    words += [args_text(run["args"]), run["message"] or ""]
+    return "  ".join(w for w in words if w)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

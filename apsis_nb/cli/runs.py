@@ -1,0 +1,401 @@
+"""Commands about runs: list and read them, ask for them, act on them, question their history."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, args_of, client_of
+from apsis_nb.core.states import State
+
+if TYPE_CHECKING:
+    from apsis_nb.cli.listing import Shown
+    from apsis_nb.client import Run
+
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.")]
+RunArguments = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Of one or several runs: r123 r124.")
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="When: now, +10m, 09:00, 2026-01-31T09:00:00Z. By default now."
+    ),
+]
+StopOption = Annotated[
+    str | None, typer.Option("--stop", metavar="TIME", help="When it is stopped if it still runs; as --at.")
+]
+LabelOption = Annotated[
+    list[str] | None, typer.Option("--label", metavar="LABEL", help="By which to find it; may be repeated.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until it has ended; exit status 1 if it did not succeed.")
+]
+
+
+def runs(
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="A run, or a job: its id or a part of it.")
+    ] = None,
+    state: Annotated[
+        list[State] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help=f"Only in this state; may be repeated: {', '.join(s.value for s in State)}.",
+        ),
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", help="Only of this job.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Only with this label.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Due from then on; 7d is a week ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Due before then.")] = None,
+    times: Annotated[
+        str | None,
+        typer.Option("--times", metavar="SPAN", help="Due within: 24h, or 2026-01-01..2026-02-01."),
+    ] = None,
+    late: Annotated[bool, typer.Option("--late", help="Only late ones.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """List runs, newest first.
+
+    \b
+    Examples:
+      apsis-nb runs
+      apsis-nb runs report --state failure --since 7d
+      apsis-nb runs --times 24h --late
+    """
+    client = client_of(url)
+    if times is not None:
+        if since is not None or until is not None:
+            raise typer.BadParameter("--times says both ends: leave out --since and --until")
+        since, dots, end = times.partition("..")
+        until = end if dots else None
+    if query is not None and query[:1] == "r" and query[1:].isdecimal():
+        found = [client.run(query).facts]
+    else:
+        if query is not None and job is not None:
+            raise typer.BadParameter("the job is named twice: as QUERY and by --job")
+        found = client.list_runs(
+            job=query or job,
+            state=[s.value for s in state or ()],
+            label=label,
+            since=since or None,
+            until=until or None,
+            late=True if late else None,
+            limit=limit,
+        )
+    _show_runs(found, format)
+
+
+def run(
+    run_id: RunArgument,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """All about a run.
+
+    \b
+    Example:
+      apsis-nb run r123
+    """
+    from apsis_nb.cli.listing import (
+        args_text,
+        duration,
+        local_with_zone,
+        program_text,
+        show_csv,
+        show_facts,
+        show_json,
+    )
+
+    found = client_of(url).run(run_id)
+    facts = found.facts
+    if format is Format.json:
+        show_json([facts])
+        return
+    if format is Format.csv:
+        show_csv(list(facts), [facts])
+        return
+    late = f"{duration(facts['late_s'])}{', ' + facts['late_why'] if facts['late_why'] else ''}"
+    show_facts(
+        [
+            ("state", facts["state"]),
+            ("message", facts["message"] or ""),
+            ("skipped", facts["skip_reason"] or ""),
+            ("job", facts["job_id"]),
+            ("args", args_text(facts["args"])),
+            ("labels", " ".join(facts["labels"])),
+            ("made by", _origin_text(facts)),
+            ("scheduled", local_with_zone(facts["scheduled_at"])),
+            ("started", local_with_zone(facts["started_at"])),
+            ("finished", local_with_zone(facts["finished_at"])),
+            ("stop at", local_with_zone(facts["stop_at"])),
+            ("took", duration(facts["elapsed_s"])),
+            ("late", late if facts["late"] else ""),
+            ("exit code", "" if facts["return_code"] is None else str(facts["return_code"])),
+            ("program", program_text(facts["program"])),
+            ("outputs", "\n".join(f"{o['name']}  {o['length']} bytes" for o in found.outputs())),
+        ],
+        title=f"{facts['run_id']}  {facts['job_id']}",
+    )
+
+
+def log(
+    run_id: RunArgument,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """What happened to a run, oldest first.
+
+    \b
+    Example:
+      apsis-nb log r123
+    """
+    from apsis_nb.cli.listing import Shown, local, show, state_style, zone_head
+
+    columns = [
+        Shown(zone_head("time"), lambda r: local(r["ts"])),
+        Shown("state", lambda r: r["state"], style=state_style),
+        Shown("message", lambda r: r["message"] or "", gives_way=True),
+    ]
+    show(client_of(url).run(run_id).list_log(), columns, format, empty="nothing yet")
+
+
+def output(
+    run_id: RunArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which of its outputs.")] = "output",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """Write the output of a run: its bytes, nothing else.
+
+    \b
+    Examples:
+      apsis-nb output r123 | tail
+      apsis-nb output r123 --follow
+    """
+    found = client_of(url).run(run_id)
+    for piece in found.pieces(name) if follow else [found.output_bytes(name)]:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+def schedule(
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+    ],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="ARG=VALUE", help="The args of the run.")
+    ] = None,
+    at: AtOption = None,
+    stop: StopOption = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many runs that are alike.")] = 1,
+    label: LabelOption = None,
+    wait: WaitOption = False,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Ask for a run of a job.
+
+    \b
+    Examples:
+      apsis-nb schedule sales/report date=2026-01-31
+      apsis-nb schedule sales/report --at +10m --wait
+    """
+    made = client_of(url).schedule_runs(
+        job, args=args_of(args or []), at=at, stop_at=stop, label=label or (), count=count
+    )
+    _told(made, wait, format)
+
+
+def adhoc(
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="A program and its arguments.")
+    ],
+    shell: Annotated[
+        bool, typer.Option("--shell", help="The words are a command line for the shell.")
+    ] = False,
+    at: AtOption = None,
+    stop: StopOption = None,
+    label: LabelOption = None,
+    wait: WaitOption = False,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Run a command that is no job, in the current folder.
+
+    \b
+    Examples:
+      apsis-nb adhoc --wait -- python fit.py --rate 0.1
+      apsis-nb adhoc --shell -- 'sleep 5 && date'
+    """
+    made = client_of(url).adhoc(
+        " ".join(command) if shell else command, at=at, stop_at=stop, label=label or ()
+    )
+    _told([made], wait, format)
+
+
+def start(run_ids: RunArguments, url: UrlOption = None) -> None:
+    """Start runs that are not yet due, or that wait.
+
+    \b
+    Example:
+      apsis-nb start r123
+    """
+    _each(run_ids, url, lambda run: run.start())
+
+
+def skip(run_ids: RunArguments, url: UrlOption = None) -> None:
+    """Do not run runs that have not started.
+
+    \b
+    Example:
+      apsis-nb skip r123 r124
+    """
+    _each(run_ids, url, lambda run: run.skip())
+
+
+def stop(run_ids: RunArguments, url: UrlOption = None) -> None:
+    """Ask the programs of runs to end.
+
+    \b
+    Example:
+      apsis-nb stop r123
+    """
+    _each(run_ids, url, lambda run: run.stop())
+
+
+def rerun(run_ids: RunArguments, url: UrlOption = None) -> None:
+    """Run runs again now, as their jobs are today.
+
+    \b
+    Example:
+      apsis-nb rerun r123
+    """
+    _each(run_ids, url, lambda run: run.rerun())
+
+
+def signal(
+    signal: Annotated[str, typer.Argument(metavar="SIG", help="USR1, SIGUSR1, 10 ...")],
+    run_ids: RunArguments,
+    url: UrlOption = None,
+) -> None:
+    """Send the programs of runs a signal.
+
+    \b
+    Example:
+      apsis-nb signal USR1 r123
+    """
+    _each(run_ids, url, lambda run: run.signal(signal))
+
+
+def sql(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from standard input.")
+    ],
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Ask the history a question in SQL.
+
+    One SELECT; the views are runs, live_runs, run_log, outputs, missed and lateness_daily.
+
+    \b
+    Examples:
+      apsis-nb sql 'SELECT state, count(*) FROM runs GROUP BY ALL'
+      apsis-nb sql --format csv 'FROM runs LIMIT 100' > runs.csv
+    """
+    from apsis_nb.cli.listing import Shown, show, show_csv, show_json
+
+    names, rows = client_of(url).sql_rows(sys.stdin.read() if query == "-" else query)
+    match format:
+        case Format.json:
+            show_json(rows)
+        case Format.csv:
+            show_csv(names, rows)
+        case Format.table:
+            columns = [
+                Shown(name, _text_of(name), right=all(_is_number(r[name]) for r in rows), gives_way=True)
+                for name in names
+            ]
+            show(rows, columns, format, empty="no rows")
+
+
+def _text_of(name: str) -> Callable[[Any], str]:
+    return lambda row: "" if row[name] is None else str(row[name])
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _each(run_ids: list[str], url: str | None, ask: Callable[["Run"], "Run"]) -> None:
+    """Ask something of each run, and tell how it is then; that one refuses does not keep the others."""
+    from apsis_nb.cli.listing import args_text
+    from apsis_nb.core.errors import ApsisError
+
+    client = client_of(url)
+    refused = False
+    for run_id in run_ids:
+        try:
+            facts = ask(client.run(run_id)).seen
+        except ApsisError as error:
+            sys.stderr.write(f"apsis-nb: {error}\n")
+            refused = True
+        else:
+            of = f" {args_text(facts['args'])}" if facts["args"] else ""
+            sys.stdout.write(f"{facts['run_id']} {facts['state']} {facts['job_id']}{of}\n")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _told(made: list["Run"], wait: bool, format: Format) -> None:
+    """Tell of the runs that were made; with `wait` when they have ended."""
+    is_good = True
+    if wait:
+        if format is Format.table:
+            sys.stderr.write(f"waiting for {', '.join(r.run_id for r in made)} ...\n")
+        for run in made:
+            run.wait()
+        is_good = all(r.state == "success" for r in made)
+    _show_runs([r.seen for r in made], format)
+    if not is_good:
+        for run in made:
+            if run.state != "success" and (text := run.last_lines(20)):
+                sys.stderr.write(text.rstrip("\n") + "\n")
+        raise typer.Exit(1)
+
+
+def _show_runs(found: list[dict[str, Any]], format: Format) -> None:
+    from apsis_nb.cli.listing import show
+
+    show(found, _run_columns(), format, empty="no such runs")
+
+
+def _run_columns() -> list["Shown"]:
+    from apsis_nb.cli.listing import Shown, args_text, duration, local, state_style, zone_head
+
+    return [
+        Shown("run", lambda r: r["run_id"]),
+        Shown("job", lambda r: r["job_id"], gives_way=True),
+        Shown("state", lambda r: r["state"], style=state_style),
+        Shown(zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
+        Shown("took", lambda r: duration(r["elapsed_s"]), right=True),
+        Shown(
+            "late", lambda r: duration(r["late_s"]) if r["late"] else "", right=True, style=lambda r: "yellow"
+        ),
+        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
+        Shown("message", lambda r: r["message"] or r["skip_reason"] or "", gives_way=True),
+    ]
+
+
+def _origin_text(facts: dict[str, Any]) -> str:
+    text = str(facts["origin"]).replace("_", " ")
+    text += f" of {facts['rerun_of']}" if facts["rerun_of"] else ""
+    text += f", attempt {facts['attempt']}" if facts["attempt"] > 1 else ""
+    return text + (f", asked for by {facts['by']}" if facts["by"] else "")

@@ -1,0 +1,181 @@
+"""Commands about the server itself: run one, try the demo, reload, token, version."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from apsis_nb.cli.options import UrlOption, client_of
+from apsis_nb.core.errors import ApsisError
+
+BindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bind", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one. [127.0.0.1:5577]"
+    ),
+]
+
+
+def serve(
+    jobs: Annotated[
+        Path | None,
+        typer.Argument(metavar="JOBS", help="The folder of job files. [jobs]", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings, as YAML.", show_default=False)
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--state-dir", metavar="DIR", help="Where history is kept; by default one for each job folder."
+        ),
+    ] = None,
+    bind: BindOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, as sql.max_time=10s; may be repeated."),
+    ] = None,
+    dashboards: Annotated[
+        Literal["process", "off"] | None,
+        typer.Option("--dashboards", help="Serve the dashboards too. [process]"),
+    ] = None,
+) -> None:
+    """Run a server.
+
+    It starts jobs on time, keeps every run, and serves the dashboards.
+
+    Prints its address once it is up; stop it with Ctrl-C. Programs that run then go on; the next start finds
+    them.
+
+    \b
+    Examples:
+      apsis-nb serve jobs/
+      apsis-nb serve --config apsis.yaml --set log.level=debug
+    """
+    from apsis_nb.config import load_config
+    from apsis_nb.server.run import serve as run_server
+
+    settings = dict(_setting(word) for word in set_ or ())
+    given = {"jobs": jobs, "state_dir": state_dir, "bind": bind, "dashboards": dashboards}
+    settings |= {key: str(value) for key, value in given.items() if value is not None}
+    wanted = load_config(config, settings)
+    if not wanted.jobs.is_dir():
+        raise ApsisError(
+            f"{wanted.jobs}: there is no such folder; give the folder of the job files, or make it"
+        )
+    run_server(wanted, ready=_say_address)
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Where the jobs and the history are kept.")
+    ] = Path("apsis-demo"),
+    bind: BindOption = None,
+    history: Annotated[
+        int, typer.Option("--history", metavar="N", min=0, help="Made-up past runs, at first.")
+    ] = 20_000,
+    reset: Annotated[bool, typer.Option("--reset", help="Put back the demo's own job files.")] = False,
+    browser: Annotated[bool, typer.Option(help="Open the dashboards in a browser.")] = True,
+) -> None:
+    """Try it: a server with demo jobs and made-up past runs.
+
+    Prints its address once it is up; stop it with Ctrl-C.
+
+    \b
+    Example:
+      apsis-nb demo --dir /tmp/demo --history 100000
+    """
+    from apsis_nb.demo import demo_config, prepare
+    from apsis_nb.server.run import serve as run_server
+
+    prepare(folder, history=history, reset=reset, tell=lambda line: sys.stderr.write(line + "\n"))
+
+    def ready(address: str) -> None:
+        _say_address(address)
+        if browser:
+            _open_browser(address)
+
+    run_server(demo_config(folder, bind=bind), ready=ready)
+
+
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """Let the server read the job files again.
+
+    \b
+    Example:
+      apsis-nb reload --dry-run
+    """
+    from apsis_nb.cli.listing import clean
+
+    answer = client_of(url).reload(dry_run=dry_run)
+    for what in ("added", "changed", "removed"):
+        for job_id in answer[what]:
+            sys.stdout.write(f"{what} {clean(job_id)}\n")
+    for error in answer["errors"]:
+        sys.stderr.write(f"{error['file']}:{error['line']}:{error['col']}: {clean(error['message'])}\n")
+    if not any(answer[what] for what in ("added", "changed", "removed", "errors")):
+        sys.stderr.write("nothing has changed\n")
+    if not (answer["applied"] or dry_run):
+        sys.stderr.write("apsis-nb: nothing was applied: working jobs would be lost; mend the files first\n")
+    if answer["errors"] or not (answer["applied"] or dry_run):
+        raise typer.Exit(1)
+
+
+def token(url: UrlOption = None) -> None:
+    """Print the token of the server.
+
+    \b
+    Example:
+      APSIS_NB_TOKEN=$(apsis-nb token) python report.py
+    """
+    from apsis_nb.client import find_server
+
+    sys.stdout.write(find_server(url)[1] + "\n")
+
+
+def version() -> None:
+    """Print the versions of apsis-nb and of what it stands on.
+
+    \b
+    Example:
+      apsis-nb version
+    """
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    from apsis_nb._version import __version__
+
+    sys.stdout.write(f"apsis-nb {__version__}\nPython {platform.python_version()}\n")
+    for package in ("duckdb", "pandas", "panel", "bokeh", "tzdata"):
+        try:
+            sys.stdout.write(f"{package} {version_of(package)}\n")
+        except PackageNotFoundError:
+            sys.stdout.write(f"{package} is missing\n")
+
+
+def _setting(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not (key and equals):
+        raise typer.BadParameter(
+            f"{word!r}: write KEY=VALUE, for example sql.max_time=10s", param_hint="--set"
+        )
+    return key, value
+
+
+def _say_address(address: str) -> None:
+    sys.stdout.write(address + "\n")
+    sys.stdout.flush()
+
+
+def _open_browser(address: str) -> None:
+    """Open it where there is a screen; a browser of the terminal would only be in the way."""
+    import os
+    import webbrowser
+
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(address)
