@@ -123,7 +123,7 @@ class Job:
     source: str | None = None  #: folder of its file: where relative paths start
 
     def args_for(self, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
-        """The args of a run of a schedule: what it derives and, winning, what it gives; as far as params go."""
+        """The args of a run of a schedule: what it derives and, winning, gives; only those with a param."""
         return {
             p.name: str(given[p.name] if p.name in given else derived[p.name])
             for p in self.params
@@ -584,7 +584,7 @@ def _plain(value: Any) -> Any:
 def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError]:
     """What is wrong with a job that only shows when a run of it is made, or beside the other jobs.
 
-    The next run of each of its schedules is made on trial; of jobs that are not scheduled, the names are looked at.
+    The names of other jobs are looked at, and the next run of each of its schedules is made on trial.
 
     Args:
         job: the job.

@@ -1,0 +1,146 @@
+"""A run: one execution of a job, as a value that moves. The verbs return a new run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from .errors import ApsisError
+from .programs import Program
+from .states import FINISHED, TRANSITIONS, State
+
+if TYPE_CHECKING:  # the kinds of condition and action look at runs, so they stand above
+    from .actions import Action
+    from .conditions import Condition
+
+RunId = int
+
+
+class Origin(Enum):
+    """What made a run."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    AD_HOC = "ad_hoc"
+    ACTION = "action"
+    RETRY = "retry"
+    RERUN = "rerun"
+    BACKFILL = "backfill"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A job with its args: what a dependency names, and what `max_running` may count."""
+
+    job_id: str
+    args: tuple[tuple[str, str], ...] = ()  #: (name, value), sorted by name
+
+    @classmethod
+    def of(cls, job_id: str, args: Mapping[str, str]) -> "Instance":
+        return cls(job_id, tuple(sorted(args.items())))
+
+    @property
+    def args_json(self) -> str:
+        """Canonical JSON of the args: keys sorted, no blanks. The store compares this text."""
+        return json.dumps(dict(self.args), separators=(",", ":"), ensure_ascii=False) if self.args else "{}"
+
+    def __str__(self) -> str:
+        return f"{self.job_id}({', '.join(f'{k}={v}' for k, v in self.args)})"
+
+
+class IllegalTransition(ApsisError):
+    """A run cannot make this move."""
+
+    def __init__(self, run: "Run", to: State) -> None:
+        super().__init__(f"run {run.name} is {run.state.value}: it cannot become {to.value}")
+        self.run, self.to = run, to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a job. It keeps what it was made from, so later changes of the job never harm it."""
+
+    run_id: RunId
+    inst: Instance
+    program: Program  #: bound: its templates are expanded
+    origin: Origin
+    scheduled_at: datetime  #: when it is due; aware, UTC, as all times here
+    nominal_at: datetime | None = None  #: what the schedule says, before jitter; None if no schedule made it
+    stop_at: datetime | None = None  #: when it is stopped if it still runs
+    state: State = State.SCHEDULED
+    state_at: datetime  #: when it entered its state
+    started_at: datetime | None = None  #: when its program started
+    finished_at: datetime | None = None
+    conditions: tuple["Condition", ...] = ()  #: bound; those that are not yet known to hold
+    actions: tuple["Action", ...] = ()
+    labels: tuple[str, ...] = ()
+    late_start_s: float = 60.0  #: budget: a run of a schedule that starts later than this is late
+    late_why: str | None = None  #: of a run that started late: condition, limit, host or server
+    attempt: int = 1
+    rerun_of: RunId | None = None
+    backfill_id: int | None = None
+    skip_reason: str | None = None
+    message: str | None = None  #: of its last transition
+    return_code: int | None = None  #: exit status; -N if signal N ended it
+    elapsed_s: float | None = None  #: of the program, by a monotonic clock
+    host: str = "local"
+    by: str | None = None  #: who asked for it
+    cwd: str | None = None  #: folder that relative paths of the program start from
+    run_state: Mapping[str, Any] | None = None  #: the program's own resume data; only while it runs
+
+    @property
+    def name(self) -> str:
+        """The id as people write it: `r123`."""
+        return f"r{self.run_id}"
+
+    @property
+    def job_id(self) -> str:
+        return self.inst.job_id
+
+    @property
+    def args(self) -> dict[str, str]:
+        return dict(self.inst.args)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in FINISHED
+
+    def late_s(self, now: datetime) -> float | None:
+        """Seconds from its scheduled time to its start (to `now` while it has not started).
+
+        None unless a schedule made the run, and for a skipped one. Never negative.
+        """
+        if self.nominal_at is None or self.state is State.SKIPPED:
+            return None
+        began = self.started_at or self.finished_at or now
+        return max(0.0, (began - self.scheduled_at).total_seconds())
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it started (or has not yet) more than its start budget after its scheduled time."""
+        late_s = self.late_s(now)
+        return late_s is not None and late_s > self.late_start_s
+
+    def moved(self, to: State, at: datetime, **facts: Any) -> "Run":
+        """The run in state `to`.
+
+        Args:
+            to: the new state.
+            at: when; no earlier than its last move is taken, so that times never go back.
+            facts: further fields that change with the move.
+
+        Raises:
+            IllegalTransition: `TRANSITIONS` does not allow it.
+        """
+        if to not in TRANSITIONS[self.state]:
+            raise IllegalTransition(self, to)
+        at = max(at, self.state_at)
+        facts.setdefault("message", None)
+        if to is State.RUNNING:
+            facts.setdefault("started_at", at)
+        if to in FINISHED:
+            facts.setdefault("finished_at", at)
+            facts["run_state"] = None
+        return replace(self, state=to, state_at=at, **facts)

@@ -1,0 +1,5 @@
+"""The shell around the machine: clock, queue, and the hands that carry its instructions out."""
+
+from .engine import Engine
+
+__all__ = ["Engine"]

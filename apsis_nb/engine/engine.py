@@ -1,0 +1,447 @@
+"""Carries the machine's instructions out: saves first, then effects, whose results come back as events."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from apsis_nb.config import Config
+from apsis_nb.core.errors import ApsisError, NotFound, Refused
+from apsis_nb.core.events import (
+    Event,
+    IdsReserved,
+    JobsLoaded,
+    ProgramFinished,
+    Restored,
+    RunFound,
+    RunRequested,
+    Tick,
+)
+from apsis_nb.core.instructions import (
+    FindRun,
+    Forget,
+    Instruction,
+    ReserveIds,
+    ResumeProgram,
+    SaveClock,
+    SaveRun,
+    SignalProgram,
+    StartProgram,
+    StopProgram,
+    WakeAt,
+)
+from apsis_nb.core.jobs import Job
+from apsis_nb.core.machine import Machine
+from apsis_nb.core.runs import Run, RunId
+from apsis_nb.core.schedules import times_between
+from apsis_nb.jobfiles import FileError, Folder, load_folder
+from apsis_nb.programs import Programs
+from apsis_nb.store import OutputRow, Store
+from apsis_nb.wire import run_facts
+
+from .clock import utc_now
+from .tasks import Tasks
+
+log = logging.getLogger("apsis_nb.engine")
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+#: The idle clock: a tick at least this often, so that a crash or a change of clocks costs no more.
+TICK_S = 1.0
+#: No timer is set for longer; the idle clock covers what is further off.
+LONGEST_WAIT_S = 3600.0
+
+
+class Engine:
+    """A scheduler at work: one machine, one store, its programs and its job folder.
+
+    All methods are for the loop's thread, but those that say that they block.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.machine = Machine()
+        self.tasks = Tasks()
+        self.folder = Folder()
+        self.boot_id = uuid4().hex
+        self.started_at = utc_now()
+        self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
+        self.store: Store
+        self.programs: Programs
+        self._loop: asyncio.AbstractEventLoop
+        self._listeners: list[Listener] = []
+        self._batch: list[Instruction] = []  # of the events handled in this turn of the loop
+        self._outputs: dict[RunId, list[OutputRow]] = {}
+        self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
+        self._unsaved: set[asyncio.Future[None]] = set()
+        self._finds: list[FindRun] = []
+        self._found = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop_lag_s = 0.0
+        self._commit_lag_s = 0.0
+        self._closing = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open the store, take up what was under way, and run from now on.
+
+        Raises:
+            StoreError: the store cannot be opened (another server holds it, or it is damaged).
+            ApsisError: there is no job folder.
+        """
+        config = self.config
+        self._loop = asyncio.get_running_loop()
+        if not config.jobs.is_dir():
+            raise ApsisError(f"there is no job folder {config.jobs}: make it, or name another one")
+        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = await asyncio.to_thread(
+            Store.open,
+            config.state_dir / "runs.duckdb",
+            threads=config.store.threads,
+            memory_limit=config.store.memory_limit,
+        )
+        live, clock = await asyncio.to_thread(self.store.restore)
+        self.folder = await asyncio.to_thread(load_folder, config.jobs)
+        self.programs = Programs(
+            config.state_dir / "runs" / self.store.epoch, url=config.base_url, env=config.env, tell=self._tell
+        )
+        await self.programs.open()
+        for error in self.folder.errors:
+            log.error("%s", error)
+        log.info(
+            "%d jobs, %d broken files; %d live runs",
+            len(self.folder.jobs),
+            len(self.folder.errors),
+            len(live),
+        )
+        first, stop = await asyncio.to_thread(self.store.reserve_ids, 64)
+        self.handle(IdsReserved(first=first, stop=stop))
+        self.handle(Restored(runs=tuple(live), clock=clock))
+        self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
+        self.tasks.run("clock", self._tick)
+        self.tasks.run("find", self._find)
+
+    async def stop(self) -> None:
+        """Save what is under way and leave; programs go on, and the next server finds them."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.tasks.cancel()
+        await asyncio.sleep(0)  # the batch of this turn is handed to the store
+        await asyncio.gather(*self._unsaved, return_exceptions=True)
+        await self.programs.close()
+        await asyncio.to_thread(self.store.close)
+
+    # -- what others ask
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The good jobs, by id."""
+        return self.machine.jobs
+
+    @property
+    def live(self) -> Mapping[RunId, Run]:
+        """The runs that have not finished, by id."""
+        return self.machine.runs
+
+    async def ask(self, event: Event) -> list[Run]:
+        """Hand a request to the machine and wait until what follows from it is committed.
+
+        Returns:
+            The runs that it made or moved, newest value each, in the order of their ids.
+
+        Raises:
+            NotFound, Refused, BindError: it cannot be met; nothing has changed.
+        """
+        if isinstance(event, RunRequested) and event.count > self.machine.ids_left:
+            await self._reserve(event.count)
+        orders = self.handle(event)
+        saved = self._saved
+        if saved is not None:
+            await asyncio.shield(saved)
+        runs = {order.run.run_id: order.run for order in orders if isinstance(order, SaveRun)}
+        return [self.live.get(run_id, run) for run_id, run in sorted(runs.items())]
+
+    def expected(
+        self, start: datetime, stop: datetime, *, job_id: str | None = None, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """What the schedules will make, by time: job_id, args, nominal_at, scheduled_at (aware, UTC).
+
+        Args:
+            start, stop: aware; start is included, stop is not.
+            job_id: of one job only.
+            limit: at most so many, the earliest.
+        """
+        jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
+        found = []
+        for job in jobs:
+            for schedule in job.schedules:
+                if not schedule.enabled:
+                    continue
+                for n, occurrence in enumerate(times_between(schedule, start, stop)):
+                    if n == limit:
+                        break
+                    args = job.args_for(occurrence.args, schedule.args)
+                    found.append(
+                        {
+                            "job_id": job.job_id,
+                            "args": args,
+                            "nominal_at": occurrence.at,
+                            "scheduled_at": occurrence.at,
+                        }
+                    )
+        return sorted(found, key=lambda e: (e["scheduled_at"], e["job_id"]))[:limit]
+
+    async def reload(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
+        """Read the job folder again.
+
+        A working job whose file is broken now is not lost: unless `force`, nothing is applied then.
+
+        Returns:
+            {added, removed, changed: [job ids], errors: [{job_id, file, line, col, message}], applied: bool}
+        """
+        folder = await asyncio.to_thread(load_folder, self.config.jobs)
+        old, new = self.folder.jobs, folder.jobs
+        broken = {error.job_id for error in folder.errors}
+        lost = sorted(broken & set(old))
+        applied = not dry_run and (force or not lost)
+        changes = {
+            "added": sorted(set(new) - set(old)),
+            "removed": sorted(set(old) - set(new)),
+            "changed": sorted(job_id for job_id in set(old) & set(new) if old[job_id] != new[job_id]),
+        }
+        if applied:
+            self.folder = folder
+            self.handle(JobsLoaded(jobs=tuple(new.values())))
+            for change, job_ids in changes.items():
+                for job_id in job_ids:
+                    self._publish("job", {"job_id": job_id, "change": change})
+        return {**changes, "errors": [error_facts(e) for e in folder.errors], "applied": applied}
+
+    def read_output(
+        self, run_id: RunId, name: str = "output", offset: int = 0, limit: int = 1 << 20
+    ) -> tuple[bytes, int]:
+        """Bytes of an output from `offset`, at most `limit`, and its size now. Blocks: call it in a thread.
+
+        Raises:
+            NotFound: the run has no such output.
+        """
+        try:
+            return self.programs.read_output(run_id, name, offset, limit)
+        except KeyError:
+            pass  # it has ended and its directory is gone, or there never was one
+        try:
+            return self.store.read_output(run_id, name, offset, limit)
+        except NotFound:
+            if run_id in self.live and name == "output":
+                return b"", 0
+            raise
+
+    def outputs(self, run_id: RunId) -> list[dict[str, Any]]:
+        """The outputs of a run: name, length (bytes), content_type. Blocks: call it in a thread."""
+        kept = self.store.outputs(run_id)
+        if kept:
+            return kept
+        return [
+            {"name": name, "length": path.stat().st_size, "content_type": "text/plain"}
+            for name, path in self.programs.outputs(run_id)
+        ]
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(kind, facts)` after each commit; returns what ends it.
+
+        Kinds: run, log, job, server.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def health(self) -> dict[str, Any]:
+        """How the server does: loops, lags (ms), free disk (bytes), live runs, the store."""
+        return {
+            "ok": self.broken is None,
+            "broken": self.broken,
+            "loops": self.tasks.facts(),
+            "loop_lag_ms": round(self._loop_lag_s * 1000, 1),
+            "commit_lag_ms": round(self._commit_lag_s * 1000, 1),
+            "disk_free_b": shutil.disk_usage(self.config.state_dir).free,
+            "live_runs": len(self.live),
+            "jobs": len(self.jobs),
+            "broken_files": len(self.folder.errors),
+            "store": self.store.health(),
+        }
+
+    # -- events in
+
+    def handle(self, event: Event) -> list[Instruction]:
+        """Let the machine handle an event; its orders are carried out with those of this turn of the loop."""
+        if self.broken is not None and isinstance(event, RunRequested):
+            raise Refused(f"the run store is out of order, nothing is started: {self.broken}")
+        orders = self.machine.handle(event, utc_now())
+        if orders:
+            if self._saved is None:
+                self._saved = self._loop.create_future()
+                self._loop.call_soon(self._flush)
+            self._batch += orders
+        return orders
+
+    def _tell(self, event: Event) -> None:
+        """An answer of the programs. What a program wrote is packed before its end is saved."""
+        if self._closing:
+            return  # the next server finds the same answer in the run directory
+        if isinstance(event, ProgramFinished):
+            files = self.programs.outputs(event.run_id)
+            if files:
+                packed = self.store.pack(event.run_id, files)
+                packed.add_done_callback(lambda f: self._loop.call_soon_threadsafe(self._packed, event, f))
+                return
+        self.handle(event)
+
+    def _packed(self, event: ProgramFinished, packed: "Future[list[OutputRow]]") -> None:
+        error = packed.exception()
+        if error is None:
+            self._outputs[event.run_id] = packed.result()
+        else:
+            log.error("the output of r%d cannot be kept: %s", event.run_id, error)
+        if not self._closing:
+            self.handle(event)
+
+    # -- instructions out
+
+    def _flush(self) -> None:
+        """Save what the events of this turn ordered in one transaction; the effects follow its commit."""
+        batch, self._batch = self._batch, []
+        saved, self._saved = self._saved, None
+        assert saved is not None
+        saves = [order for order in batch if isinstance(order, SaveRun | SaveClock)]
+        effects: list[Instruction] = [o for o in batch if not isinstance(o, SaveRun | SaveClock)]
+        if not saves:
+            saved.set_result(None)
+            self._carry_out(effects)
+            return
+        outputs = {}
+        for save in saves:
+            if isinstance(save, SaveRun) and save.run.run_id in self._outputs and save.run.is_finished:
+                outputs[save.run.run_id] = self._outputs.pop(save.run.run_id)
+        self._unsaved.add(saved)
+        began = self._loop.time()
+        committed = self.store.save(saves, outputs)
+        committed.add_done_callback(
+            lambda f: self._loop.call_soon_threadsafe(self._committed, f, saved, began, saves, effects)
+        )
+
+    def _committed(
+        self,
+        committed: "Future[None]",
+        saved: "asyncio.Future[None]",
+        began: float,
+        saves: list[SaveRun | SaveClock],
+        effects: list[Instruction],
+    ) -> None:
+        self._unsaved.discard(saved)
+        self._commit_lag_s = self._loop.time() - began
+        error = committed.exception()
+        if error is not None:
+            # Nothing that was to follow may happen: the store does not know of it.
+            self.broken = str(error)
+            log.critical("the run store is out of order, nothing is started any more: %s", error)
+            saved.set_exception(Refused(f"the run store is out of order: {error}"))
+            saved.exception()  # it may be that nobody waits for it
+            return
+        saved.set_result(None)
+        self._carry_out(effects)
+        if self._listeners:
+            now = utc_now()
+            for save in saves:
+                if isinstance(save, SaveRun):
+                    self._publish_save(save, now)
+
+    def _publish_save(self, save: SaveRun, now: datetime) -> None:
+        run = save.run
+        if save.is_transition:
+            self._publish("run", run_facts(run, now))
+        line = {
+            "run_id": run.name,
+            "ts": run.state_at.isoformat(),
+            "state": run.state.value,
+            "message": save.message,
+        }
+        self._publish("log", line)
+
+    def _publish(self, kind: str, facts: dict[str, Any]) -> None:
+        for listener in list(self._listeners):
+            listener(kind, facts)
+
+    def _carry_out(self, effects: list[Instruction]) -> None:
+        if self._closing:
+            return  # what is committed and not carried out is found by the next server
+        for order in effects:
+            match order:
+                case StartProgram(run=run):
+                    self.programs.start(run)
+                case ResumeProgram(run=run):
+                    self.programs.resume(run)
+                case StopProgram(run=run):
+                    self.programs.stop(run)
+                case SignalProgram(run_id=run_id, signal=signal):
+                    self.programs.signal(run_id, signal)
+                case Forget(run_id=run_id):
+                    self.programs.forget(run_id)
+                case FindRun():
+                    self._finds.append(order)
+                    self._found.set()
+                case ReserveIds(count=count):
+                    self._loop.create_task(self._reserve(count))
+                case WakeAt(at=at):
+                    self._wake_at(at)
+                case _:
+                    raise AssertionError(f"not an effect: {order}")
+
+    async def _reserve(self, count: int) -> None:
+        first, stop = await asyncio.to_thread(self.store.reserve_ids, count)
+        self.handle(IdsReserved(first=first, stop=stop))
+
+    def _wake_at(self, at: datetime) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.0, (at - utc_now()) / timedelta(seconds=1))
+        self._timer = self._loop.call_later(min(delay_s, LONGEST_WAIT_S), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.handle(Tick())
+
+    # -- loops
+
+    async def _tick(self) -> None:
+        """Time passes, also when nothing is due."""
+        while True:
+            due = self._loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self._loop_lag_s = self._loop.time() - due
+            self.handle(Tick())
+
+    async def _find(self) -> None:
+        """Answer those who wait for a run of long ago, all in one query."""
+        while True:
+            await self._found.wait()
+            self._found.clear()
+            wanted, self._finds = self._finds, []
+            found = await asyncio.to_thread(self.store.find_runs, wanted)
+            for want, run_id in zip(wanted, found, strict=True):
+                self.handle(RunFound(run_id=want.run_id, inst=want.inst, found=run_id))
+
+
+def error_facts(error: FileError) -> dict[str, Any]:
+    """A broken job file as JSON: job_id, file, line, col, message."""
+    return {
+        "job_id": error.job_id,
+        "file": str(error.file),
+        "line": error.line,
+        "col": error.col,
+        "message": error.message,
+    }

@@ -1,0 +1,258 @@
+"""The machine's laws, over generated worlds with crashes anywhere; and planted faults, which they find."""
+
+from collections import Counter
+from datetime import timedelta
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsis_nb.core import machine as machine_module
+from apsis_nb.core.conditions import MaxRunning, Yes
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.events import RunRequested, SkipRequested, StartRequested, StopRequested
+from apsis_nb.core.instructions import SaveClock, WakeAt
+from apsis_nb.core.jobs import Job, job_from_dict
+from apsis_nb.core.machine import Machine
+from apsis_nb.core.runs import Origin, Run
+from apsis_nb.core.schedules import times_between
+from apsis_nb.core.states import State
+from tests.core.world import World, after
+
+LENGTH_S = 40
+
+
+def chance(run: Run, what: str) -> float:
+    """A number in [0, 1) that depends on the run alone."""
+    return crc32(f"{run.run_id} {what}".encode()) / 2**32
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> list[Job]:
+    """A few jobs: intervals, limits, dependencies on earlier ones, actions on others."""
+    made: list[Job] = []
+    for n in range(draw(st.integers(1, 4))):
+        data: dict[str, object] = {"program": {"type": "shell", "command": "true"}}
+        if draw(st.booleans()):
+            interval = draw(st.sampled_from([1, 2, 3.5, 7]))
+            data["schedule"] = {"type": "interval", "interval": interval}
+        conditions: list[dict[str, object]] = []
+        if draw(st.booleans()):
+            conditions.append({"type": "max_running", "count": draw(st.integers(1, 2))})
+        if made and draw(st.booleans()):
+            target = draw(st.sampled_from([job.job_id for job in made]))
+            states = draw(st.sampled_from([["success"], ["failure", "error"]]))
+            conditions.append({"type": "dependency", "job_id": target, "states": states})
+        if conditions:
+            data["condition"] = conditions
+        if made and draw(st.booleans()):
+            target = draw(st.sampled_from([job.job_id for job in made]))
+            data["action"] = {"type": "schedule", "job_id": target, "if": {"states": "success"}}
+        made.append(job_from_dict(f"job{n}", data))
+    return made
+
+
+@st.composite
+def worlds(draw: st.DrawFn, most_crashes: int = 4) -> World:
+    """A world in which people ask for things, too; it has not run yet."""
+    longest = draw(st.sampled_from([0.0, 0.5, 5.0]))
+    world = World(
+        jobs=draw(jobs()),
+        duration_s=lambda run: longest * chance(run, "duration"),
+        outcome=lambda run: "success" if chance(run, "outcome") < 0.7 else "failure",
+        crash_at=draw(st.sets(st.integers(1, 300), max_size=most_crashes)),
+    )
+    for _ in range(draw(st.integers(0, 6))):
+        at = after(draw(st.integers(0, LENGTH_S - 5)))
+        run_id = draw(st.integers(1, 80))
+        job = draw(st.sampled_from(list(world.jobs)))
+        later = draw(st.one_of(st.none(), st.integers(0, LENGTH_S - 5).map(after)))
+        stop = draw(st.one_of(st.none(), st.just(at + timedelta(seconds=6))))
+        world.ask(
+            at,
+            draw(
+                st.sampled_from(
+                    [
+                        RunRequested(job_id=job.job_id, at=later, stop_at=stop, count=2),
+                        StopRequested(run_id=run_id),
+                        SkipRequested(run_id=run_id),
+                        StartRequested(run_id=run_id),
+                    ]
+                )
+            ),
+        )
+    return world
+
+
+def broken_laws(world: World) -> list[str]:
+    """What a world did against the laws; empty if all is well."""
+    broken = list(world.broken_laws)
+    broken += [f"r{run_id} was started {n} times" for run_id, n in world.starts.items() if n > 1]
+    for job in world.jobs:
+        broken += limit_broken(world, job)
+        made = Counter(r.nominal_at for r in world.of_job(job.job_id) if r.origin is Origin.SCHEDULE)
+        broken += [f"{job.job_id} has {n} runs for {at}" for at, n in made.items() if n > 1]
+        assert world.clock is not None
+        due = {
+            occurrence.at
+            for schedule in job.schedules
+            for occurrence in times_between(schedule, world.began, world.clock + timedelta(microseconds=1))
+        }
+        if due != set(made):
+            broken.append(f"{job.job_id} was due at {sorted(due)}, and has runs for {sorted(made)}")
+    for run in world.saved.values():
+        if run.state is State.SUCCESS and run.started_at is None:
+            broken.append(f"{run.name} succeeded and never started")
+    return broken
+
+
+def limit_broken(world: World, job: Job) -> list[str]:
+    """Runs beyond `max_running`. A run that a person started by hand may be one."""
+    counts = [int(c.count) for c in job.conditions if isinstance(c, MaxRunning)]
+    by_hand = any(isinstance(event, StartRequested) for _, event in world.asked)
+    if not counts or by_hand:
+        return []
+    return [
+        f"{n} of {inst} at once: more than {min(counts)}"
+        for inst, n in world.most_busy.items()
+        if inst.job_id == job.job_id and n > min(counts)
+    ]
+
+
+@given(worlds())
+def test_the_laws_hold_whatever_crashes(world: World):
+    world.run(after(LENGTH_S)).settle()
+
+    assert broken_laws(world) == []
+
+
+@given(worlds(most_crashes=0))
+def test_everything_ends_when_nothing_holds_it(world: World):
+    world.run(after(LENGTH_S))
+    world.jobs = [Job(job_id=job.job_id, program=job.program) for job in world.jobs]
+    world.boot()
+    world.run(after(LENGTH_S + 1000))
+
+    live = {run.state for run in world.saved.values() if not run.is_finished}
+    assert live <= {State.WAITING}
+    assert set(world.machine.runs) == {r.run_id for r in world.saved.values() if not r.is_finished}
+
+
+@given(worlds())
+def test_same_events_at_the_same_times_give_the_same_instructions(world: World):
+    world.run(after(LENGTH_S))
+    again = Machine()
+
+    for event, now, orders in world.story:
+        if orders is None:
+            with pytest.raises(ApsisError):
+                again.handle(event, now)
+        else:
+            assert again.handle(event, now) == orders
+
+
+@given(worlds(most_crashes=0), st.integers(1, LENGTH_S - 1))
+def test_a_restart_changes_nothing_for_runs_that_are_not_in_flight(world: World, at: int):
+    twin = World(jobs=world.jobs, duration_s=lambda run: 0.0)
+    plain = World(jobs=world.jobs, duration_s=lambda run: 0.0)
+    twin.run(after(at)).settle()
+    twin.boot()
+    twin.run(after(LENGTH_S)).settle()
+    plain.run(after(LENGTH_S)).settle()
+
+    def made(w: World) -> set[tuple[str, object]]:
+        return {(r.job_id, r.nominal_at) for r in w.saved.values() if r.origin is Origin.SCHEDULE}
+
+    assert made(twin) == made(plain)
+
+
+def test_every_state_is_reached():
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 2},
+        "condition": {"type": "max_running", "count": 1},
+    }
+    world = World(
+        jobs=[job_from_dict("a", data)],
+        duration_s=lambda run: 3.0,
+        outcome=lambda run: ("success", "failure", "error")[run.run_id % 3],
+    )
+    world.ask(after(4.5), StopRequested(run_id=2))
+    world.ask(after(20), RunRequested(job_id="a", at=after(30)))
+    world.ask(after(9), SkipRequested(run_id=5))
+    world.run(after(60))
+
+    assert world.states_seen == set(State)
+    assert broken_laws(world) == []
+
+
+def planted(fault: World) -> World:
+    return fault.run(after(30)).settle()
+
+
+def busy_world(**keys: object) -> World:
+    """One job that is always a little behind, so that limits and wake-ups matter; crashes included."""
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 1},
+        "condition": {"type": "max_running", "count": 1},
+    }
+    return World(
+        jobs=[job_from_dict("a", data)],
+        duration_s=lambda run: 1.7,
+        crash_at=set(range(5, 400, 7)),
+        **keys,  # type: ignore[arg-type]
+    )
+
+
+def test_the_busy_world_keeps_the_laws():
+    assert broken_laws(planted(busy_world())) == []
+
+
+def test_the_laws_find_a_start_before_its_save():
+    assert broken_laws(planted(busy_world(effects_first=True))) != []
+
+
+def test_the_laws_find_a_limit_that_is_one_too_high(monkeypatch: pytest.MonkeyPatch):
+    right = MaxRunning.decide
+
+    def wrong(self: MaxRunning, run: Run, runs: machine_module.RunSet) -> object:
+        return Yes() if runs.busy(self.inst or run.inst) == int(self.count) else right(self, run, runs)
+
+    monkeypatch.setattr(MaxRunning, "decide", wrong)
+
+    assert any("at once" in law for law in broken_laws(planted(busy_world())))
+
+
+class Restless(Machine):
+    """Orders a wake-up after every event."""
+
+    def handle(self, event, now):  # type: ignore[no-untyped-def]
+        return [*super().handle(event, now), WakeAt(cause=self._cause, at=now + timedelta(seconds=60))]
+
+
+class Sleepless(Machine):
+    """Orders the same wake-up again after every event."""
+
+    def handle(self, event, now):  # type: ignore[no-untyped-def]
+        orders = super().handle(event, now)
+        return orders if self._wake is None else [*orders, WakeAt(cause=self._cause, at=self._wake)]
+
+
+@pytest.mark.parametrize("fault", [Restless, Sleepless])
+def test_the_laws_find_a_wake_up_after_every_event(fault: type[Machine]):
+    assert broken_laws(planted(busy_world(new_machine=fault))) != []
+
+
+class Forgetful(Machine):
+    """Saves a clock that is ahead of what it made."""
+
+    def _advance(self, now):  # type: ignore[no-untyped-def]
+        super()._advance(now)
+        if now.second == 7:
+            self._order(SaveClock(cause=self._cause, at=now + timedelta(seconds=1.5)))
+
+
+def test_the_laws_find_a_run_that_is_lost():
+    assert any("was due at" in law for law in broken_laws(planted(busy_world(new_machine=Forgetful))))

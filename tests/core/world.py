@@ -1,0 +1,317 @@
+"""A simulated world around the machine: virtual time, a store, programs, and crashes anywhere.
+
+It carries instructions out as the engine does: all saves of a handled event are one transaction, then the
+effects in their order. Each of these is a step, and a crash may come before any of them. What was committed
+and what programs do outlive a crash; the machine and the instructions that were not carried out do not.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.events import (
+    Event,
+    IdsReserved,
+    JobsLoaded,
+    ProgramFinished,
+    ProgramStarted,
+    Restored,
+    RunFound,
+    Tick,
+)
+from apsis_nb.core.instructions import (
+    FindRun,
+    Forget,
+    Instruction,
+    ReserveIds,
+    ResumeProgram,
+    SaveClock,
+    SaveRun,
+    SignalProgram,
+    StartProgram,
+    StopProgram,
+    WakeAt,
+)
+from apsis_nb.core.jobs import Job
+from apsis_nb.core.machine import Machine
+from apsis_nb.core.runs import Instance, Run, RunId
+from apsis_nb.core.schedules import times_between
+from apsis_nb.core.states import BUSY, State
+
+TINY = timedelta(microseconds=1)
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    """The time so many seconds after the world began."""
+    return START + timedelta(seconds=seconds)
+
+
+@dataclass
+class Process:
+    """A program that was started: it outlives the server."""
+
+    ends_at: datetime
+    outcome: str
+    starts: int = 1
+
+
+class Crash(Exception):
+    """The server was killed here."""
+
+
+@dataclass(repr=False)
+class World:
+    """See the module. `duration_s` and `outcome` tell what the program of a run will do."""
+
+    jobs: Sequence[Job]
+    duration_s: Callable[[Run], float] = lambda run: 1.0
+    outcome: Callable[[Run], str] = lambda run: "success"
+    new_machine: Callable[[], Machine] = Machine
+    effects_first: bool = False  #: a planted fault: act, then save
+
+    now: datetime = START
+    steps: int = 0
+    crash_at: set[int] = field(default_factory=set)
+    crashes: int = 0
+
+    # what outlives a crash
+    saved: dict[RunId, Run] = field(default_factory=dict)
+    log: dict[RunId, list[tuple[datetime, State]]] = field(default_factory=lambda: defaultdict(list))
+    clock: datetime | None = None
+    ids_taken: RunId = 1
+    processes: dict[RunId, Process] = field(default_factory=dict)
+
+    # what the laws look at
+    starts: Counter[RunId] = field(default_factory=Counter)
+    broken_laws: list[str] = field(default_factory=list)
+    most_busy: Counter[Instance] = field(default_factory=Counter)
+    states_seen: set[State] = field(default_factory=set)
+    story: list[tuple[Event, datetime, list[Instruction] | None]] = field(default_factory=list)
+    asked: list[tuple[datetime, Event]] = field(default_factory=list)
+    began: datetime = START  #: when the first server was up: nothing is due before
+
+    def __repr__(self) -> str:
+        jobs = ", ".join(f"{job.job_id}: {len(job.schedules)} schedules, {job.conditions}" for job in self.jobs)
+        return f"World({jobs}; crash at {sorted(self.crash_at)}; asked {self.asked})"
+
+    def __post_init__(self) -> None:
+        self._queue: list[tuple[datetime, int, Event]] = []
+        self._wake: datetime | None = None
+        self._n = 0
+        self.boot()
+
+    # -- the server
+
+    def boot(self) -> None:
+        """Start the server: a machine that knows only what was committed."""
+        self.machine = self.new_machine()
+        self.story = []
+        self._queue = [
+            (at, n, event) for at, n, event in self._queue if not isinstance(event, Tick | RunFound)
+        ]
+        self._queue = [
+            q for q in self._queue if not isinstance(q[2], ProgramStarted | ProgramFinished | IdsReserved)
+        ]
+        self._wake = None
+        live = tuple(run for run in self.saved.values() if not run.is_finished)
+        try:
+            self._reserve(64)
+            self.handle(Restored(runs=live, clock=self.clock))
+            self.handle(JobsLoaded(jobs=tuple(self.jobs)))
+        except Crash:
+            self.crash()
+
+    def crash(self) -> None:
+        """The server is killed, and starts again a little later."""
+        self.crashes += 1
+        self.now += timedelta(seconds=0.25)
+        self.boot()
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps in self.crash_at:
+            raise Crash
+
+    def handle(self, event: Event) -> list[Instruction]:
+        try:
+            orders = self.machine.handle(event, self.now)
+        except ApsisError:
+            self.story.append((event, self.now, None))
+            raise
+        self.story.append((event, self.now, orders))
+        self._check_orders(event, orders)
+        saves = [o for o in orders if isinstance(o, SaveRun | SaveClock)]
+        effects = [o for o in orders if not isinstance(o, SaveRun | SaveClock)]
+        if self.effects_first:
+            for order in effects:
+                self._carry_out(order)
+            self._commit(saves)
+        else:
+            self._commit(saves)
+            for order in effects:
+                self._carry_out(order)
+        return orders
+
+    def _commit(self, saves: Sequence[SaveRun | SaveClock]) -> None:
+        if not saves:
+            return
+        self._step()
+        for save in saves:
+            if isinstance(save, SaveClock):
+                if self.clock is not None and save.at < self.clock:
+                    self.broken_laws.append(f"the clock went back from {self.clock} to {save.at}")
+                if self.clock is None:
+                    self.began = save.at
+                self.clock = save.at
+                continue
+            run, old = save.run, self.saved.get(save.run.run_id)
+            if save.is_new == (old is not None):
+                self.broken_laws.append(f"{run.name} saved as new twice, or never")
+            if old is not None and old.is_finished and save.is_transition:
+                self.broken_laws.append(f"{run.name} moved after its end")
+            rows = self.log[run.run_id]
+            if rows and run.state_at < rows[-1][0]:
+                self.broken_laws.append(f"the times of {run.name} go back")
+            rows.append((run.state_at, run.state))
+            self.states_seen.add(run.state)
+            self.saved[run.run_id] = run
+        busy = Counter(run.inst for run in self.saved.values() if run.state in BUSY)
+        self.most_busy |= busy
+
+    def _carry_out(self, order: Instruction) -> None:
+        self._step()
+        match order:
+            case StartProgram(run=run):
+                self._start(run)
+            case ResumeProgram(run=run):
+                process = self.processes.get(run.run_id)
+                if process is None:
+                    self._start(run)
+                else:
+                    if run.state is State.STARTING:
+                        self._post(self.now, ProgramStarted(run_id=run.run_id, at=self.now))
+                    self._post(max(self.now, process.ends_at), self._finished(run.run_id))
+            case StopProgram(run=run):
+                process = self.processes[run.run_id]
+                process.ends_at = min(process.ends_at, self.now + timedelta(seconds=0.1))
+                process.outcome = "failure"
+                self._post(max(self.now, process.ends_at), self._finished(run.run_id))
+            case FindRun():
+                known = [r for r in self.saved.values() if r.inst == order.inst and r.state in order.states]
+                found = max((r.run_id for r in known), default=None)
+                self._post(self.now, RunFound(run_id=order.run_id, inst=order.inst, found=found))
+            case ReserveIds(count=count):
+                self._reserve(count)
+            case WakeAt(at=at):
+                if at == self._wake:
+                    self.broken_laws.append(f"the wake-up at {at} is ordered again")
+                self._wake = at
+            case Forget(run_id=run_id):
+                if not self.saved[run_id].is_finished:
+                    self.broken_laws.append(f"r{run_id} is forgotten before its end")
+            case SignalProgram():
+                pass
+            case SaveRun() | SaveClock():
+                raise AssertionError("a save is no effect")
+
+    def _reserve(self, count: int) -> None:
+        first = self.ids_taken
+        self.ids_taken += count
+        self._post(self.now, IdsReserved(first=first, stop=first + count))
+
+    def _start(self, run: Run) -> None:
+        saved = self.saved.get(run.run_id)
+        if saved is None or saved.state is not State.STARTING:
+            self.broken_laws.append(f"{run.name} is started before it is saved as starting")
+        self.starts[run.run_id] += 1
+        self.processes[run.run_id] = Process(
+            self.now + timedelta(seconds=self.duration_s(run)), self.outcome(run)
+        )
+        self._post(self.now, ProgramStarted(run_id=run.run_id, at=self.now))
+        self._post(self.processes[run.run_id].ends_at, self._finished(run.run_id))
+
+    def _finished(self, run_id: RunId) -> ProgramFinished:
+        process = self.processes[run_id]
+        code = {"success": 0, "failure": 1, "error": None}[process.outcome]
+        return ProgramFinished(run_id=run_id, at=process.ends_at, outcome=process.outcome, return_code=code)  # type: ignore[arg-type]
+
+    def _check_orders(self, event: Event, orders: Sequence[Instruction]) -> None:
+        for order in orders:
+            if not order.cause.startswith(type(event).__name__):
+                self.broken_laws.append(f"{order} does not name {event} as its cause")
+        for order in orders:
+            if isinstance(order, WakeAt) and not self.is_due_at(order.at):
+                self.broken_laws.append(f"a wake-up at {order.at}, when nothing is due")
+        if isinstance(event, Tick) and self.machine.clock == self.now:
+            left = [
+                r
+                for r in self.machine.runs.values()
+                if r.state is State.SCHEDULED and r.scheduled_at <= self.now
+            ]
+            if left:
+                self.broken_laws.append(f"due but still scheduled after a tick: {left}")
+
+    def is_due_at(self, at: datetime) -> bool:
+        """Whether a schedule, a run for later or a stop time names this time, or a look-ahead ends."""
+        runs = [*self.machine.runs.values(), *self.saved.values()]
+        return (
+            at > self.now + timedelta(days=1000)
+            or any(at in (r.scheduled_at, r.stop_at) for r in runs)
+            or any(
+                o.at == at for j in self.jobs for s in j.schedules for o in times_between(s, at, at + TINY)
+            )
+        )
+
+    # -- time
+
+    def _post(self, at: datetime, event: Event) -> None:
+        self._n += 1
+        heappush(self._queue, (at, self._n, event))
+
+    def ask(self, at: datetime, event: Event) -> None:
+        """A request that comes at a time; one that is refused is somebody else's trouble."""
+        self.asked.append((at, event))
+        self._post(at, event)
+
+    def run(self, until: datetime) -> "World":
+        """Let time pass. Events come in the order of their times; a tick at least every second."""
+        while self.now < until:
+            beat = self.now + timedelta(seconds=1)
+            due = min(
+                [beat, until]
+                + ([self._wake] if self._wake else [])
+                + ([self._queue[0][0]] if self._queue else [])
+            )
+            self.now = max(self.now, due)
+            try:
+                if self._queue and self._queue[0][0] <= self.now:
+                    self._deliver(heappop(self._queue)[2])
+                else:
+                    if self._wake is not None and self._wake <= self.now:
+                        self._wake = None
+                    self.handle(Tick())
+            except Crash:
+                self.crash()
+        return self
+
+    def _deliver(self, event: Event) -> None:
+        with suppress(ApsisError):
+            self.handle(event)
+
+    def settle(self) -> "World":
+        """Answer what is on its way, without letting time pass."""
+        while self._queue and self._queue[0][0] <= self.now:
+            try:
+                self._deliver(heappop(self._queue)[2])
+            except Crash:
+                self.crash()
+        return self
+
+    def of_job(self, job_id: str) -> list[Run]:
+        """The runs of a job, oldest first."""
+        return [run for _, run in sorted(self.saved.items()) if run.job_id == job_id]
