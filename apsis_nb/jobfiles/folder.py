@@ -1,0 +1,199 @@
+"""Job files and folders of them, read."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from apsis_nb.core.errors import JobError, JobErrors, NotFound
+from apsis_nb.core.fields import KeyPath
+from apsis_nb.core.jobs import Job, faults_of, job_from_dict
+
+from .yaml12 import MAX_BYTES, Spot, YamlErrors, parse_yaml
+
+SUFFIX = ".yaml"
+#: At the top of a folder of jobs: templates of jobs.
+TEMPLATES = "_templates"
+#: Where other programs keep copies of files. Jupyter makes one of each file that it edits, and a copy of a
+#: job file would run the job twice.
+_SKIPPED = frozenset({".ipynb_checkpoints", ".git"})
+
+
+@dataclass(frozen=True, slots=True)
+class FileError:
+    """One thing that is wrong with a job file."""
+
+    file: str
+    line: int  #: from 1
+    col: int  #: from 1
+    key_path: KeyPath  #: where in the job; empty for the whole file
+    message: str
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.col}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """A file that was read: a job, or what is wrong with it."""
+
+    job_id: str
+    file: str
+    job: Job | None
+    errors: tuple[FileError, ...] = ()
+    digest: tuple[int, int] | None = None  #: time of change (ns) and size, as it was read
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The job files of a folder, by job id."""
+
+    files: Mapping[str, JobFile] = field(default_factory=dict)
+
+    @cached_property
+    def jobs(self) -> dict[str, Job]:
+        """The good jobs, by id."""
+        return {f.job_id: f.job for f in self.files.values() if f.job is not None}
+
+    @cached_property
+    def errors(self) -> list[FileError]:
+        """All that is wrong, by file."""
+        return [error for f in self.files.values() for error in f.errors]
+
+
+def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
+    """Read all job files under a folder.
+
+    Every file whose name ends in `.yaml` and does not start with a dot is one.
+    Links to folders are not followed.
+
+    Args:
+        root: the folder.
+        previous: of an earlier call; a file that has not changed since is not read again.
+
+    Raises:
+        NotFound: there is no such folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise NotFound(f"there is no job folder {root}")
+    files = {}
+    for path in _paths(root):
+        job_id = job_id_of(path, root)
+        known = previous.files.get(job_id) if previous else None
+        if known and known.digest and known.file == str(path) and known.digest == _digest(path):
+            files[job_id] = known
+        else:
+            files[job_id] = load_file(path, root)
+    return Folder(files)
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(set(names) - _SKIPPED - ({TEMPLATES} if Path(folder) == root else set()))
+        for name in sorted(files):
+            if name.endswith(SUFFIX) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _digest(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def job_id_of(path: Path, root: Path) -> str:
+    """The id of the job in a file: its path within the folder, without the suffix."""
+    return path.relative_to(root).as_posix().removesuffix(SUFFIX)
+
+
+def load_file(path: Path | str, root: Path | str | None = None) -> JobFile:
+    """Read one job file.
+
+    Args:
+        path: the file.
+        root: the folder of jobs that it belongs to, for its id; by default the folder it lies in.
+    """
+    path = Path(path)
+    job_id = job_id_of(path, path.parent if root is None else Path(root))
+    try:
+        # To open a pipe would wait for a writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is no regular file")
+        digest = _digest(path)  # before it is read: a change in between is read once more
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        fault = FileError(str(path), 1, 1, (), f"cannot be read: {error.strerror or error}", job_id)
+        return JobFile(job_id=job_id, file=str(path), job=None, errors=(fault,))
+    return load_text(text, job_id, file=str(path), source=str(path.parent.absolute()), digest=digest)
+
+
+def load_text(
+    text: bytes | str,
+    job_id: str,
+    *,
+    file: str = "<text>",
+    source: str | None = None,
+    digest: tuple[int, int] | None = None,
+) -> JobFile:
+    """Read the text of a job file.
+
+    Args:
+        text: the YAML; bytes are UTF-8.
+        job_id: the id of the job.
+        file: what to call it in errors.
+        source: folder that relative paths of its program start from.
+        digest: kept with the answer.
+    """
+    spot = Spot()
+    job: Job | None = None
+    errors: list[FileError] = []
+    try:
+        job_id.encode()
+        spot = parse_yaml(text)
+        job = job_from_dict(job_id, spot.value, source=source)
+    except UnicodeEncodeError:
+        job_id, file = (name.encode("utf-8", "replace").decode() for name in (job_id, file))
+        errors = [FileError(file, 1, 1, (), "the name of the file is not UTF-8", job_id)]
+    except YamlErrors as error:
+        errors = [FileError(file, fault.line, fault.col, (), fault.message, job_id) for fault in error.faults]
+    except JobErrors as error:
+        errors = [_file_error(fault, spot, file, job_id) for fault in error.errors]
+    return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest)
+
+
+def _file_error(error: JobError, spot: Spot, file: str, job_id: str) -> FileError:
+    at = spot.find(error.path)
+    # A message that names the key needs no more; else the path says what it is about.
+    is_named = not error.path or f"'{error.path[-1]}'" in error.message
+    return FileError(file, at.line, at.col, error.path, error.message if is_named else str(error), job_id)
+
+
+def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None = None) -> list[FileError]:
+    """What is wrong with the files of a folder, also beside each other: names of jobs, args, a run on trial.
+
+    Args:
+        folder: as it was read.
+        now: aware; the trial runs are the next ones.
+        job_ids: only of these jobs; None: of all.
+    """
+    errors: list[FileError] = []
+    for job_file in folder.files.values():
+        if job_ids is not None and job_file.job_id not in job_ids:
+            continue
+        errors += job_file.errors
+        faults = [] if job_file.job is None else faults_of(job_file.job, folder.jobs, now)
+        if faults:
+            try:
+                spot = parse_yaml(Path(job_file.file).read_bytes())
+            except (OSError, YamlErrors):  # it has changed since it was read
+                spot = Spot()
+            errors += [_file_error(fault, spot, job_file.file, job_file.job_id) for fault in faults]
+    return errors
