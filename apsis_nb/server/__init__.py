@@ -1,0 +1,1 @@
+"""The server: HTTP and websockets in front of the engine."""

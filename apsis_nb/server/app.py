@@ -1,0 +1,98 @@
+"""The ASGI application: all routes, behind the guard."""
+
+import asyncio
+import contextlib
+import os
+import pwd
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from apsis_nb._version import __version__
+from apsis_nb.config import Config
+from apsis_nb.engine import Engine
+from apsis_nb.server.dashboards import Dashboards, socket_of
+from apsis_nb.server.events import Events
+from apsis_nb.server.guard import Guard
+from apsis_nb.server.history import history_routes
+from apsis_nb.server.jobs import job_routes
+from apsis_nb.server.pages import page_routes
+from apsis_nb.server.problems import handle_problems
+from apsis_nb.server.proxy import PREFIX, DashboardsProxy
+from apsis_nb.server.runs import run_routes
+from apsis_nb.server.system import system_routes
+from apsis_nb.server.tokens import Gatekeeper, open_gate
+
+API_PREFIX = "/api/v1"
+BODY_BYTES = 1 << 20  #: most that a request may bring
+
+
+def make_app(
+    engine: Engine, config: Config, *, gate: Gatekeeper | None = None, events: Events | None = None
+) -> Guard:
+    """The application of a server.
+
+    Args:
+        engine: started.
+        config: the engine's.
+        gate: knows the callers; by default that of the state folder.
+        events: passes on what happens. Who makes it ends its streams with `close`, before the server waits
+            for its connections; by default one that nobody closes.
+
+    Returns:
+        An ASGI application. While its lifespan lasts it passes the engine's events on, and keeps the
+        dashboards process running if the config wants it.
+    """
+    gate = gate or open_gate(config.state_dir, account())
+    events = events or Events(engine.boot_id, __version__)
+    socket = socket_of(config.state_dir)
+    proxy = DashboardsProxy(socket, gate)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        unlisten = engine.listen(events.publish)
+        dashboards = None
+        if config.dashboards == "process":
+            process = Dashboards(socket, gate, config.base_url)
+            dashboards = asyncio.create_task(process.keep_running())
+        try:
+            yield
+        finally:
+            unlisten()
+            if dashboards is not None:
+                dashboards.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await dashboards
+            await proxy.close()
+
+    app = FastAPI(
+        title="apsis_nb",
+        version=__version__,
+        summary="A job scheduler for people who live in notebooks.",
+        openapi_url=f"{API_PREFIX}/openapi.json",
+        docs_url=None,  # their scripts come from other hosts
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=BODY_BYTES,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    handle_problems(app)
+    api = APIRouter(prefix=API_PREFIX)
+    api.include_router(system_routes(engine, config, events))
+    api.include_router(job_routes(engine, config))
+    api.include_router(run_routes(engine, config))
+    api.include_router(history_routes(engine, config))
+    app.include_router(api)
+    app.include_router(page_routes(gate, config))
+    if config.dashboards == "process":
+        app.mount(PREFIX, proxy)
+    return Guard(app, gate, config)
+
+
+def account() -> str:
+    """The name of the account that this process runs under."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())  # as in many containers

@@ -1,0 +1,109 @@
+"""What the routes have in common: how a request's parts are read, and how it is answered."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from apsis_nb.config import Config
+from apsis_nb.core.jobs import Job
+from apsis_nb.core.runs import RunId
+from apsis_nb.core.times import parse_when, zone
+from apsis_nb.server.problems import Problem
+from apsis_nb.server.tokens import Caller
+from apsis_nb.wire import to_json
+
+_WORDS = re.compile(r"[^0-9A-Za-z]+")
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """A JSON answer; `value` holds JSON values only."""
+    return Response(to_json(value), status, media_type="application/json")
+
+
+def utc_now() -> datetime:
+    """The time of a request."""
+    return datetime.now(UTC)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; the guard has put it there."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def instant(text: str | None, name: str, config: Config) -> datetime | None:
+    """A time of a request; without a zone it is in the server's.
+
+    Args:
+        text: as `core.times.parse_when` reads it; None or empty: none is given.
+        name: what the request calls it.
+
+    Raises:
+        Problem: it is no time.
+    """
+    if not text:
+        return None
+    try:
+        return parse_when(text, utc_now(), zone(config.tz))
+    except ValueError as error:
+        raise Problem(422, f"{name}: {error}") from None
+
+
+def run_id_of(text: str) -> RunId:
+    """The number of a run's name, `r123`; the number alone will do.
+
+    Raises:
+        Problem: it is no such name.
+    """
+    match = re.fullmatch(r"r?(\d{1,18})", text)
+    if match is None:
+        raise Problem(422, f"{text!r} is no run id: write r123")
+    return int(match[1])
+
+
+def job_of(name: str, jobs: Mapping[str, Job], errors: Sequence[Any] = ()) -> Job:
+    """The job of a name: the id, or words that only one job's id has.
+
+    Args:
+        name: an id, or the beginnings of words of one, in their order: `sal rep` and `sales/re` are
+            `sales/report`.
+        jobs: by id.
+        errors: of job files that could not be read.
+
+    Raises:
+        Problem: no job fits, or more than one does; with the `choices`.
+    """
+    if name in jobs:
+        return jobs[name]
+    faults = [str(e) for e in errors if e.job_id == name]
+    if faults:
+        raise Problem(404, f"job {name} cannot be used: {'; '.join(faults)}")
+    matches = matching(name, jobs)
+    if len(matches) == 1:
+        return jobs[matches[0]]
+    if matches:
+        some = ", ".join(matches[:5]) + (f" and {len(matches) - 5} more" if len(matches) > 5 else "")
+        raise Problem(409, f"{name!r} may be {some}", choices=matches)
+    near = difflib.get_close_matches(name, jobs, n=3)
+    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    raise Problem(404, f"there is no job {name!r}{hint}", choices=near)
+
+
+def matching(query: str, job_ids: Mapping[str, Job]) -> list[str]:
+    """The ids, sorted, that have words which begin with the words of the query, in its order."""
+    wanted = _words(query)
+    return sorted(job_id for job_id in job_ids if wanted and _has(_words(job_id), wanted))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _WORDS.split(text.lower()) if word]
+
+
+def _has(words: list[str], wanted: list[str]) -> bool:
+    rest = iter(words)
+    return all(any(word.startswith(start) for word in rest) for start in wanted)

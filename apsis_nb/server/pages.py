@@ -1,0 +1,90 @@
+"""The few pages that the server makes itself: log-in and log-out, and the ways to the dashboards."""
+
+import html
+import time
+from importlib.resources import files
+from string import Template
+from urllib.parse import parse_qs, quote, urlsplit
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from apsis_nb.config import Config
+from apsis_nb.server.guard import log_in
+from apsis_nb.server.proxy import PREFIX
+from apsis_nb.server.tokens import Gatekeeper
+
+HOME = f"{PREFIX}/overview"
+
+_FILES = files("apsis_nb.server")
+_ICON = (_FILES / "icon.svg").read_text(encoding="utf-8")
+_LOGIN = Template((_FILES / "login.html").read_text(encoding="utf-8"))
+_FAILED = '<p class="failed" id="failed" role="alert">That is not the token of this server.</p>'
+
+#: A form of this page and nothing else. Under `no-referrer` a browser would send `Origin: null` with it.
+_LOGIN_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; "
+        "frame-ancestors 'self'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
+    """The routes at the root."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/login")
+    def login_page(request: Request) -> Response:
+        query = request.query_params
+        return _login_page(_own(query.get("next")), failed="failed" in query)
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        form = parse_qs((await request.body()).decode("utf-8", errors="replace"))
+        target = _own(form.get("next", [""])[0])
+        if gate.is_token(form.get("token", [""])[0].strip()):
+            return log_in(gate, request.scope, target, public_url=config.public_url, now=time.time())
+        return _login_page(target, failed=True, status=401)
+
+    @router.api_route("/logout", methods=["GET", "POST"])
+    def logout() -> Response:
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(gate.cookie, httponly=True, samesite="strict")
+        return response
+
+    @router.get("/")
+    @router.get(PREFIX)
+    @router.get(f"{PREFIX}/")
+    def home() -> Response:
+        return RedirectResponse(HOME, 303)
+
+    @router.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(
+            _ICON, media_type="image/svg+xml", headers={"Cache-Control": "private, max-age=86400"}
+        )
+
+    return router
+
+
+def _login_page(target: str, *, failed: bool, status: int = 200) -> Response:
+    text = _LOGIN.substitute(
+        icon=quote(_ICON),
+        svg=_ICON,
+        next=html.escape(target),
+        failed=_FAILED if failed else "",
+        described='aria-describedby="failed" aria-invalid="true"' if failed else "",
+    )
+    return HTMLResponse(text, status, _LOGIN_HEADERS)
+
+
+def _own(target: str | None) -> str:
+    """The page to go to after the log-in: one of ours, whatever the link said."""
+    parts = urlsplit(target or "")
+    is_ours = target and target.startswith("/") and not (parts.scheme or parts.netloc)
+    # Browsers read a backslash as a slash, so `/\\evil.example` would be another host.
+    return target if target and is_ours and "\\" not in target and not target.startswith("//") else HOME

@@ -1,0 +1,151 @@
+"""Runs the server: engine, HTTP and dashboards, from the first to the last moment."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from apsis_nb._version import __version__
+from apsis_nb.config import Config, write_runtime
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.engine import Engine
+from apsis_nb.server.app import account, make_app
+from apsis_nb.server.events import Events
+from apsis_nb.server.tokens import open_gate
+
+log = logging.getLogger(__name__)
+
+#: How long requests under way may go on when the server stops, seconds.
+GRACE_S = 5
+#: Loggers of libraries that tell of each request or connection.
+_CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
+
+
+def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None:
+    """Run a server until SIGTERM or SIGINT. The programs that it started go on.
+
+    Args:
+        config: of the server; port 0 takes a free one.
+        ready: called with the address that logs a browser in, once connections are accepted.
+
+    Raises:
+        ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
+    """
+    _set_up_log(config)
+    with contextlib.closing(_bound(config)) as listening:
+        asyncio.run(_serve(config.with_port(listening.getsockname()[1]), listening, ready))
+
+
+async def _serve(config: Config, listening: socket.socket, ready: Callable[[str], None] | None) -> None:
+    gate = open_gate(config.state_dir, account())
+    engine = Engine(config)
+    await engine.start()
+    runtime = []
+    try:
+        events = Events(engine.boot_id, __version__)
+
+        def tell_ready() -> None:
+            runtime.extend(write_runtime(config.base_url, gate.token, config.state_dir))
+            log.info("apsis_nb %s serves %s at %s", __version__, config.jobs, config.base_url)
+            if ready is not None:
+                ready(f"{config.link_url}/?token={gate.token}")
+
+        settings = uvicorn.Config(
+            make_app(engine, config, gate=gate, events=events),
+            log_config=None,
+            access_log=False,  # it would tell queries, and so tokens; the guard logs what changes something
+            server_header=False,
+            proxy_headers=False,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE_S,
+            ssl_certfile=config.tls.cert if config.tls else None,
+            ssl_keyfile=config.tls.key if config.tls else None,
+        )
+        server = _HttpServer(settings, events, tell_ready)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop, number)
+        await server.serve([listening])
+    finally:
+        for file in runtime:
+            file.unlink(missing_ok=True)
+        await engine.stop()
+        log.info("stopped; programs that run go on")
+
+
+class _HttpServer(uvicorn.Server):
+    """Uvicorn's server, but stopped by us: by itself it would end the process before the engine has."""
+
+    def __init__(self, settings: uvicorn.Config, events: Events, tell_ready: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._events, self._tell_ready = events, tell_ready
+
+    def stop(self, number: signal.Signals) -> None:
+        if self.should_exit:
+            self.force_exit = True  # asked twice: whatever is under way is cut off
+        log.info("%s: stopping", number.name)
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._tell_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._events.close()  # they would never end by themselves
+        await super().shutdown(sockets)
+
+
+def _bound(config: Config) -> socket.socket:
+    """A socket that has the address of the config.
+
+    Raises:
+        ApsisError: the address is in use, or is none of this machine.
+    """
+    if not (config.is_loopback or config.tls or config.insecure):
+        raise ApsisError(f"bind: {config.bind} can be reached from other machines: give tls, or set insecure")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ApsisError(f"bind: {config.bind} is no address of this machine: {error.strerror}") from None
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        hint = "give another port with --bind, or 0 for any that is free"
+        raise ApsisError(f"bind: cannot use {config.bind} ({error.strerror}): {hint}") from None
+    return listening
+
+
+def _set_up_log(config: Config) -> None:
+    """One line an event, on standard error or in the config's file; times in UTC."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if config.log.file is not None:
+        try:
+            config.log.file.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(config.log.file, encoding="utf-8")
+        except OSError as error:
+            raise ApsisError(f"log.file: {config.log.file} cannot be written: {error.strerror}") from None
+    form = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+    form.converter = time.gmtime
+    handler.setFormatter(form)
+    level = getattr(logging, config.log.level.upper())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -1,0 +1,372 @@
+"""Routes about runs: finding them, making them, moving them, and reading what they wrote."""
+
+import asyncio
+import base64
+import heapq
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response, StreamingResponse
+
+from apsis_nb.config import Config
+from apsis_nb.core.errors import NotFound, Refused
+from apsis_nb.core.events import (
+    Event,
+    RerunRequested,
+    RunRequested,
+    SignalRequested,
+    SkipRequested,
+    StartRequested,
+    StopRequested,
+)
+from apsis_nb.core.jobs import job_from_dict
+from apsis_nb.core.runs import Origin, Run, RunId
+from apsis_nb.core.states import State
+from apsis_nb.core.times import format_time
+from apsis_nb.engine import Engine
+from apsis_nb.server.asking import answer, caller_of, instant, job_of, matching, run_id_of, utc_now
+from apsis_nb.server.problems import Problem
+from apsis_nb.store import Store
+from apsis_nb.wire import facts_of_row, run_facts
+
+ARGS_BYTES = 32_768  #: most that the args of a run may take, as text
+_PIECE = 1 << 20  #: bytes of an output read at once
+
+Scalar = str | bool | int | float
+
+
+class RunRequest(BaseModel):
+    """What is to be run: a job of the folder, or one that comes with the request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job_id: str | None = Field(None, description="a job's id, or words that only one job's id has")
+    job: dict[str, Any] | None = Field(None, description="an ad-hoc job, in the form of a job file")
+    args: dict[str, Scalar] = Field({}, description="for the job's params")
+    at: str | None = Field(None, description="when it is due; now, unless given")
+    stop_at: str | None = Field(None, description="when it is stopped if it still runs")
+    label: str | None = None
+    labels: list[str] = []
+    count: int = Field(1, ge=1, le=1000, description="how many runs that are alike")
+
+
+class SkipRequest(BaseModel):
+    """Why a run is not wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = None
+
+
+class RerunRequest(BaseModel):
+    """What is to be different."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    args: dict[str, Scalar] = {}
+
+
+def run_routes(engine: Engine, config: Config) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["runs"])
+
+    async def facts_of(run_id: RunId) -> dict[str, Any]:
+        """The facts of any run, live or long finished."""
+        run = engine.live.get(run_id)
+        if run is not None:
+            return run_facts(run, utc_now())
+        row = await asyncio.to_thread(engine.store.run, run_id)
+        if row is None:
+            raise NotFound(f"there is no run r{run_id}")
+        return facts_of_row(row)
+
+    async def moved(run_id: RunId, what: str, event: Event) -> Response:
+        """Ask the machine to move a live run, and tell what became of it."""
+        if run_id not in engine.live:
+            state = (await facts_of(run_id))["state"]
+            raise Refused(f"can't {what} r{run_id}: it has finished ({state})")
+        runs = await engine.ask(event)
+        if not any(run.run_id == run_id for run in runs):
+            return answer({"runs": [await facts_of(run_id)]})
+        return told(runs)
+
+    def told(runs: list[Run], status: int = 200) -> Response:
+        now = utc_now()
+        return answer({"runs": [run_facts(run, now) for run in runs]}, status)
+
+    @router.get("/runs")
+    async def find(
+        request: Request,
+        job_id: str | None = None,
+        state: Annotated[list[str] | None, Query()] = None,
+        label: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        late: bool | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        cursor: str | None = None,
+    ) -> Response:
+        """Runs, those that are due last first; all facts but the program.
+
+        `arg.NAME=VALUE` chooses by args. `since` and `until` are about the time when a run is due. What
+        follows the last run is found with `cursor`, the answer's `next`.
+        """
+        wanted = Wanted(
+            job_id=job_id,
+            states=states_of(state),
+            label=label,
+            args={n.removeprefix("arg."): v for n, v in request.query_params.items() if n.startswith("arg.")},
+            since=instant(since, "since", config),
+            until=instant(until, "until", config),
+            late=late,
+            before=None if cursor is None else _position(cursor),
+        )
+        live = list(engine.live.values())
+        runs, following = await asyncio.to_thread(find_runs, live, engine.store, wanted, limit)
+        if not runs and job_id is not None and job_id not in engine.jobs and cursor is None:
+            ids = matching(job_id, engine.jobs)
+            if len(ids) == 1:
+                wanted = replace(wanted, job_id=ids[0])
+                runs, following = await asyncio.to_thread(find_runs, live, engine.store, wanted, limit)
+        return answer({"runs": runs, "next": following})
+
+    @router.post("/runs", status_code=201)
+    async def request_runs(request: Request, wanted: RunRequest) -> Response:
+        """Make runs of a job, due now or later."""
+        if (wanted.job_id is None) == (wanted.job is None):
+            raise Problem(
+                422, "give either job_id, a job of the folder, or job, one that comes with the request"
+            )
+        labels = tuple(dict.fromkeys([*wanted.labels, *([wanted.label] if wanted.label else [])]))
+        event = RunRequested(
+            job_id="",
+            args=_arg_texts(wanted.args),
+            at=instant(wanted.at, "at", config),
+            stop_at=instant(wanted.stop_at, "stop_at", config),
+            labels=labels,
+            count=wanted.count,
+            by=caller_of(request).user,
+        )
+        if wanted.job_id is not None:
+            job = job_of(wanted.job_id, engine.jobs, engine.folder.errors)
+            return told(await engine.ask(replace(event, job_id=job.job_id)), 201)
+        job = replace(job_from_dict(f"adhoc-{secrets.token_hex(4)}", wanted.job), ad_hoc=True)
+        if job.schedules:
+            raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
+        return told(await engine.ask(replace(event, job_id=job.job_id, job=job, origin=Origin.AD_HOC)), 201)
+
+    @router.get("/runs/{run_id}")
+    async def one(run_id: str) -> Response:
+        """A run."""
+        return answer(await facts_of(run_id_of(run_id)))
+
+    @router.get("/runs/{run_id}/log")
+    async def story(run_id: str) -> Response:
+        """What happened to a run, oldest first."""
+        number = run_id_of(run_id)
+        lines = await asyncio.to_thread(engine.store.log, number)
+        if not lines:
+            await facts_of(number)  # is there such a run?
+        return answer({"log": [{**line, "ts": format_time(line["ts"])} for line in lines]})
+
+    @router.post("/runs/{run_id}/start")
+    async def start(request: Request, run_id: str) -> Response:
+        """Start a run now, though it is not yet due, or a condition holds it."""
+        number = run_id_of(run_id)
+        return await moved(number, "start", StartRequested(run_id=number, by=caller_of(request).user))
+
+    @router.post("/runs/{run_id}/skip")
+    async def skip(request: Request, run_id: str, why: SkipRequest | None = None) -> Response:
+        """Do not run a run that has not started."""
+        number, reason = run_id_of(run_id), why.reason if why else None
+        event = SkipRequested(run_id=number, reason=reason, by=caller_of(request).user)
+        return await moved(number, "skip", event)
+
+    @router.post("/runs/{run_id}/stop")
+    async def stop(request: Request, run_id: str) -> Response:
+        """Ask a run's program to end; after its grace period it is killed."""
+        number = run_id_of(run_id)
+        return await moved(number, "stop", StopRequested(run_id=number, by=caller_of(request).user))
+
+    @router.post("/runs/{run_id}/signal/{signal}")
+    async def signal(request: Request, run_id: str, signal: str) -> Response:
+        """Send a run's program a signal: USR1, SIGUSR1 or 10."""
+        number = run_id_of(run_id)
+        event = SignalRequested(run_id=number, signal=signal, by=caller_of(request).user)
+        return await moved(number, "signal", event)
+
+    @router.post("/runs/{run_id}/rerun", status_code=201)
+    async def rerun(request: Request, run_id: str, wanted: RerunRequest | None = None) -> Response:
+        """Run it again now, as its job is today."""
+        number = run_id_of(run_id)
+        original = engine.live.get(number) or await asyncio.to_thread(engine.store.original, number)
+        if original is None:
+            raise NotFound(f"there is no run r{number}")
+        args = _arg_texts(wanted.args if wanted else {})
+        return told(
+            await engine.ask(RerunRequested(original=original, args=args, by=caller_of(request).user)), 201
+        )
+
+    @router.get("/runs/{run_id}/outputs")
+    async def outputs(run_id: str) -> Response:
+        """What a run wrote: name, length in bytes, content_type."""
+        number = run_id_of(run_id)
+        found = await asyncio.to_thread(engine.outputs, number)
+        if not found:
+            await facts_of(number)
+        return answer({"outputs": found})
+
+    @router.get("/runs/{run_id}/outputs/{name:path}")
+    async def output(
+        run_id: str,
+        name: str,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int | None, Query(ge=0)] = None,
+    ) -> Response:
+        """What a run wrote, as bytes from `offset`, at most `limit`; without one to its present end.
+
+        Headers: `X-Apsis-Size`, bytes that there are now; `X-Apsis-Finished`, whether no more will come.
+        """
+        number = run_id_of(run_id)
+        is_finished = number not in engine.live  # looked at first: what is read then is all there will be
+        if is_finished:
+            await facts_of(number)
+        read = engine.read_output
+
+        first, size = await asyncio.to_thread(read, number, name, offset, min(limit or _PIECE, _PIECE))
+        stop = size if limit is None else min(size, offset + limit)
+
+        async def body() -> AsyncIterator[bytes]:
+            piece, at = first[: max(0, stop - offset)], offset
+            while piece:
+                yield piece
+                at += len(piece)
+                piece = b""
+                if at < stop:
+                    piece, _ = await asyncio.to_thread(read, number, name, at, min(_PIECE, stop - at))
+
+        headers = {
+            "X-Apsis-Size": str(size),
+            "X-Apsis-Finished": "true" if is_finished else "false",
+            # Whatever a program wrote: no page of ours may be made of it.
+            "Content-Security-Policy": "sandbox",
+            "Content-Type": "text/plain; charset=utf-8",
+        }
+        return StreamingResponse(body(), headers=headers)
+
+    return router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs are asked for; None and empty: any."""
+
+    job_id: str | None
+    states: tuple[State, ...]
+    label: str | None
+    args: Mapping[str, str]
+    since: datetime | None  #: due then or later
+    until: datetime | None  #: due before
+    late: bool | None
+    before: tuple[datetime, RunId] | None  #: in the listing, after this one
+
+    def fits(self, run: Run, now: datetime) -> bool:
+        """Whether a live run is one of them; as the store decides for those that have finished."""
+        return (
+            (self.job_id is None or run.job_id == self.job_id)
+            and (not self.states or run.state in self.states)
+            and (self.label is None or self.label in run.labels)
+            and self.args.items() <= run.args.items()
+            and (self.since is None or run.scheduled_at >= self.since)
+            and (self.until is None or run.scheduled_at < self.until)
+            and (self.late is None or run.is_late(now) is self.late)
+            and (self.before is None or (run.scheduled_at, run.run_id) < self.before)
+        )
+
+
+def find_runs(
+    live: Sequence[Run], store: Store, wanted: Wanted, limit: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of the listing. Blocks: call it in a thread.
+
+    Args:
+        live: all live runs. They are told as they are, whatever the store knows of them.
+        store: asked for the others.
+        wanted: which.
+        limit: how many, at most.
+
+    Returns:
+        The facts of the runs, and the cursor of the next page, None after the last.
+    """
+    now = utc_now()
+    rows = store.runs(
+        job_id=wanted.job_id,
+        state=[state.value for state in wanted.states],
+        label=wanted.label,
+        args=wanted.args,
+        since=wanted.since,
+        until=wanted.until,
+        late=wanted.late,
+        limit=limit + 1,
+        before=wanted.before,
+    )
+    live_ids = {run.run_id for run in live}
+    found = [(row["scheduled_at"], row["run_id"], row) for row in rows if row["run_id"] not in live_ids]
+    found += [(run.scheduled_at, run.run_id, run) for run in live if wanted.fits(run, now)]
+    page = heapq.nlargest(limit + 1, found, key=itemgetter(0, 1))
+    more, page = len(page) > limit, page[:limit]
+    told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
+    for facts in told:
+        del facts["program"]  # which the store keeps apart: one run's page tells it
+    return told, _cursor(page[-1][0], page[-1][1]) if more else None
+
+
+def states_of(texts: Sequence[str] | None) -> tuple[State, ...]:
+    """The states of a request: one or several, also with commas between them.
+
+    Raises:
+        Problem: there is no such state.
+    """
+    names = [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+    try:
+        return tuple(State(name) for name in names)
+    except ValueError as error:
+        raise Problem(422, f"state: {error}; states are {', '.join(s.value for s in State)}") from None
+
+
+def _cursor(at: datetime, run_id: RunId) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {run_id}".encode()).decode()
+
+
+def _position(cursor: str) -> tuple[datetime, RunId]:
+    """The place in the listing that a cursor stands for.
+
+    Raises:
+        Problem: it is none of ours.
+    """
+    try:
+        at, run_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), int(run_id)
+    except ValueError:
+        raise Problem(422, "cursor: give the `next` of the page before") from None
+
+
+def _arg_texts(args: Mapping[str, Scalar]) -> dict[str, str]:
+    """The args as texts.
+
+    Raises:
+        Problem: they are too long for a program's environment, or hold a NUL character.
+    """
+    texts = {n: str(v).lower() if isinstance(v, bool) else str(v) for n, v in args.items()}
+    size = sum(len(name.encode()) + len(text.encode()) for name, text in texts.items())
+    if size > ARGS_BYTES:
+        raise Problem(422, f"args: {size} bytes are too many; a run takes {ARGS_BYTES}: name a file instead")
+    if bad := [name for name, text in texts.items() if "\0" in name + text]:
+        raise Problem(422, f"args: {bad[0]!r} holds a NUL character, which no program can be given")
+    return texts

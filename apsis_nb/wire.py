@@ -1,0 +1,217 @@
+"""The forms in which values travel between server and client: JSON for runs and jobs, Arrow for tables."""
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from apsis_nb.core.jobs import Job, job_to_dict
+from apsis_nb.core.runs import Run
+from apsis_nb.core.times import format_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Media type of an Arrow stream.
+ARROW = "application/vnd.apache.arrow.stream"
+
+#: The names of what is told about a run, in this order.
+RUN_FACTS = (
+    "run_id",
+    "job_id",
+    "args",
+    "origin",
+    "attempt",
+    "rerun_of",
+    "backfill_id",
+    "state",
+    "skip_reason",
+    "labels",
+    "nominal_at",
+    "scheduled_at",
+    "started_at",
+    "finished_at",
+    "stop_at",
+    "late",
+    "late_s",
+    "late_why",
+    "elapsed_s",
+    "return_code",
+    "message",
+    "host",
+    "by",
+    "program",
+)
+
+#: Rows of a table that are put into one message of an Arrow stream.
+_BATCH_ROWS = 65_536
+
+
+def to_json(value: Any) -> bytes:
+    """JSON without blanks, UTF-8. `value` holds JSON's own types; a float that is no number is refused."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def run_facts(run: Run, now: datetime) -> dict[str, Any]:
+    """What is told about a run that is in memory.
+
+    Args:
+        run: in any state.
+        now: aware; what a run that has not started is late by, and how long a running one has run, counts up
+            to it.
+
+    Returns:
+        The facts named in `RUN_FACTS`, as JSON values: times as ISO 8601 in UTC or None, durations in
+        seconds. `late_s` is None unless a schedule made the run.
+    """
+    elapsed_s = run.elapsed_s
+    if elapsed_s is None and run.started_at is not None and not run.is_finished:
+        elapsed_s = max(0.0, (now - run.started_at).total_seconds())
+    return {
+        "run_id": run.name,
+        "job_id": run.job_id,
+        "args": run.args,
+        "origin": run.origin.value,
+        "attempt": run.attempt,
+        "rerun_of": _run_name(run.rerun_of),
+        "backfill_id": run.backfill_id,
+        "state": run.state.value,
+        "skip_reason": run.skip_reason,
+        "labels": list(run.labels),
+        "nominal_at": _time(run.nominal_at),
+        "scheduled_at": _time(run.scheduled_at),
+        "started_at": _time(run.started_at),
+        "finished_at": _time(run.finished_at),
+        "stop_at": _time(run.stop_at),
+        "late": run.is_late(now),
+        "late_s": run.late_s(now),
+        "late_why": run.late_why,
+        "elapsed_s": elapsed_s,
+        "return_code": run.return_code,
+        "message": run.message,
+        "host": run.host,
+        "by": run.by,
+        "program": run.program.to_dict(),
+    }
+
+
+def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told about a run that the store gave.
+
+    Args:
+        row: the store's values by name: `run_id` and `rerun_of` as whole numbers, times aware. What it has
+            beyond `RUN_FACTS` is left out; what it lacks is None.
+
+    Returns:
+        The same form as that of `run_facts`.
+    """
+    facts = {name: _plain(row.get(name)) for name in RUN_FACTS}
+    facts["run_id"], facts["rerun_of"] = _run_name(row["run_id"]), _run_name(row.get("rerun_of"))
+    for name in ("args", "labels", "program"):
+        if isinstance(facts[name], str):  # JSON text
+            facts[name] = json.loads(facts[name])
+    return facts
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """What is told about a job: as `core.jobs.job_to_dict` has it, in JSON values."""
+    facts: dict[str, Any] = _plain(job_to_dict(job))
+    return facts
+
+
+def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
+    """The bytes of an Arrow IPC stream, compressed with zstd, piece by piece."""
+    import pyarrow as pa
+
+    sink = io.BytesIO()
+
+    def taken() -> bytes:
+        piece = sink.getvalue()
+        sink.seek(0)
+        sink.truncate()
+        return piece
+
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+    batches = table.to_batches(max_chunksize=_BATCH_ROWS) if isinstance(table, pa.Table) else table
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            yield taken()
+    yield taken()
+
+
+def read_arrow(data: bytes) -> "pa.Table":
+    """The table of an Arrow IPC stream.
+
+    Raises:
+        ValueError: `data` is none, or is cut off.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            return reader.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"not an Arrow stream: {error}") from None
+
+
+def to_json_columns(table: "pa.Table") -> list[dict[str, str]]:
+    """Name and type (in Arrow's words) of each column; names that occur twice get a number."""
+    import pyarrow as pa
+
+    types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
+    return [{"name": n, "type": str(t)} for n, t in zip(_names(table), types, strict=True)]
+
+
+def to_json_rows(table: "pa.Table") -> list[dict[str, Any]]:
+    """The rows of a table as JSON values by column name. Times without a zone are UTC; NaN becomes None."""
+    names = _names(table)
+    columns = [[_plain(v) for v in column.to_pylist()] for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _names(table: "pa.Table") -> list[str]:
+    names: list[str] = []
+    for name in table.column_names:
+        unique, n = name, 1
+        while unique in names:
+            n += 1
+            unique = f"{name}_{n}"
+        names.append(unique)
+    return names
+
+
+def _run_name(run_id: int | None) -> str | None:
+    return None if run_id is None else f"r{run_id}"
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else format_time(at)
+
+
+def _plain(value: Any) -> Any:
+    """A value as one of JSON's own types."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case datetime():  # also pandas.Timestamp, which pyarrow gives for nanoseconds
+            return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(v) for v in value]
+        case _:
+            return str(value)
