@@ -202,11 +202,23 @@ def to_frame(table: "pa.Table", columns: tuple[Column, ...]) -> "pd.DataFrame":
             f"the table has no column {', '.join(missing)}; it has {', '.join(table.column_names)}"
         )
     series: dict[str, Any] = {c.name: _series(table.column(c.name), c) for c in columns}
-    others = [name for name in table.column_names if name not in series]
-    if others:
-        more = table.select(others).to_pandas()
-        series |= {name: more[name] for name in others}
-    return pd.DataFrame(series, copy=False)
+    meant = pd.DataFrame(series, copy=False)
+    others = [n for n, name in enumerate(table.column_names) if name not in series]
+    if not others:
+        return meant
+    further: pd.DataFrame = _aware(table.select(others)).to_pandas()
+    return further if not columns else pd.concat([meant, further], axis="columns")
+
+
+def _aware(table: "pa.Table") -> "pa.Table":
+    """The times of the store are UTC: now they say so."""
+    import pyarrow as pa
+
+    for n, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            utc = pa.timestamp(field.type.unit, tz="UTC")
+            table = table.set_column(n, field.name, table.column(n).cast(utc))
+    return table
 
 
 def expand_args(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,8 +1,9 @@
 """Made-up past runs of the demo's jobs, so that a new server has something to show."""
 
+import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,15 +17,16 @@ CHUNK = 250_000
 #: Above this many runs a job there are more jobs.
 RUNS_A_JOB = 5_000
 MOST_JOBS = 2_000
-#: The share of the hours of a week that are office hours: 08:00 to 18:00, Monday to Friday.
+#: The share of the hours of a week that are office hours.
 OFFICE_SHARE = (5 / 7) * (10 / 24)
 #: Periods that people choose, up to a day.
 PERIODS_S = (
-    1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400,
+    1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900,
+    1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400,
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PastJob:
     """How the runs of a job were."""
 
@@ -33,27 +35,26 @@ class PastJob:
     median_s: float
     spread: float = 0.4  #: of the logarithm of the durations
     failing: float = 0.02  #: share of the runs that end in failure or error
-    in_office_hours: bool = False
+    is_daytime: bool = False  #: only in office hours: 08:00 to 18:00, Monday to Friday
     params: str = ""  #: which it has: none, a date, or a date and a region
-    labels: str = "[]"
+    labels: tuple[str, ...] = ()
 
 
 #: The jobs of the demo. The most frequent is due every few minutes, the rarest every day.
 JOBS = (
-    PastJob(job_id="ops/heartbeat", weight=30, median_s=0.2, spread=0.2, failing=0.002, labels='["ops"]'),
-    PastJob(job_id="ops/disk-usage", weight=8, median_s=3.5, failing=0.01, labels='["ops"]'),
-    PastJob(job_id="etl/load", weight=16, median_s=45, spread=0.7, params="region", labels='["etl"]'),
-    PastJob(job_id="etl/flaky", weight=12, median_s=8, spread=0.6, failing=0.18, labels='["etl"]'),
-    PastJob(job_id="etl/nightly", weight=1, median_s=1800, spread=0.3, params="date", labels='["etl"]'),
-    PastJob(job_id="sales/import", weight=10, median_s=25, in_office_hours=True, params="date", labels='["sales"]'),
+    PastJob("ops/heartbeat", weight=30, median_s=0.2, spread=0.2, failing=0.002, labels=("ops",)),
+    PastJob("ops/disk-usage", weight=8, median_s=3.5, failing=0.01, labels=("ops",)),
+    PastJob("etl/load", weight=16, median_s=45, spread=0.7, params="region", labels=("etl",)),
+    PastJob("etl/flaky", weight=12, median_s=8, spread=0.6, failing=0.18, labels=("etl",)),
+    PastJob("etl/nightly", weight=1, median_s=1800, spread=0.3, params="date", labels=("etl",)),
+    PastJob("sales/import", weight=10, median_s=25, is_daytime=True, params="date", labels=("sales",)),
     PastJob(
-        job_id="sales/report", weight=10, median_s=60, spread=0.5, failing=0.03, in_office_hours=True, params="date",
-        labels='["sales","daily"]',
+        "sales/report", weight=10, median_s=60, spread=0.5, is_daytime=True, params="date", labels=("sales",)
     ),
-    PastJob(job_id="sales/chart", weight=6, median_s=12, in_office_hours=True, params="date", labels='["sales"]'),
-    PastJob(job_id="ml/train", weight=1, median_s=2700, spread=0.25, failing=0.05, labels='["ml"]'),
-    PastJob(job_id="ml/score", weight=6, median_s=90, spread=0.5, failing=0.04, params="date", labels='["ml"]'),
-)  # fmt: skip
+    PastJob("sales/chart", weight=6, median_s=12, is_daytime=True, params="date", labels=("sales",)),
+    PastJob("ml/train", weight=1, median_s=2700, spread=0.25, failing=0.05, labels=("ml",)),
+    PastJob("ml/score", weight=6, median_s=90, spread=0.5, failing=0.04, params="date", labels=("ml",)),
+)
 
 
 def make_history(
@@ -83,7 +84,10 @@ def make_history(
             make_history(store, count, until=until, days=days, seed=seed, progress=progress)
         return
     store = path_or_store
-    sql = {q.name: q.text for q in parse(files("apsis_nb.demo").joinpath("history.sql").read_text(encoding="utf-8"))}
+    sql = {
+        q.name: q.text
+        for q in parse(files("apsis_nb.demo").joinpath("history.sql").read_text(encoding="utf-8"))
+    }
     jobs = past_jobs(count)
     common = {"until": until.astimezone(UTC).replace(tzinfo=None), "seed": seed}
     with store.bulk([NoOp()]) as (cursor, (program_id,)):
@@ -115,18 +119,8 @@ def past_jobs(count: int) -> list[PastJob]:
         job = JOBS[n % len(JOBS)]
         folder, name = job.job_id.split("/")
         number = n // len(JOBS) + 1
-        jobs.append(
-            PastJob(
-                job_id=f"{folder}/site-{number:03}/{name}",
-                weight=job.weight / math.sqrt(number + 1),  # a few have most of the runs
-                median_s=job.median_s,
-                spread=job.spread,
-                failing=job.failing,
-                in_office_hours=job.in_office_hours,
-                params=job.params,
-                labels=job.labels,
-            )
-        )
+        weight = job.weight / math.sqrt(number + 1)  # a few have most of the runs
+        jobs.append(replace(job, job_id=f"{folder}/site-{number:03}/{name}", weight=weight))
     return jobs
 
 
@@ -138,15 +132,15 @@ def _columns(jobs: list[PastJob], program_id: int, count: float, days: int) -> d
         "job_id": [job.job_id for job in jobs],
         "program_id": [program_id] * len(jobs),
         "period_s": [
-            _round_period(span_s * (OFFICE_SHARE if job.in_office_hours else 1.0) / (count * job.weight / total))
+            _round_period(span_s * (OFFICE_SHARE if job.is_daytime else 1.0) / (count * job.weight / total))
             for job in jobs
         ],
         "median_s": [job.median_s for job in jobs],
         "spread": [job.spread for job in jobs],
         "failing": [job.failing for job in jobs],
-        "in_office_hours": [job.in_office_hours for job in jobs],
+        "is_daytime": [job.is_daytime for job in jobs],
         "params": [job.params for job in jobs],
-        "labels": [job.labels for job in jobs],
+        "labels": [json.dumps(job.labels) for job in jobs],
     }
 
 

@@ -14,7 +14,7 @@ SELECT
     unnest($n::INTEGER[]) AS n, unnest($job_id::VARCHAR[]) AS job_id, unnest($program_id::BIGINT[]) AS program_id,
     unnest($period_s::DOUBLE[]) AS period_s, unnest($median_s::DOUBLE[]) AS median_s,
     unnest($spread::DOUBLE[]) AS spread, unnest($failing::DOUBLE[]) AS failing,
-    unnest($in_office_hours::BOOLEAN[]) AS in_office_hours, unnest($params::VARCHAR[]) AS params,
+    unnest($is_daytime::BOOLEAN[]) AS is_daytime, unnest($params::VARCHAR[]) AS params,
     unnest($labels::VARCHAR[]) AS labels;
 
 -- occurrences --
@@ -23,18 +23,18 @@ CREATE OR REPLACE TEMP TABLE made_due AS
 WITH started AS (
     -- daily ones begin in the night, or at nine; those of an hour or more at some quarter of it
     SELECT *, date_trunc('day', $until::TIMESTAMP) + to_seconds(CASE WHEN period_s < 3600 THEN 0 ELSE
-        3600 * CASE WHEN in_office_hours THEN 9 ELSE 1 + floor(4 * draw(n, 0, 'hour', $seed)) END
+        3600 * CASE WHEN is_daytime THEN 9 ELSE 1 + floor(4 * draw(n, 0, 'hour', $seed)) END
         + 900 * floor(4 * draw(n, 0, 'quarter', $seed)) END) + INTERVAL 1 DAY AS last_at
     FROM made_jobs
 ), due AS (
-    SELECT s.n, t.k, s.last_at - to_seconds(t.k * s.period_s) AS nominal_at, s.in_office_hours
+    SELECT s.n, t.k, s.last_at - to_seconds(t.k * s.period_s) AS nominal_at, s.is_daytime
     FROM started s, unnest(range(0, (($days + 2) * 86400 / s.period_s)::BIGINT)) AS t(k)
 )
 SELECT n, k, nominal_at, row_number() OVER (ORDER BY nominal_at, n, k) - 1 AS i
 FROM (
     SELECT * FROM due
     WHERE nominal_at < $until AND nominal_at >= $until::TIMESTAMP - to_days($days)
-        AND (NOT in_office_hours OR (hour(nominal_at) BETWEEN 8 AND 17 AND isodow(nominal_at) <= 5))
+        AND (NOT is_daytime OR (hour(nominal_at) BETWEEN 8 AND 17 AND isodow(nominal_at) <= 5))
     ORDER BY nominal_at DESC, n, k LIMIT $count
 );
 

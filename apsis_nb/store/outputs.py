@@ -1,8 +1,8 @@
 """Kept outputs: pieces of append-only pack files, one file a day, beside the database.
 
 A piece is the output in blocks of `BLOCK` bytes, each compressed by itself, then the compressed size of each
-block (four bytes, little endian). So any range can be read without the rest. Only the database knows what a piece
-is called and where it lies: one whose row was never committed is dead weight, no more.
+block (four bytes, little endian). So any range can be read without the rest. Only the database knows what a
+piece is called and where it lies: one whose row was never committed is dead weight, no more.
 """
 
 import os

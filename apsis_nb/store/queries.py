@@ -19,7 +19,7 @@ class Query:
     @property
     def params(self) -> frozenset[str]:
         """The names of its `$parameters`."""
-        return frozenset(re.findall(r"\$([a-z_]+)", self.text))
+        return frozenset(re.findall(r"\$([a-z_0-9]+)", self.text))
 
 
 def read_sql(name: str) -> str:

@@ -20,7 +20,7 @@ SELECT program FROM base.programs WHERE program_id = $program_id LIMIT 1;
 -- What a run was made from. The first row of its journal has it.
 SELECT run_id, ts, state, message, data FROM base.run_log WHERE run_id = $run_id ORDER BY rowid LIMIT 1;
 
--- log --
+-- log_of_run --
 -- The story of one run.
 SELECT ts, state, message FROM base.run_log WHERE run_id = $run_id ORDER BY rowid;
 
@@ -56,3 +56,180 @@ SELECT
     (SELECT coalesce(max(run_id), 0) FROM base.floor),
     (SELECT coalesce(max(program_id), 0) FROM base.programs),
     (SELECT max(clock_at) FROM base.clock);
+
+-- runs_page --
+-- Newest first, from where the last page ended. Each half finds its own newest: over both DuckDB would sort all.
+SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip_reason, labels, nominal_at,
+    scheduled_at, started_at, finished_at, stop_at, late, late_s, late_why, elapsed_s, return_code, message, host, "by"
+FROM (
+    (SELECT * FROM base.runs
+    WHERE ($since::TIMESTAMP IS NULL OR scheduled_at >= $since)
+        AND ($until::TIMESTAMP IS NULL OR scheduled_at < $until)
+        AND ($job_id::VARCHAR IS NULL OR job_id = $job_id)
+        AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+        AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+        AND ($late::BOOLEAN IS NULL OR late = $late)
+        AND ($before_at::TIMESTAMP IS NULL
+            OR (scheduled_at <= $before_at AND (scheduled_at < $before_at OR run_id < $before_id))) /* args */
+    ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit)
+    UNION ALL
+    (SELECT * FROM live_runs
+    WHERE ($since::TIMESTAMP IS NULL OR scheduled_at >= $since)
+        AND ($until::TIMESTAMP IS NULL OR scheduled_at < $until)
+        AND ($job_id::VARCHAR IS NULL OR job_id = $job_id)
+        AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+        AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+        AND ($late::BOOLEAN IS NULL OR late = $late)
+        AND ($before_at::TIMESTAMP IS NULL
+            OR (scheduled_at <= $before_at AND (scheduled_at < $before_at OR run_id < $before_id))) /* args */
+    ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit)
+)
+ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit;
+
+-- runs --
+-- The frame of runs, newest first, for those who want many.
+SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip_reason, labels, nominal_at,
+    scheduled_at, started_at, finished_at, stop_at, late, late_s, late_why, elapsed_s, return_code, message, host, "by"
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+    AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+    AND ($late::BOOLEAN IS NULL OR late = $late) /* args */
+ORDER BY scheduled_at DESC, run_id DESC
+LIMIT $limit;
+
+-- log --
+-- The frame of the logs of all runs.
+SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY rowid;
+
+-- counts --
+-- Runs by period, state and, if wanted, job. In another zone than UTC days are put together from quarters of an
+-- hour, as every zone's offset is made of those: so the slow arithmetic with zones is done for a few rows only.
+WITH pieces AS (
+    SELECT
+        CASE WHEN $tz = 'UTC' THEN date_trunc($unit, scheduled_at)
+            ELSE time_bucket(INTERVAL 15 MINUTE, scheduled_at) END AS piece,
+        CASE WHEN $by_job THEN job_id END AS job_id, state, count(*) AS runs, count(*) FILTER (late) AS late
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY ALL
+)
+SELECT
+    CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
+        timezone($tz, timezone('UTC', piece))))) END AS period,
+    job_id, state, sum(runs)::BIGINT AS runs, sum(late)::BIGINT AS late
+FROM pieces GROUP BY ALL ORDER BY ALL;
+
+-- calendar --
+-- A cell of the heat map is a day or an hour; put together as in counts.
+WITH pieces AS (
+    SELECT
+        CASE WHEN $tz = 'UTC' THEN date_trunc($unit, scheduled_at)
+            ELSE time_bucket(INTERVAL 15 MINUTE, scheduled_at) END AS piece,
+        count(*) AS runs,
+        count(*) FILTER (state IN ('failure', 'error')) AS failed,
+        count(*) FILTER (late) AS late,
+        count(*) FILTER (state = 'skipped') AS skipped,
+        sum(elapsed_s) AS elapsed_s
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY ALL
+)
+SELECT
+    CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
+        timezone($tz, timezone('UTC', piece))))) END AS period,
+    sum(runs)::BIGINT AS runs, sum(failed)::BIGINT AS failed, sum(late)::BIGINT AS late,
+    sum(skipped)::BIGINT AS skipped, coalesce(sum(elapsed_s), 0) AS elapsed_s
+FROM pieces GROUP BY ALL ORDER BY period;
+
+-- durations --
+-- How long the programs of each job took, by period in UTC: percentiles cannot be put together from pieces.
+SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, avg(elapsed_s) AS mean_s,
+    quantile_cont(elapsed_s, 0.5) AS p50_s, quantile_cont(elapsed_s, 0.95) AS p95_s, max(elapsed_s) AS max_s
+FROM base.runs
+WHERE scheduled_at >= $since AND scheduled_at < $until AND state = 'success' AND origin <> 'test'
+    AND elapsed_s IS NOT NULL
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY ALL ORDER BY job_id, period;
+
+-- lateness --
+-- How late the runs of each job's schedules started, by period in UTC; those that still wait count up to now.
+SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, count(*) FILTER (late) AS late,
+    quantile_cont(late_s, 0.5) AS p50_s, quantile_cont(late_s, 0.95) AS p95_s, max(late_s) AS max_s
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until AND late_s IS NOT NULL AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY ALL ORDER BY job_id, period;
+
+-- timeline --
+-- Bars: a run each while there are at most $max_bars in the window, else a bar for each job and four pixels; with
+-- many jobs the pieces are wider, so that the answer never grows beyond five times $max_bars. A piece holds the runs
+-- that begin in it.
+WITH seen AS MATERIALIZED (
+    SELECT run_id, job_id, state, scheduled_at, started_at, finished_at, late, late_s
+    FROM base.runs
+    WHERE scheduled_at < $until AND finished_at >= $since
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    UNION ALL
+    SELECT run_id, job_id, state, scheduled_at, started_at, NULL, late, late_s
+    FROM live_runs
+    WHERE scheduled_at < $until AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), scale AS (
+    SELECT count(*) <= $max_bars AS is_fine,
+        (epoch_us($until) - epoch_us($since)) / greatest(1, least($px / 4, 5 * $max_bars / count(DISTINCT job_id)))
+            AS piece_us
+    FROM seen
+), keyed AS (
+    SELECT seen.*,
+        CASE WHEN is_fine THEN run_id
+            ELSE (epoch_us(coalesce(started_at, scheduled_at)) - epoch_us($since)) // piece_us::BIGINT END AS piece,
+        CASE state WHEN 'error' THEN 8 WHEN 'failure' THEN 7 WHEN 'stopping' THEN 6 WHEN 'running' THEN 5
+            WHEN 'starting' THEN 4 WHEN 'waiting' THEN 3 WHEN 'scheduled' THEN 2 WHEN 'skipped' THEN 1 ELSE 0
+        END AS badness
+    FROM seen CROSS JOIN scale
+)
+SELECT
+    job_id, min(run_id) AS run_id, min(scheduled_at) AS scheduled_at, min(started_at) AS started_at,
+    CASE WHEN count(finished_at) = count(*) THEN max(finished_at) END AS finished_at,
+    arg_max(state, badness) AS state, bool_or(late) AS late, max(late_s) AS late_s, count(*) AS runs
+FROM keyed
+GROUP BY job_id, piece
+ORDER BY job_id, scheduled_at, run_id;
+
+-- missed --
+-- Occurrences that no run executed, newest first.
+SELECT run_id, job_id, args, nominal_at, skipped_at, skip_reason
+FROM missed
+WHERE nominal_at >= $since AND nominal_at < $until
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+ORDER BY nominal_at DESC, run_id DESC
+LIMIT $limit;
+
+-- jobs --
+-- What the runs of each job were like.
+SELECT job_id, count(*) AS runs,
+    count(*) FILTER (state = 'success') AS success,
+    count(*) FILTER (state IN ('failure', 'error')) AS failed,
+    count(*) FILTER (state = 'skipped') AS skipped,
+    count(*) FILTER (late) AS late,
+    quantile_cont(elapsed_s, 0.5) AS p50_s,
+    arg_max(run_id, scheduled_at) AS last_run_id,
+    arg_max(state, scheduled_at) AS last_state,
+    max(scheduled_at) AS last_scheduled_at
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY job_id ORDER BY job_id;
+
+-- last_runs --
+-- The newest $limit runs of each job, newest first: what its row of small bars shows.
+SELECT job_id, unnest(arg_max(
+    {run_id: run_id, state: state, scheduled_at: scheduled_at, started_at: started_at, finished_at: finished_at,
+        late: late, late_s: late_s, elapsed_s: elapsed_s}, scheduled_at, $limit), recursive := true)
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY job_id;

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -33,12 +33,31 @@ from apsis_nb.store.rows import (
 )
 from apsis_nb.store.writer import LiveRuns, Work, Writer
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: Cursors for the store's own queries.
 READERS = 6
 CHECKPOINT_INTERVAL_S = 5.0
 CHECKPOINT_WAL_BYTES = 1 << 20
 #: Ids are given in rising order, but one may be saved after a later one; no two that do are this far apart.
 ID_MARGIN = 100_000
+#: What the queries of history are asked with unless told; `since` and `until` are the last 90 days.
+DEFAULT_WINDOW = timedelta(days=90)
+_WINDOW: dict[str, Any] = {"since": None, "until": None, "job_id": None}
+HISTORY: dict[str, dict[str, Any]] = {
+    "runs": _WINDOW | {"state": None, "label": None, "late": None, "args": {}, "limit": None},
+    "log": {"since": None, "until": None},
+    "timeline": _WINDOW | {"px": 1200, "max_bars": 4000},
+    "counts": _WINDOW | {"unit": "day", "tz": "UTC", "by_job": False},
+    "durations": _WINDOW | {"unit": "day"},
+    "lateness": _WINDOW | {"unit": "day"},
+    "calendar": _WINDOW | {"unit": "day", "tz": "UTC"},
+    "missed": _WINDOW | {"limit": None},
+    "jobs": _WINDOW,
+    "last_runs": _WINDOW | {"limit": 30},
+}
+UNITS = ("hour", "day", "week", "month", "year")
 
 
 def _utc_now() -> datetime:
@@ -341,7 +360,7 @@ class Store:
 
     def log(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's log in order: ts (aware), state, message."""
-        rows = self._readers.rows(queries()["log"].text, {"run_id": run_id})
+        rows = self._readers.rows(queries()["log_of_run"].text, {"run_id": run_id})
         return [{"ts": aware(ts), "state": state, "message": message} for ts, state, message in rows]
 
     def outputs(self, run_id: int) -> list[dict[str, Any]]:
@@ -401,3 +420,99 @@ class Store:
                 params["states"].append(state.value)
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
         return [found.get(n) for n in range(len(wanted))]
+
+    # -- many runs
+
+    def runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: Sequence[str] = (),
+        label: str | None = None,
+        args: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        late: bool | None = None,
+        limit: int = 100,
+        before: tuple[datetime, int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The facts of runs, finished and live, newest first (by the time they were due, then by id).
+
+        Args:
+            job_id, state, label, args, late: only those; of `state` any, of `args` all.
+            since, until: of the scheduled time; aware; `since` is included, `until` is not.
+            limit: at most so many.
+            before: (scheduled time, run id) of the last run of the page before.
+        """
+        before_at, before_id = before or (None, None)
+        query, pieces = _with_args(queries()["runs_page"].text, args or {})
+        params = {
+            **pieces,
+            "job_id": job_id,
+            "states": _several(state),
+            "label": _json_text(label),
+            "since": naive(since),
+            "until": naive(until),
+            "late": late,
+            "limit": limit,
+            "before_at": naive(before_at),
+            "before_id": before_id,
+        }
+        return [facts_of_row(row) for row in self._readers.rows(query, params)]
+
+    def arrow(self, name: str, **given: Any) -> "pa.Table":
+        """The answer of a query of history.
+
+        Args:
+            name: one of `HISTORY`; the columns are those of the frame of that name.
+            given: its parameters; what is not given, or None, is as in `HISTORY`. `since` and `until` are
+                aware, and about the scheduled times; `job_id` and `state` are one or several.
+
+        Raises:
+            StoreError: there is no such query or parameter, or a value does not fit.
+        """
+        if name not in HISTORY:
+            raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
+        unknown = sorted(given.keys() - HISTORY[name].keys())
+        if unknown:
+            raise StoreError(
+                f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(HISTORY[name])}"
+            )
+        asked = HISTORY[name] | {k: v for k, v in given.items() if v is not None}
+        if asked.get("unit", "day") not in UNITS:
+            raise StoreError(f"unit is one of {', '.join(UNITS)}, not {asked['unit']}")
+        until = asked["until"] or self._now()
+        params = {
+            **{k: v for k, v in asked.items() if k not in _TRANSLATED},
+            "since": naive(asked["since"] or until - DEFAULT_WINDOW),
+            "until": naive(until),
+        }
+        if "job_id" in asked:
+            params["jobs"] = _several(asked["job_id"])
+        if "state" in asked:
+            params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
+        query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
+        with self._readers.cursor() as cursor:
+            return cursor.sql(query, params=params | pieces).to_arrow_table()
+
+
+_TRANSLATED = frozenset({"since", "until", "job_id", "state", "label", "args"})
+
+
+def _several(values: str | Sequence[str] | None) -> list[str] | None:
+    """One or several values as a list; none at all is no condition."""
+    return [values] if isinstance(values, str) else list(values) if values else None
+
+
+def _json_text(label: str | None) -> str | None:
+    """A label as the JSON text of the labels has it."""
+    return None if label is None else json.dumps(label, ensure_ascii=False)
+
+
+def _with_args(query: str, args: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The query with a condition for each arg: a piece of the canonical JSON, quicker than to parse it."""
+    params = {
+        f"arg_{n}": json.dumps({k: v}, separators=(",", ":"), ensure_ascii=False)[1:-1]
+        for n, (k, v) in enumerate(args.items())
+    }
+    return query.replace("/* args */", "".join(f" AND contains(args, ${name})" for name in params)), params
