@@ -18,7 +18,7 @@ from apsis_nb.core.states import State
 from .environment import Account, environment, signal_number, spec
 from .noops import NoOps
 from .remains import end_remains
-from .rundir import Ended, Record, RunDir, UnknownFormat
+from .rundir import Ended, Record, RunDir, UnreadableRecord
 from .spawner import SPEC, Spawner
 from .supervisor import NEW, OUTPUT, RECORD, boot_id
 
@@ -194,7 +194,7 @@ class Programs:
         """How a program ended, with what it used; None if it runs, is forgotten, or was none of ours."""
         try:
             record = self._dir(run_id).record()
-        except UnknownFormat:
+        except UnreadableRecord:
             return None
         return None if record is None else record.ended
 
@@ -334,7 +334,7 @@ class Programs:
                     self._wait_for(live, record.claimed.pid)
                     return
                 record = there.record()  # once more: it may have ended between the two looks
-        except UnknownFormat as error:
+        except UnreadableRecord as error:
             self._end(live, "error", f"unknown outcome: {error}")
             return
         if record is None or record.ended is None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from .rundir import Started
 from .supervisor import KILL_PATIENCE_S, stat_of
 
+#: Two starts of a process closer than this, in seconds, are one: no process id comes back as fast.
+_SAME_S = 1.0
+
 
 def end_remains(run_dir: Path, started: Started | None) -> None:
     """SIGKILL to every process of a run whose supervisor is gone. Blocks until they are, or patience ends.
@@ -48,7 +51,7 @@ def _remains(run_dir: Path, session: int | None) -> list[int]:
 def _is_same(started: Started) -> bool:
     """Whether the process that led the session is still there, and no later one of the same id."""
     try:
-        return stat_of(started.pid).start_ticks == started.start_ticks
+        return abs(stat_of(started.pid).uptime_s - started.uptime_s) < _SAME_S
     except OSError:
         return False
 

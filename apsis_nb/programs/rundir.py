@@ -29,11 +29,9 @@ class Started:
     """The program runs, or ran."""
 
     pid: int  #: of its main process, which leads a session
-    start_ticks: (
-        int  #: when that process began, in clock ticks since boot: tells it from a later one of the same id
-    )
     at: datetime
-    monotonic_s: float  #: the same by the clock of this boot that never jumps
+    monotonic_s: float  #: the same by the supervisor's clock, which never jumps
+    uptime_s: float  #: the same from the machine's start: tells the process from a later one of the same id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +43,7 @@ class Ended:
     message: str | None = None
     return_code: int | None = None  #: exit code, or -N if signal N ended it; None if it could not be started
     elapsed_s: float | None = None
-    cpu_s: float | None = (
-        None  #: processor time of the program and of those of its children that it waited for
-    )
+    cpu_s: float | None = None  #: processor time of the program and of the children that it waited for
     max_rss_b: int | None = None  #: the most memory that the largest of these had
 
 
@@ -60,11 +56,8 @@ class Record:
     ended: Ended | None = None
 
 
-class UnknownFormat(Exception):
-    """A later release made the run directory; what stands in it may mean something else."""
-
-    def __init__(self, version: Any) -> None:
-        super().__init__(f"its run directory has format {version}, this release reads {FORMAT}")
+class UnreadableRecord(Exception):
+    """The record says something that this release does not understand."""
 
 
 class RunDir:
@@ -86,7 +79,7 @@ class RunDir:
         """What its supervisor wrote down so far; None if nobody ever claimed the run.
 
         Raises:
-            UnknownFormat: this release cannot read the directory.
+            UnreadableRecord: it says something that this release does not understand.
         """
         try:
             with open(self.path / RECORD, "rb") as file:
@@ -164,12 +157,17 @@ def _record(facts: Mapping[str, Any]) -> Record:
     if claimed is None:
         return Record(claimed=None)
     if claimed["format"] > FORMAT:
-        raise UnknownFormat(claimed["format"])
-    return Record(
-        claimed=Claimed(pid=claimed["pid"], boot_id=claimed["boot_id"]),
-        started=None if started is None else Started(**{**started, "at": _time(started["at"])}),
-        ended=None if ended is None else Ended(**{**ended, "at": _time(ended["at"])}),
-    )
+        raise UnreadableRecord(
+            f"its run directory has format {claimed['format']}, this release reads up to {FORMAT}"
+        )
+    try:
+        return Record(
+            claimed=Claimed(pid=claimed["pid"], boot_id=claimed["boot_id"]),
+            started=None if started is None else Started(**{**started, "at": _time(started["at"])}),
+            ended=None if ended is None else Ended(**{**ended, "at": _time(ended["at"])}),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecord(f"its run directory's record cannot be read: {error}") from None
 
 
 def _time(seconds: float) -> datetime:
