@@ -801,12 +801,12 @@ class Run:
             args: those that change.
         """
         texts = {name: _arg_text(value) for name, value in args.items()}
-        answer = self._client._json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})
-        return Run(self._client, answer["runs"][0])
+        runs = self._client._json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})["runs"]
+        return Run(self._client, next(r for r in runs if r["rerun_of"] == self.run_id))
 
     def _ask(self, what: str) -> "Run":
-        answer = self._client._json("POST", f"/runs/{self.run_id}/{what}")
-        self._facts = answer["runs"][0]
+        runs = self._client._json("POST", f"/runs/{self.run_id}/{what}")["runs"]
+        self._facts = next(r for r in runs if r["run_id"] == self.run_id)
         return self
 
     def _output_piece(self, name: str, offset: int) -> tuple[bytes, int, bool]:

@@ -38,14 +38,14 @@ def check(
     """
     from apsis_nb.cli.listing import show_csv, show_json
 
+    good: set[str] = set()
     errors: list[FileError] = []
-    count = 0
     for path in paths:
         jobs, wrong = _read(path)
-        count += len(jobs)
+        good |= {f"{path}:{job_id}" for job_id in jobs}
         errors += wrong
     facts = [
-        {"file": str(e.file), "line": e.line, "col": e.col, "job_id": e.job_id, "message": e.message}
+        {"file": e.file, "line": e.line, "col": e.col, "job_id": e.job_id, "message": e.message}
         for e in errors
     ]
     match format:
@@ -58,7 +58,7 @@ def check(
                 sys.stdout.write(f"{error}\n")
     files = len({e.file for e in errors})
     wrong_text = f"{_counted(len(errors), 'error')} in {_counted(files, 'file')}" if errors else "no errors"
-    sys.stderr.write(f"{_counted(count, 'good job')}, {wrong_text}\n")
+    sys.stderr.write(f"{_counted(len(good), 'good job')}, {wrong_text}\n")
     if errors:
         raise typer.Exit(1)
 
@@ -96,9 +96,9 @@ def next_times(
     if not any(columns[2].text(r) for r in rows):
         del columns[2]
     if format is Format.table:
-        words = "; ".join(facts["explain"]["schedule"]) or "no schedule"
-        budget = duration(facts["late"]["start"])
-        sys.stdout.write(f"{facts['job_id']}: {words}; late if it starts more than {budget} after its time\n")
+        budget = f"; late if it starts more than {duration(facts['late']['start'])} after its time"
+        words = "; ".join(facts["explain"]["schedule"]) + budget if facts["schedule"] else "no schedule"
+        sys.stdout.write(f"{facts['job_id']}: {words}\n")
     show(rows, columns, format, empty="no time to come")
 
 
@@ -197,17 +197,19 @@ def job(
     )
 
 
-def _read(path: Path) -> tuple[list["Job"], list["FileError"]]:
-    """The good jobs of a file or folder, and what is wrong with the others."""
+def _read(path: Path) -> tuple[dict[str, "Job"], list["FileError"]]:
+    """The good jobs of a file or folder by id, and what is wrong with the others."""
     from apsis_nb.core.errors import NotFound
-    from apsis_nb.jobfiles import load_file, load_folder
+    from apsis_nb.jobfiles import check_folder, load_file, load_folder
 
     if path.is_dir():
         folder = load_folder(path)
-        return list(folder.jobs.values()), folder.errors
+        errors = check_folder(folder, datetime.now(UTC))
+        wrong = {error.job_id for error in errors}
+        return {job_id: job for job_id, job in folder.jobs.items() if job_id not in wrong}, errors
     if path.is_file():
-        found, errors = load_file(path, path.parent)
-        return [] if found is None else [found], errors
+        file = load_file(path)
+        return {} if file.job is None else {file.job_id: file.job}, list(file.errors)
     raise NotFound(f"{path}: there is no such file or folder")
 
 
@@ -216,19 +218,15 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
     from apsis_nb.core.jobs import job_to_dict
     from apsis_nb.core.times import format_time
 
-    found, errors = _read(file)
+    jobs, errors = _read(file)
     if errors:
         raise ApsisError("\n".join(map(str, errors)))
+    (job,) = jobs.values()
     rows = [
-        {
-            "job_id": found[0].job_id,
-            "args": args,
-            "nominal_at": format_time(at),
-            "scheduled_at": format_time(at),
-        }
-        for at, args in islice(_times(found[0], now), n)
+        {"job_id": job.job_id, "args": args, "nominal_at": format_time(at), "scheduled_at": format_time(at)}
+        for at, args in islice(_times(job, now), n)
     ]
-    return job_to_dict(found[0]), rows
+    return job_to_dict(job), rows
 
 
 def _times(job: "Job", now: datetime) -> Iterator[tuple[datetime, dict[str, str]]]:
@@ -239,7 +237,7 @@ def _times(job: "Job", now: datetime) -> Iterator[tuple[datetime, dict[str, str]
         for at, derived in times_between(schedule, now, now + _HORIZON):
             yield at, job.args_for(derived, schedule.args)
 
-    return heapq.merge(*(of(s) for s in job.schedules), key=lambda time: time[0])
+    return heapq.merge(*(of(s) for s in job.schedules if s.enabled), key=lambda time: time[0])
 
 
 def _clock_note(rows: list[dict[str, Any]]) -> Any:

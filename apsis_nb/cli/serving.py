@@ -89,7 +89,7 @@ def demo(
     from apsis_nb.demo import demo_config, prepare
     from apsis_nb.server.run import serve as run_server
 
-    prepare(folder, history=history, reset=reset, tell=lambda line: sys.stderr.write(line + "\n"))
+    prepare(folder, history=history, reset=reset, tell=_tell)
 
     def ready(address: str) -> None:
         _say_address(address)
@@ -165,6 +165,10 @@ def _setting(word: str) -> tuple[str, str]:
             f"{word!r}: write KEY=VALUE, for example sql.max_time=10s", param_hint="--set"
         )
     return key, value
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 def _say_address(address: str) -> None:
