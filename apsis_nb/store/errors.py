@@ -5,3 +5,7 @@ from apsis_nb.core.errors import ApsisError
 
 class StoreError(ApsisError):
     """The run store cannot do it: another process has the file, the disk is full, a query is not allowed."""
+
+
+class QueryError(StoreError):
+    """A query of a client is not allowed, is wrong, takes too long, or needs too much."""

@@ -38,6 +38,7 @@ def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool)
         "wal_autocheckpoint": "256MB",  # a net: the checkpoint thread comes long before, and stops no commit
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        "python_enable_replacements": False,  # a name in SQL is never a variable of ours
     }
     try:
         connection = duckdb.connect(str(path), config=config)

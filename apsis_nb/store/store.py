@@ -31,6 +31,7 @@ from apsis_nb.store.rows import (
     program_id_of,
     run_facts,
 )
+from apsis_nb.store.sandbox import MAX_TIME_S, MEMORY_SHARE, Rules, run_boxed
 from apsis_nb.store.writer import LiveRuns, Work, Writer
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Cursors for the store's own queries.
 READERS = 6
+#: Cursors for the queries of clients; a third waits.
+BOXED_READERS = 2
 CHECKPOINT_INTERVAL_S = 5.0
 CHECKPOINT_WAL_BYTES = 1 << 20
 #: Ids are given in rising order, but one may be saved after a later one; no two that do are this far apart.
@@ -89,6 +92,8 @@ class Store:
         connection.execute("CHECKPOINT")
         self._live = LiveRuns()
         self._readers = Readers([connection.cursor() for _ in range(READERS)], self._live)
+        self._boxed = Readers([self._limited(connection.cursor()) for _ in range(BOXED_READERS)], self._live)
+        self._rules = Rules(connection)
         self._writer_cursor, self._side_cursor = connection.cursor(), connection.cursor()
         self._side_lock = threading.Lock()
         lock_down(connection, path)
@@ -168,11 +173,21 @@ class Store:
         self._writer.close()
         self._checkpointer.join()
         self._readers.close()
+        self._boxed.close()
         with suppress(StoreError):  # the journal beside the file has it all; the next `open` reads it
             self._checkpoint()
         for cursor in (self._writer_cursor, self._side_cursor, self._connection):
             cursor.close()
         self._held.discard(self.path)
+
+    @staticmethod
+    def _limited(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """A cursor that stops a query of a client by itself; set now, as later no setting can be changed."""
+        (limit,) = cursor.execute("SELECT current_setting('memory_limit')").fetchall()[0]
+        amount, unit = limit.split()
+        cursor.execute(f"SET operator_memory_limit = '{float(amount) * MEMORY_SHARE}{unit}'")
+        cursor.execute(f"SET max_execution_time = {int(MAX_TIME_S * 1000)}")
+        return cursor
 
     # -- recovery
 
@@ -459,6 +474,31 @@ class Store:
             "before_id": before_id,
         }
         return [facts_of_row(row) for row in self._readers.rows(query, params)]
+
+    def sql(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int | None = None,
+        started: Callable[[Callable[[], None]], object] | None = None,
+    ) -> "pa.Table":
+        """The answer of a query that a client wrote: one SELECT over the views, which can change nothing.
+
+        Args:
+            query: SQL; `$name` or `?` for parameters.
+            params: their values, by name or in order.
+            timeout_s: after which it is stopped.
+            max_rows: no more than these are read.
+            started: is given a function that stops the query, to be called from another thread.
+
+        Raises:
+            QueryError: it is not allowed, wrong, too slow or too big; the text is for who wrote it.
+        """
+        with self._boxed.cursor() as cursor:
+            self._rules.check(cursor, query)
+            return run_boxed(cursor, query, params, timeout_s=timeout_s, max_rows=max_rows, started=started)
 
     def arrow(self, name: str, **given: Any) -> "pa.Table":
         """The answer of a query of history.
