@@ -38,6 +38,7 @@ When = str | datetime | date | timedelta
 _FINISHED = {state.value for state in FINISHED}
 #: Seconds between two looks at a run that somebody waits for: quick at first, then at ease.
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.5
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _OUTPUT_PIECE = 1 << 20  # bytes of output asked for at once
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 
@@ -332,8 +333,8 @@ class Client:
         """One row a run, newest first: the columns of `frames.RUNS` (`elapsed_s`: NaN until it ends).
 
         Args:
-            job: only this job's.
-            since, until: when they were due; the last 7 days unless told, `since=None` for all time.
+            job: only this job's, by its id.
+            since, until: when they are due; from 7 days ago unless told, `since=None` for all time.
             state: one or several.
             label: only those with it.
             late: only late ones, or only those that are not.
@@ -341,7 +342,7 @@ class Client:
             args: only those with these args.
             expand_args: a column `arg_NAME` for each arg.
         """
-        params = self._filters(job, since, until, state, label, late, limit, args)
+        params = self._filters(job, since or _FIRST, until or _LAST, state, label, late, limit, args)
         frame = frames.to_frame(self._arrow("GET", "/history/runs", params=params), frames.RUNS)
         return frames.expand_args(frame) if expand_args else frame
 
@@ -407,7 +408,15 @@ class Client:
         Raises:
             BadRequest: it is wrong, not allowed, or took too long; with DuckDB's words.
         """
-        return frames.to_frame(self.sql_arrow(query, params), ())
+        import pyarrow as pa
+
+        table = self.sql_arrow(query, params)
+        for n, column in enumerate(table.schema):
+            if pa.types.is_timestamp(column.type) and column.type.tz is None:
+                aware = table.column(n).cast(pa.timestamp(column.type.unit, tz="UTC"))
+                table = table.set_column(n, column.name, aware)
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
     def sql_rows(
         self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
@@ -883,10 +892,108 @@ class Run:
 
 
 class History:
-    """Questions over all runs; each answer is a frame with the columns of `frames` of the same name."""
+    """Questions over all runs; each answer is a frame with the columns of `frames` of the same name.
+
+    Everywhere `since` and `until` are about the time when runs were due; `job` is one job id or several, none: all;
+    `unit` is the period of a row (hour, day, week, month, year), in UTC or, where it can be given, in zone `tz`.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    def counts(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+        tz: str = "UTC",
+        by_job: bool = False,
+    ) -> "pd.DataFrame":
+        """How many runs, by period and state, and with `by_job` by job: `frames.COUNTS`."""
+        return self._ask("counts", since, until, job, unit=unit, tz=tz, by_job=by_job)
+
+    def durations(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+    ) -> "pd.DataFrame":
+        """How long the runs took that succeeded, by job and period: `frames.DURATIONS`."""
+        return self._ask("durations", since, until, job, unit=unit)
+
+    def lateness(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+    ) -> "pd.DataFrame":
+        """How late the runs of schedules started, by job and period: `frames.LATENESS`."""
+        return self._ask("lateness", since, until, job, unit=unit)
+
+    def calendar(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+        tz: str = "UTC",
+    ) -> "pd.DataFrame":
+        """Runs, failures, lateness by period, for a heat map: `frames.CALENDAR`."""
+        return self._ask("calendar", since, until, job, unit=unit, tz=tz)
+
+    def missed(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        limit: int | None = None,
+    ) -> "pd.DataFrame":
+        """What no run executed, newest first: `frames.MISSED`."""
+        return self._ask("missed", since, until, job, limit=limit)
+
+    def timeline(
+        self,
+        since: When = "24h",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        px: int = 1200,
+        max_bars: int | None = None,
+    ) -> "pd.DataFrame":
+        """The bars of a picture `px` pixels wide: `frames.TIMELINE`.
+
+        A bar is a run, unless there are more than `max_bars`; then runs that are close together share one.
+        """
+        return self._ask("timeline", since, until, job, px=px, max_bars=max_bars)
+
+    def jobs(
+        self, since: When = "90d", until: When | None = None, *, job: str | Sequence[str] = ()
+    ) -> "pd.DataFrame":
+        """One row a job: how its runs were: `frames.JOBS`."""
+        return self._ask("jobs", since, until, job)
+
+    def log(self, since: When = "24h", until: When | None = None) -> "pd.DataFrame":
+        """What happened to all runs, line by line: `frames.LOG`."""
+        return self._ask("log", since, until, ())
+
+    def _ask(
+        self, name: str, since: When, until: When | None, job: str | Sequence[str], **params: Any
+    ) -> "pd.DataFrame":
+        window = {
+            "since": format_time(self._client.moment(since)),
+            "until": None if until is None else format_time(self._client.moment(until)),
+            "job_id": [job] if isinstance(job, str) else list(job),
+        }
+        table = self._client._arrow("GET", f"/history/{name}", params=window | params)
+        return frames.to_frame(table, frames.FRAMES[name])
 
 
 #: Of the card's edge; the state itself stands there in words.

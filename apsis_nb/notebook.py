@@ -2,6 +2,7 @@
 
 import html
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ class NotebookClient(Client):
         since: When = "24h",
         until: When | None = None,
         *,
-        job: str | None = None,
+        job: str | Sequence[str] = (),
         dark: bool = False,
         width: int | None = None,
     ) -> "Picture":
@@ -31,7 +32,7 @@ class NotebookClient(Client):
 
         Args:
             since, until: the window; by default the last day up to now.
-            job: only this job's.
+            job: only this job's; or several.
             dark: for a dark notebook.
             width: pixels; by default that of the cell.
         """
