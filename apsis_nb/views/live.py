@@ -1,0 +1,164 @@
+"""Changes, as they happen: one reader of the server's events for the process, and what renews a page from it.
+
+A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never holds more
+than one renewal back, and no page is renewed more than twice a second, or at all while nobody sees it.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+from bokeh.document import Document
+
+from apsis_nb.client import Client, ServerEvent
+from apsis_nb.core.errors import ApsisError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LEAST_PAUSE_S = 0.5  #: between two renewals of a page
+RETRY_S = 2.0  #: until a load that failed is tried again
+
+Link = Literal["live", "reconnecting"]
+
+
+class Feed:
+    """Reads the server's events in a thread and tells everyone who listens."""
+
+    def __init__(self, client: Client) -> None:
+        self.link: Link = "reconnecting"
+        self._client = client
+        self._listeners: set[Callable[[ServerEvent], None]] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._read, name="events", daemon=True).start()
+
+    def listen(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Call `listener`, on the reader's thread, for each event until what is returned is called."""
+        with self._lock:
+            self._listeners.add(listener)
+
+        def leave() -> None:
+            with self._lock:
+                self._listeners.discard(listener)
+
+        return leave
+
+    def close(self) -> None:
+        """Tell nobody anything more."""
+        self._closed.set()
+        with self._lock:
+            self._listeners.clear()
+
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            try:
+                for event in self._client.events(("run", "job", "late", "server")):
+                    self._tell(event)
+                    if self._closed.is_set():
+                        return
+            except ApsisError as error:
+                self._tell(ServerEvent("disconnected", {"error": str(error)}))
+            except Exception:
+                log.exception("the reader of the server's events failed; it starts again")
+                self._tell(ServerEvent("disconnected", {"error": "the reader failed"}))
+            self._closed.wait(RETRY_S)
+
+    def _tell(self, event: ServerEvent) -> None:
+        self.link = "reconnecting" if event.type == "disconnected" else "live"
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(event)
+
+
+class Renewal(Generic[T]):
+    """Keeps a part of a page up to date.
+
+    Args:
+        doc: the page's document.
+        load: asks the server; called in a thread.
+        show: draws the answer; called when the document may be changed.
+        fail: draws an error's text, or takes it away (None).
+        every_s: load again after so many seconds though nothing was told.
+    """
+
+    def __init__(
+        self,
+        doc: Document,
+        load: Callable[[], T],
+        show: Callable[[T], Any],
+        fail: Callable[[str | None], Any],
+        *,
+        every_s: float | None = None,
+    ) -> None:
+        self._doc, self._load, self._show, self._fail = doc, load, show, fail
+        self._every_s = every_s
+        self._loop = asyncio.get_running_loop()
+        self._wanted = asyncio.Event()
+        self._visible = asyncio.Event()
+        self._visible.set()
+        self._failed = False
+        self.poke_here()
+        self._task = self._loop.create_task(self._run())
+
+    def poke(self) -> None:
+        """Something changed; may be called by any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wanted.set)
+
+    def poke_here(self) -> None:
+        """The same, on the page's own thread."""
+        self._wanted.set()
+
+    def set_visible(self, is_visible: bool) -> None:
+        """Whether anybody can see the page."""
+        if is_visible:
+            self._visible.set()
+        else:
+            self._visible.clear()
+
+    def close(self) -> None:
+        """Renew it no more."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            wait_s = RETRY_S if self._failed else self._every_s
+            try:
+                await asyncio.wait_for(self._wanted.wait(), wait_s)
+            except TimeoutError:
+                pass  # the time itself is a reason
+            await self._visible.wait()
+            self._wanted.clear()
+            await self._renew()
+            await asyncio.sleep(LEAST_PAUSE_S)
+
+    async def _renew(self) -> None:
+        try:
+            answer = await asyncio.to_thread(self._load)
+        except ApsisError as error:
+            self._failed = True
+            self._tell(self._fail, str(error))
+        except Exception:
+            log.exception("a part of a page could not be loaded")
+            self._failed = True
+            self._tell(self._fail, "This part of the page could not be loaded; the log of the dashboards says why.")
+        else:
+            if self._failed:
+                self._tell(self._fail, None)
+            self._failed = False
+            self._tell(self._show, answer)
+
+    def _tell(self, call: Callable[[Any], Any], value: Any) -> None:
+        def act() -> None:
+            try:
+                call(value)
+            except Exception:
+                log.exception("a part of a page could not be drawn")
+
+        # Bokeh's models may only be touched under the document's lock, which a task does not hold.
+        self._doc.add_next_tick_callback(act)

@@ -1,0 +1,167 @@
+"""Pieces of HTML that the pages share. Whatever comes from outside passes `text` or an attribute's quoting."""
+
+import json
+from datetime import UTC, datetime
+from html import escape
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import pandas as pd
+
+from apsis_nb.core.states import State
+
+from . import palette
+
+Show = Literal["time", "full", "elapsed", "until", "ago"]
+
+
+def text(value: object) -> str:
+    """`value` as HTML text, safe also inside a quoted attribute."""
+    return escape(str(value), quote=True)
+
+
+def given(value: object) -> bool:
+    """Whether there is a value: neither None nor pandas' word for nothing."""
+    return value is not None and not (pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def instant(value: Any) -> datetime | None:
+    """An aware UTC datetime of what a frame or JSON holds, or None."""
+    if not given(value):
+        return None
+    at = pd.Timestamp(value)
+    return (at.tz_localize(UTC) if at.tzinfo is None else at.tz_convert(UTC)).to_pydatetime(warn=False)
+
+
+def when(value: Any, show: Show = "full", *, empty: str = "") -> str:
+    """An instant as an element that the page shows in the reader's zone.
+
+    Args:
+        value: a time; naive ones are UTC.
+        show: the daytime, date and time, the time since (`elapsed` ticks, `ago` is rough), or the time until.
+        empty: HTML for no time.
+    """
+    at = instant(value)
+    if at is None:
+        return empty
+    iso = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return f'<time datetime="{iso}" data-show="{show}">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
+
+
+def duration(seconds: Any) -> str:
+    """A duration for people, two units at most: `850 ms`, `4.2 s`, `3 m 05 s`, `2 h 10 m`, `3 d 4 h`."""
+    if not given(seconds):
+        return ""
+    s = float(seconds)
+    if s < 0:
+        return "-" + duration(-s)
+    if s < 0.9995:
+        return f"{s * 1000:.0f} ms"
+    if s < 9.95:
+        return f"{s:.1f} s"
+    if s < 59.5:
+        return f"{s:.0f} s"
+    whole = round(s)
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def state_of(value: Any) -> State:
+    """The state of its name."""
+    return value if isinstance(value, State) else State(str(value))
+
+
+def badge(value: Any) -> str:
+    """A state as its shape and its word."""
+    state = state_of(value)
+    return f'<span class="state state-{state.value}">{palette.icon(state)}{state.value}</span>'
+
+
+def late_badge(late_s: Any, why: Any = None) -> str:
+    """`late 4 m 10 s`, outlined; the reason follows where one is known."""
+    reason = f" · {text(why)}" if given(why) else ""
+    return f'<span class="late">late {duration(late_s)}{reason}</span>'
+
+
+def run_url(run_id: Any) -> str:
+    """Address of a run's page, from another page."""
+    return "run?" + urlencode({"id": str(run_id)})
+
+
+def run_link(run_id: Any) -> str:
+    return f'<a class="run" href="{text(run_url(run_id))}">{text(run_id)}</a>'
+
+
+def job_link(job_id: Any) -> str:
+    """A job, as a link to its runs in time; the path is quieter than the name."""
+    folder, slash, name = str(job_id).rpartition("/")
+    address = "timeline?" + urlencode({"job": str(job_id)})
+    return f'<a class="job" href="{text(address)}"><span class="folder">{text(folder + slash)}</span>{text(name)}</a>'
+
+
+def objects(value: Any) -> dict[str, str]:
+    """The args of a run, from JSON text or as they are."""
+    if isinstance(value, str):
+        value = json.loads(value)
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def labels_of(value: Any) -> list[str]:
+    """The labels of a run, from JSON text or as they are."""
+    if isinstance(value, str):
+        value = json.loads(value)
+    return [str(v) for v in value] if isinstance(value, list | tuple) else []
+
+
+def chips(args: Any = None, labels: Any = None) -> str:
+    """Args and labels as small boxes."""
+    parts = [f'<span class="arg"><i>{text(k)}</i>{text(v)}</span>' for k, v in objects(args).items()]
+    parts += [f'<span class="label">{text(v)}</span>' for v in labels_of(labels)]
+    return f'<span class="chips">{"".join(parts)}</span>' if parts else ""
+
+
+def card(title: str, body: str, *, count: int | None = None, more: str = "", kind: str = "") -> str:
+    """A titled box.
+
+    Args:
+        title: plain text.
+        body: HTML.
+        count: shown behind the title.
+        more: HTML at the right of the title.
+        kind: a CSS class of the box.
+    """
+    number = "" if count is None else f'<span class="count">{count:,}</span>'
+    return (
+        f'<section class="card {kind}"><header><h2>{text(title)}{number}</h2><div class="more">{more}</div></header>'
+        f"{body}</section>"
+    )
+
+
+def nothing(words: str) -> str:
+    """What a box says when it is empty."""
+    return f'<p class="nothing">{text(words)}</p>'
+
+
+def table(heads: list[tuple[str, str]], rows: list[list[str]], *, caption: str, ids: list[str] | None = None) -> str:
+    """A table.
+
+    Args:
+        heads: (title, CSS class of the column) each.
+        rows: HTML of the cells.
+        caption: read by screen readers, not shown.
+        ids: the run of each row; Enter or a click anywhere on the row opens it.
+    """
+    head = "".join(f'<th scope="col" class="{c}">{text(title)}</th>' for title, c in heads)
+    body = []
+    for n, cells in enumerate(rows):
+        opens = f' data-href="{text(run_url(ids[n]))}" tabindex="0"' if ids else ""
+        body.append(
+            f"<tr{opens}>" + "".join(f'<td class="{heads[i][1]}">{c}</td>' for i, c in enumerate(cells)) + "</tr>"
+        )
+    return (
+        f'<div class="scroll"><table><caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -1,0 +1,191 @@
+"""Runs as a table: one page of rows from SQL, whatever the size of the history. The readable twin of the timeline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from panel.viewable import Viewer
+
+from apsis_nb.client import Client
+from apsis_nb.core.states import State
+
+from . import markup, palette
+from .board import Board
+from .markup import text
+
+PAGE_ROWS = 25
+
+#: Groups of states that people ask for, beside the single ones.
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "live": ("under way", ("waiting", "starting", "running", "stopping")),
+    "bad": ("failure or error", ("failure", "error")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which runs, and which page of them."""
+
+    words: str = ""  #: each in the job's id, a label or an arg
+    state: str = ""  #: a state, a name of `GROUPS`, or all
+    late: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    page: int = 0
+
+    def where(self) -> tuple[str, dict[str, Any]]:
+        """The condition in SQL, and its parameters."""
+        parts, values = ["true"], {}
+        for n, word in enumerate(self.words.split()):
+            parts.append(f"concat_ws(' ', job_id, labels, args) ILIKE $word{n} ESCAPE '!'")
+            values[f"word{n}"] = "%" + "".join("!" + c if c in "!%_" else c for c in word) + "%"
+        if self.state:
+            states = GROUPS[self.state][1] if self.state in GROUPS else (self.state,)
+            parts.append("state IN (" + ", ".join(f"$state{n}" for n in range(len(states))) + ")")
+            values |= {f"state{n}": state for n, state in enumerate(states)}
+        if self.late:
+            parts.append("late")
+        if self.since is not None:
+            parts.append("coalesce(finished_at, utc_now()) >= $since::TIMESTAMP")
+            values["since"] = self.since.strftime("%Y-%m-%d %H:%M:%S")
+        if self.until is not None:
+            parts.append("scheduled_at < $until::TIMESTAMP")
+            values["until"] = self.until.strftime("%Y-%m-%d %H:%M:%S")
+        return " AND ".join(parts), values
+
+
+def load(client: Client, filters: Filters) -> tuple[pd.DataFrame, int]:
+    """One page of runs, newest first, and how many there are in all."""
+    where, values = filters.where()
+    rows = client.sql(
+        "SELECT run_id, job_id, args, labels, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s,"
+        f" message, skip_reason FROM runs WHERE {where}"
+        f" ORDER BY scheduled_at DESC, run_id DESC LIMIT {PAGE_ROWS} OFFSET {filters.page * PAGE_ROWS}",
+        values,
+    )
+    count = client.sql(f"SELECT count(*) AS n FROM runs WHERE {where}", values)
+    return rows, int(count["n"].iloc[0])
+
+
+class RunsTable(Viewer):
+    """The table with its filters. It is given rows; `on_filters` tells when others are wanted."""
+
+    def __init__(self, filters: Filters, on_filters: Callable[[Filters], None], **params: Any) -> None:
+        super().__init__(**params)
+        self.filters = filters
+        self._on_filters = on_filters
+        self._bar = Board(filters_html(filters), on_action=self._act)
+        self._rows = Board(markup.card("Runs", markup.nothing("Loading …")), on_action=self._act)
+
+    @property
+    def parts(self) -> tuple[Board, Board]:
+        """The filters, and the table."""
+        return self._bar, self._rows
+
+    def show(self, rows: pd.DataFrame, count: int) -> None:
+        """Draw one page of rows."""
+        self._rows.content = rows_html(rows, count, self.filters)
+
+    def set_window(self, since: datetime, until: datetime) -> None:
+        """Only the runs of this time; the first page of them if it moved."""
+        if (since, until) != (self.filters.since, self.filters.until):
+            self.filters = replace(self.filters, since=since, until=until, page=0)
+
+    async def _act(self, message: dict[str, Any]) -> None:
+        value = str(message.get("value", ""))
+        match message["action"]:
+            case "words":
+                self.filters = replace(self.filters, words=value, page=0)
+            case "state" if value == "" or value in GROUPS or value in State:
+                self.filters = replace(self.filters, state=value, page=0)
+            case "late":
+                self.filters = replace(self.filters, late=value == "true", page=0)
+            case "page" if value.isdigit():
+                self.filters = replace(self.filters, page=int(value))
+            case _:
+                return
+        self._on_filters(self.filters)
+
+
+def filters_html(filters: Filters) -> str:
+    """The fields of the filters."""
+    choices = [("", "all states"), *((key, words) for key, (words, _) in GROUPS.items())]
+    choices += [(state.value, state.value) for state in State]
+    options = "".join(
+        f'<option value="{value}"{" selected" if value == filters.state else ""}>{words}</option>'
+        for value, words in choices
+    )
+    checked = " checked" if filters.late else ""
+    return (
+        '<div class="bar">'
+        f'<input type="search" data-action="words" value="{text(filters.words)}" placeholder="Filter: job, label, arg" '
+        'aria-label="Filter by words in job, labels or args" size="26">'
+        f'<select data-action="state" aria-label="State">{options}</select>'
+        f'<label class="check"><input type="checkbox" data-action="late"{checked}>late only</label>'
+        f"{legend_html()}</div>"
+    )
+
+
+def legend_html() -> str:
+    """What the colours and shapes of the timeline mean."""
+    shown = [State.SUCCESS, State.FAILURE, State.ERROR, State.RUNNING, State.WAITING, State.SKIPPED]
+    items = "".join(f"<span>{palette.icon(state, 12)}{state.value}</span>" for state in shown)
+    return (
+        f'<div class="legend push">{items}<span><i class="box late"></i>late</span>'
+        '<span><i class="box ghost"></i>expected</span></div>'
+    )
+
+
+def rows_html(rows: pd.DataFrame, count: int, filters: Filters) -> str:
+    """The table itself."""
+    if not count:
+        return markup.card("Runs", markup.nothing("No run in this time fits the filters."), count=0)
+    ids, cells = [], []
+    for row in rows.itertuples():
+        run_id = f"r{row.run_id}"
+        ids.append(run_id)
+        says = row.message if markup.given(row.message) else row.skip_reason
+        cells.append(
+            [
+                markup.run_link(run_id),
+                markup.job_link(row.job_id) + " " + markup.chips(row.args, row.labels),
+                markup.badge(row.state),
+                markup.when(row.scheduled_at),
+                markup.when(row.started_at, "time", empty="–"),
+                _took(row),
+                markup.late_badge(row.late_s) if row.late else "",
+                text(says) if markup.given(says) else "",
+            ]
+        )
+    heads = [
+        ("Run", "tight"), ("Job", "job"), ("State", "tight"), ("Due", "tight"), ("Started", "tight"),
+        ("Took", "right"), ("", "tight"), ("Says", "clip"),
+    ]  # fmt: skip
+    body = markup.table(heads, cells, caption="Runs, newest first", ids=ids)
+    return markup.card("Runs", body + pager_html(count, filters.page), count=count)
+
+
+def _took(row: Any) -> str:
+    if markup.given(row.elapsed_s) and markup.given(row.finished_at):
+        return markup.duration(row.elapsed_s)
+    return markup.when(row.started_at, "elapsed") if not markup.given(row.finished_at) else ""
+
+
+def pager_html(count: int, page: int) -> str:
+    """Where one is among the pages, and the way to the next."""
+    pages = -(-count // PAGE_ROWS)
+    if pages <= 1:
+        return ""
+    first, last = page * PAGE_ROWS + 1, min(count, (page + 1) * PAGE_ROWS)
+
+    def button(to: int, words: str, name: str) -> str:
+        disabled = "" if 0 <= to < pages and to != page else " disabled"
+        return f'<button data-action="page" data-value="{to}" aria-label="{name}"{disabled}>{words}</button>'
+
+    return (
+        f'<nav class="pager" aria-label="Pages of the table"><span class="num">{first:,}–{last:,} of {count:,}</span>'
+        f'<span class="group">{button(0, "«", "Newest")}{button(page - 1, "‹ newer", "Newer")}'
+        f"{button(page + 1, 'older ›', 'Older')}{button(pages - 1, '»', 'Oldest')}</span></nav>"
+    )

@@ -1,0 +1,97 @@
+"""The frame of every page: its head with navigation and connection, its foot, and one place for what goes wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from . import markup
+from .board import PAGE_CSS, Board
+
+_HERE = Path(__file__).parent
+
+#: Material's components in the colours of page.html.
+_THEME: dict[str, Any] = {
+    "light": {
+        "palette": {
+            "primary": {"main": "#2456d6"},
+            "background": {"default": "#f5f6f8", "paper": "#ffffff"},
+            "text": {"primary": "#191c22", "secondary": "#59606d"},
+            "divider": "#e2e5ea",
+        }
+    },
+    "dark": {
+        "palette": {
+            "primary": {"main": "#86a9ff"},
+            "background": {"default": "#101216", "paper": "#17191e"},
+            "text": {"primary": "#e6e8ed", "secondary": "#9ba3b1"},
+            "divider": "#2b2f37",
+        }
+    },
+}
+_FRAME: dict[str, Any] = {
+    ".MuiAppBar-root": {
+        "backgroundColor": "var(--ap-surface)",
+        "backgroundImage": "none",
+        "color": "var(--ap-text)",
+        "boxShadow": "none",
+        "borderBottom": "1px solid var(--ap-line)",
+    },
+    ".MuiToolbar-root": {"minHeight": "52px !important", "margin": "0 !important"},
+    ".MuiLinearProgress-root": {"position": "absolute", "bottom": 0, "height": "2px"},
+    ".main": {"backgroundColor": "var(--ap-bg)"},
+    ".main-content": {"padding": "16px 20px 0"},
+}
+
+
+class Shell(pn.custom.JSComponent):
+    """The head of a page."""
+
+    page = param.String(doc="Which page this is: overview, timeline or run.")
+    alive = param.String(doc="Address that answers with the scheduler's boot id; empty: the page asks its own.")
+    link = param.Selector(default="live", objects=["live", "reconnecting"], doc="The event stream of the process.")
+    running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
+    failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
+    dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
+    zone = param.Selector(default="local", objects=["local", "utc"], doc="The zone in which times are shown.")
+    hidden = param.Boolean(default=False, doc="Whether nobody can see the page: it is then not renewed.")
+
+    _bundle = _HERE / "shell.js"
+    _stylesheets = [PAGE_CSS]
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**{"sizing_mode": "stretch_width", **params})
+
+
+def frame(title: str, shell: Shell, *parts: Any) -> pmui.Page:
+    """A whole page.
+
+    Args:
+        title: of the browser's tab.
+        shell: its head.
+        parts: what it shows, from above.
+    """
+    return pmui.Page(
+        title="",
+        meta_title=title,
+        header=[shell],
+        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"})],
+        template=_HERE / "page.html",
+        theme_toggle=False,
+        theme_config=_THEME,
+        sx=_FRAME,
+        sidebar_variant="temporary",  # there is none; a persistent one would still take its place
+        main_width=1760,
+        app_bar_width=1760,
+    )
+
+
+def foot(version: str, started_at: Any) -> Board:
+    """The foot: which scheduler this is, and since when it runs."""
+    since = markup.when(started_at, "full", empty="unknown")
+    return Board(
+        f'<footer class="foot"><span>apsis_nb {markup.text(version)}</span><span>scheduler running since {since}</span>'
+        "</footer>"
+    )

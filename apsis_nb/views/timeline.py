@@ -1,0 +1,559 @@
+"""Runs as bars over time: a row a job. The layout is a pure function of frames; the picture follows it.
+
+A bar is thin from the scheduled time to the start and solid from the start to the end, outlined if late. Runs of one
+job that overlap share its row, each in a lane. What the schedules expect stands as ghosts right of the Now line, what
+was skipped as a cross. Runs too close to be told apart come as one bar with a count.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import param
+from bokeh.core.property.descriptors import UnsetValueError
+from bokeh.models import (
+    BoxAnnotation,
+    ColumnDataSource,
+    CustomJS,
+    CustomJSHover,
+    CustomJSTicker,
+    CustomJSTickFormatter,
+    FixedTicker,
+    Grid,
+    HoverTool,
+    LinearAxis,
+    PanTool,
+    Range1d,
+    Span,
+    TapTool,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure as new_figure
+from panel.viewable import Viewer
+
+from apsis_nb.core.states import State
+
+from . import palette
+from .markup import duration
+
+ROW_PX = 26  #: height of a row
+MOST_LANES = 4  #: runs of one job that overlap more than this share the last lane
+LEAST_PX = 3.0  #: no bar is narrower
+_AXIS_PX = 52
+_AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
+
+Columns = dict[str, Any]
+
+_HOVER = """
+<div style="font:13px/1.5 Roboto,system-ui,sans-serif;min-width:190px;padding:2px 4px">
+  <div style="font-weight:600">@job_id</div>
+  <div><span style="color:@colour">&#9632;</span> @what</div>
+  <table style="border-spacing:0;margin-top:4px">
+    <tr><td style="opacity:.7;padding-right:12px">due</td><td>@scheduled{custom}</td></tr>
+    <tr><td style="opacity:.7;padding-right:12px">started</td><td>@started{custom}</td></tr>
+    <tr><td style="opacity:.7;padding-right:12px">ended</td><td>@finished{custom}</td></tr>
+    <tr><td style="opacity:.7;padding-right:12px">took</td><td>@took</td></tr>
+    <tr><td style="opacity:.7;padding-right:12px">late</td><td>@late</td></tr>
+  </table>
+</div>"""
+_HOVER_TIME = """
+if (value === null || Number.isNaN(value)) { return "\\u2013" }
+const iso = new Date(value).toISOString()
+return window.apsis ? window.apsis.show(iso, "full") : iso.slice(0, 19).replace("T", " ") + " UTC"
+"""
+# A bar of one run opens its page; a merged one is zoomed into.
+_TAP = """
+const n = cb_data.source.selected.indices[0]
+if (n === undefined) { return }
+const data = cb_data.source.data
+cb_data.source.selected.indices = []
+if (data.runs && data.runs[n] > 1) {
+  const pad = Math.max((data.right[n] - data.left[n]) * .15, 1000)
+  x_range.setv({start: data.left[n] - pad, end: data.right[n] + pad})
+} else if (page && data.run_id[n]) {
+  window.location.href = page + encodeURIComponent(data.run_id[n])
+}
+"""
+
+
+def milliseconds(times: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Times as milliseconds since 1970, as Bokeh has them; NaN for none. Naive times are UTC."""
+    series = pd.to_datetime(times, utc=True)
+    values = series.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+    ms = values.astype("int64") / 1000.0
+    ms[np.isnat(values)] = np.nan
+    return ms
+
+
+def epoch_ms(at: datetime) -> float:
+    return at.timestamp() * 1000
+
+
+def lanes(left: Sequence[float], right: Sequence[float]) -> tuple[list[int], list[int]]:
+    """The lane of each bar of one row, and of how many, so that none covers another.
+
+    Only bars that really overlap, directly or through others, share the height of the row.
+
+    Args:
+        left, right: the bars' ends, in any order; at most `MOST_LANES` lanes are used, then the last is shared.
+    """
+    lane, count = [0] * len(left), [1] * len(left)
+    group: list[int] = []
+    ends: list[float] = []  # where each lane of the group is free again
+    for n in sorted(range(len(left)), key=lambda i: (left[i], right[i])):
+        if not ends or left[n] >= max(ends):
+            group, ends = [], []
+        free = next((k for k, end in enumerate(ends) if end <= left[n]), None)
+        if free is None and len(ends) < MOST_LANES:
+            ends.append(right[n])
+            free = len(ends) - 1
+        elif free is None:
+            free = MOST_LANES - 1
+        ends[free] = max(ends[free], right[n])
+        lane[n] = free
+        group.append(n)
+        for member in group:
+            count[member] = len(ends)
+    return lane, count
+
+
+def rows_of(*frames: "pd.DataFrame | None") -> list[str]:
+    """The jobs of all frames, by path."""
+    found: set[str] = set()
+    for frame in frames:
+        if frame is not None and len(frame):
+            found |= set(frame["job_id"].astype(str))
+    return sorted(found)
+
+
+def bars(
+    frame: "pd.DataFrame",
+    *,
+    jobs: Sequence[str],
+    now: datetime,
+    ms_per_px: float,
+    expected: "pd.DataFrame | None" = None,
+) -> dict[str, Columns]:
+    """Where everything goes.
+
+    Args:
+        frame: the columns of `frames.TIMELINE`, or of `frames.RUNS`.
+        jobs: the rows, from above; runs of other jobs are left out.
+        now: aware; what has not ended reaches to here.
+        ms_per_px: milliseconds that one pixel stands for.
+        expected: what the schedules will make: `job_id`, `scheduled_at`.
+
+    Returns:
+        Columns for four sources: `bars` (solid), `waits` (thin), `marks` (skipped, and errors that never started)
+        and `ghosts` (expected). Row n lies between y = n and y = n + 1; times are milliseconds since 1970.
+    """
+    row_of = {job: n for n, job in enumerate(jobs)}
+    frame = frame[frame["job_id"].isin(list(row_of))].reset_index(drop=True)
+    facts = _facts(frame, row_of, epoch_ms(now), ms_per_px)
+    typical = facts[(facts["runs"] == 1) & facts["finished"].notna()].groupby("job_id")["length"].median()
+    layout = {
+        "bars": _solid(facts),
+        "waits": _waits(facts, epoch_ms(now), ms_per_px),
+        "marks": _marks(facts),
+        "ghosts": _ghosts(expected, row_of, typical.to_dict(), epoch_ms(now), ms_per_px),
+    }
+    # Texts go as lists: an empty array of objects would be taken for numbers, and be no colours.
+    return {
+        kind: {name: list(v) if name in _TEXTS else np.asarray(v, dtype=float) for name, v in columns.items()}
+        for kind, columns in layout.items()
+    }
+
+
+def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px: float) -> "pd.DataFrame":
+    """One row a bar, with its ends, lane and words."""
+    state = frame["state"].astype(str)
+    facts = pd.DataFrame(
+        {
+            "run_id": frame["run_id"].astype(str),
+            "job_id": frame["job_id"].astype(str),
+            "state": state,
+            "runs": frame["runs"].astype(int) if "runs" in frame else 1,
+            "scheduled": milliseconds(frame["scheduled_at"]),
+            "started": milliseconds(frame["started_at"]),
+            "finished": milliseconds(frame["finished_at"]),
+            "is_late": frame["late"].fillna(False).astype(bool) if len(frame) else pd.Series(dtype=bool),
+            "late_s": frame["late_s"].astype(float),
+        }
+    )
+    facts["row"] = facts["job_id"].map(row_of).astype(float)
+    facts["has_bar"] = facts["started"].notna()
+    end = facts["finished"].where(facts["finished"].notna(), np.maximum(now, facts["started"]))
+    facts["length"] = end - facts["started"]
+    facts["left"] = facts["started"]
+    facts["right"] = np.maximum(end, facts["left"] + LEAST_PX * ms_per_px)
+    facts["lane"], facts["lanes"] = 0, 1
+    for _, part in facts[facts["has_bar"]].groupby("row"):
+        # Runs that nearly touch are not pushed apart: the lane is for those that really overlap.
+        real_end = np.maximum(end[part.index], part["left"]).tolist()
+        lane, count = lanes(part["left"].tolist(), real_end)
+        facts.loc[part.index, "lane"] = lane
+        facts.loc[part.index, "lanes"] = count
+    height = 0.68 / facts["lanes"]
+    facts["top"] = facts["row"] + 0.16 + facts["lane"] * height
+    facts["bottom"] = facts["top"] + height * np.where(facts["lanes"] > 1, 0.9, 1.0)
+    facts["what"] = [
+        f"{runs:,} runs, worst: {state}" if runs > 1 else f"{run_id} · {state}"
+        for runs, run_id, state in zip(facts["runs"], facts["run_id"], state, strict=True)
+    ]
+    facts["took"] = [duration(v / 1000) if v == v else "–" for v in facts["length"]]
+    facts["late"] = [
+        "–" if v != v else duration(v) if late else f"no ({duration(v)})"
+        for v, late in zip(facts["late_s"], facts["is_late"], strict=True)
+    ]
+    facts["colour"] = [palette.LOOKS[State(s)].colour for s in state]
+    return facts
+
+
+_TEXTS = {"run_id", "job_id", "what", "took", "late", "colour", "hatch", "edge", "marker"}
+_SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "what", "took", "late", "colour"]
+
+
+def _columns(facts: "pd.DataFrame", *names: str) -> Columns:
+    return {name: facts[name].to_numpy() for name in (*_SHARED, *names)}
+
+
+def _solid(facts: "pd.DataFrame") -> Columns:
+    part = facts[facts["has_bar"]]
+    columns = _columns(part, "left", "right", "top", "bottom")
+    columns["hatch"] = [palette.LOOKS[State(s)].hatch for s in part["state"]]
+    columns["edge"] = np.where(part["is_late"], palette.LATE, part["colour"])
+    columns["edge_width"] = np.where(part["is_late"], 2.0, 0.5)
+    return columns
+
+
+def _waits(facts: "pd.DataFrame", now: float, ms_per_px: float) -> Columns:
+    waits_now = facts["state"].isin([State.WAITING.value, State.STARTING.value])
+    end = facts["started"].where(facts["has_bar"], np.where(waits_now, now, np.nan))
+    part = facts.assign(left=facts["scheduled"], right=end)
+    part = part[(part["runs"] == 1) & (part["right"] - part["left"] > ms_per_px)]
+    middle = (part["top"] + part["bottom"]) / 2
+    thin = np.where(part["has_bar"], 0.07, 0.11)
+    part = part.assign(top=middle - thin, bottom=middle + thin)
+    columns = _columns(part, "left", "right", "top", "bottom")
+    columns["colour"] = np.where(part["is_late"], palette.LATE, palette.LOOKS[State.WAITING].colour)
+    return columns
+
+
+def _marks(facts: "pd.DataFrame") -> Columns:
+    part = facts[~facts["has_bar"] & facts["state"].isin(_MARKERS)]
+    columns = _columns(part)
+    columns["x"] = part["scheduled"].to_numpy()
+    columns["y"] = (part["row"] + 0.5).to_numpy()
+    columns["marker"] = [_MARKERS[s] for s in part["state"]]
+    return columns
+
+
+#: Of runs that have no bar.
+_MARKERS = {State.SCHEDULED.value: "circle", State.SKIPPED.value: "x", State.ERROR.value: "triangle"}
+
+
+def _ghosts(
+    expected: "pd.DataFrame | None", row_of: dict[str, int], typical: dict[str, float], now: float, ms_per_px: float
+) -> Columns:
+    """Expected runs, as wide as the job's runs typically are; those nearer than a few pixels become one."""
+    if expected is None or not len(expected):
+        expected = pd.DataFrame({"job_id": pd.Series(dtype=str), "scheduled_at": pd.Series(dtype="datetime64[us, UTC]")})
+    expected = expected[expected["job_id"].isin(list(row_of))]
+    ghosts = pd.DataFrame({"job_id": expected["job_id"].astype(str), "left": milliseconds(expected["scheduled_at"])})
+    ghosts = ghosts.sort_values(["job_id", "left"], ignore_index=True)
+    width = ghosts["job_id"].map(typical).astype(float).fillna(0.0).clip(lower=4 * ms_per_px)
+    ghosts["right"] = ghosts["left"] + width
+    bucket = (ghosts["left"] // (6 * ms_per_px)).astype("int64")
+    merged = ghosts.groupby([ghosts["job_id"], bucket], sort=False).agg(
+        left=("left", "min"), right=("right", "max"), job=("job_id", "first"), runs=("left", "size")
+    )
+    row = merged["job"].map(row_of).astype(float).to_numpy()
+    count = merged["runs"].to_numpy()
+    return {
+        "run_id": [""] * len(merged),
+        "job_id": merged["job"].to_numpy(),
+        "runs": count,
+        "scheduled": merged["left"].to_numpy(),
+        "started": np.full(len(merged), np.nan),
+        "finished": np.full(len(merged), np.nan),
+        "what": ["expected" if n == 1 else f"{n:,} expected" for n in count],
+        "took": ["–"] * len(merged),
+        "late": np.where(merged["left"] < now, "not there yet", "–"),
+        "colour": [palette.GHOST] * len(merged),
+        "left": merged["left"].to_numpy(),
+        "right": merged["right"].to_numpy(),
+        "top": row + 0.24,
+        "bottom": row + 0.76,
+    }
+
+
+class Timeline(Viewer):
+    """The picture. It is given frames and fetches nothing; `on_window` tells when another window is looked at."""
+
+    zone = param.Selector(default="local", objects=["local", "utc"], doc="The zone of the axis.")
+    page = param.String(default="", doc="Address of a run's page up to its id; empty: a tap opens nothing.")
+
+    def __init__(
+        self,
+        *,
+        start: datetime,
+        stop: datetime,
+        height: int | None = None,
+        width: int | None = None,
+        dark: bool | None = None,
+        **params: Any,
+    ) -> None:
+        super().__init__(**params)
+        self._height, self._width = height, width
+        self._now = stop
+        self._jobs: list[str] = []
+        self._is_moving_itself = False
+        self._sources = {kind: ColumnDataSource() for kind in ("bars", "waits", "marks", "ghosts")}
+        self.show(pd.DataFrame({name: [] for name in _FRAME_COLUMNS}), start=start, stop=stop, now=stop)
+        self.figure = self._make_figure(start, stop)
+        if dark is not None:
+            _paint(self.figure, dark=dark)
+        self.param.watch(self._set_zone, "zone")
+
+    def __panel__(self) -> Any:
+        return pn.pane.Bokeh(self.figure, sizing_mode="stretch_width")
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """The times at the left and right edge."""
+        x = self.figure.x_range
+        return tuple(datetime.fromtimestamp(v / 1000, UTC) for v in (x.start, x.end))  # type: ignore[return-value]
+
+    @property
+    def width_px(self) -> float:
+        """Width of the bars' area in pixels; before a browser has laid it out, about what it will be."""
+        try:
+            width = self.figure.inner_width
+        except UnsetValueError:
+            width = (self._width or 1300) - 160
+        return max(float(width or 0), 100.0)
+
+    @property
+    def ms_per_px(self) -> float:
+        """Milliseconds that a pixel stands for."""
+        return float(self.figure.x_range.end - self.figure.x_range.start) / self.width_px
+
+    def on_window(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever the reader moves an edge of the window: often, while somebody drags."""
+
+        def moved(attr: str, old: Any, new: Any) -> None:
+            if not self._is_moving_itself:
+                callback()
+
+        for name in ("start", "end"):
+            self.figure.x_range.on_change(name, moved)
+        self.figure.on_change("inner_width", moved)
+
+    def look_at(self, start: datetime, stop: datetime) -> None:
+        """Move the window; `on_window` tells nobody of it."""
+        self._is_moving_itself = True
+        try:
+            self.figure.x_range.update(start=epoch_ms(start), end=epoch_ms(stop))
+        finally:
+            self._is_moving_itself = False
+
+    def show(
+        self,
+        frame: "pd.DataFrame",
+        *,
+        now: datetime,
+        expected: "pd.DataFrame | None" = None,
+        jobs: Sequence[str] | None = None,
+        start: datetime | None = None,
+        stop: datetime | None = None,
+    ) -> None:
+        """Draw these runs.
+
+        Args:
+            frame, expected: as for `bars`.
+            now: where the Now line stands.
+            jobs: the rows, from above; by default the jobs of both frames, by path.
+            start, stop: the window, for a picture that has no figure yet.
+        """
+        self._jobs = rows_of(frame, expected) if jobs is None else list(jobs)
+        self._now = now
+        ms_per_px = (epoch_ms(stop) - epoch_ms(start)) / 1200 if start and stop else self.ms_per_px
+        layout = bars(frame, jobs=self._jobs, now=now, ms_per_px=ms_per_px, expected=expected)
+        for kind, columns in layout.items():
+            self._sources[kind].data = columns
+        if hasattr(self, "figure"):
+            self._label_rows()
+            self.move_now(now)
+
+    def move_now(self, now: datetime) -> None:
+        """Set the Now line."""
+        self._now_line.location = epoch_ms(now)
+        self._future.left = epoch_ms(now)
+
+    def _make_figure(self, start: datetime, stop: datetime) -> Any:
+        fig = new_figure(
+            x_range=Range1d(epoch_ms(start), epoch_ms(stop)),
+            y_range=Range1d(1, 0),
+            x_axis_type=None,
+            y_axis_type=None,
+            height=200,
+            width=self._width,
+            sizing_mode="stretch_width" if self._width is None else "fixed",
+            toolbar_location=None,
+            tools="",
+            outline_line_color=None,
+            min_border_right=14,
+            min_border_top=6,
+            output_backend="canvas",
+        )
+        self._axes(fig)
+        self._draw(fig)
+        self._tools(fig)
+        self.figure = fig
+        self._label_rows()
+        return fig
+
+    def _axes(self, fig: Any) -> None:
+        args = {"zone": self.zone}
+        self._ticker = CustomJSTicker(
+            args=args, major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 9)"
+        )
+        self._formatter = CustomJSTickFormatter(args=args, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)")
+        below = LinearAxis(ticker=self._ticker, formatter=self._formatter, major_tick_line_color=None)
+        below.axis_line_color = below.minor_tick_line_color = None
+        fig.add_layout(below, "below")
+        fig.add_layout(Grid(dimension=0, ticker=self._ticker, grid_line_alpha=0.7))
+        self._rows = LinearAxis(ticker=FixedTicker(), axis_line_color=None, major_tick_line_color=None)
+        self._rows.major_label_standoff = 10
+        fig.add_layout(self._rows, "left")
+        self._row_lines = Grid(dimension=1, ticker=FixedTicker(), grid_line_alpha=0.7)
+        fig.add_layout(self._row_lines)
+
+    def _draw(self, fig: Any) -> None:
+        self._future = BoxAnnotation(
+            left=epoch_ms(self._now), fill_color=palette.GHOST, fill_alpha=0.06, line_color=None, level="underlay"
+        )
+        fig.add_layout(self._future)
+        fig.quad(
+            source=self._sources["ghosts"],
+            fill_color=palette.GHOST,
+            fill_alpha=0.16,
+            line_color=palette.GHOST,
+            line_alpha=0.7,
+            border_radius=2,
+            name="ghosts",
+        )
+        fig.quad(source=self._sources["waits"], fill_color="colour", fill_alpha=0.75, line_color=None, name="waits")
+        fig.quad(
+            source=self._sources["bars"],
+            fill_color="colour",
+            line_color="edge",
+            line_width="edge_width",
+            border_radius=2,
+            hatch_pattern="hatch",
+            hatch_color="#ffffff",
+            hatch_alpha=0.45,
+            hatch_scale=7,
+            hatch_weight=1.4,
+            name="bars",
+        )
+        fig.scatter(
+            "x",
+            "y",
+            source=self._sources["marks"],
+            marker="marker",
+            size=9,
+            line_color="colour",
+            line_width=2,
+            fill_color="colour",
+            name="marks",
+        )
+        self._now_line = Span(
+            location=epoch_ms(self._now), dimension="height", line_color="#2f6df6", line_width=1.5, level="overlay"
+        )
+        fig.add_layout(self._now_line)
+
+    def _tools(self, fig: Any) -> None:
+        # A glyph keeps its look when another one is tapped: the page that opens is the answer.
+        for glyph in fig.renderers:
+            glyph.nonselection_glyph = None
+            glyph.selection_glyph = None
+        time = CustomJSHover(code=_HOVER_TIME)
+        hover = HoverTool(
+            tooltips=_HOVER,
+            formatters={f"@{name}": time for name in ("scheduled", "started", "finished")},
+            renderers=list(fig.renderers),
+            point_policy="follow_mouse",
+            attachment="vertical",
+        )
+        args = {"x_range": fig.x_range, "page": self.page}
+        wheel = WheelZoomTool(dimensions="width", maintain_focus=False)
+        pan = PanTool(dimensions="width")
+        fig.add_tools(hover, pan, wheel, TapTool(callback=CustomJS(args=args, code=_TAP)))
+        fig.toolbar.active_scroll = wheel
+        fig.toolbar.active_drag = pan
+
+    def _label_rows(self) -> None:
+        count = max(1, len(self._jobs))
+        self._rows.ticker = FixedTicker(ticks=[n + 0.5 for n in range(len(self._jobs))])
+        self._rows.major_label_overrides = {n + 0.5: job for n, job in enumerate(self._jobs)}
+        self._row_lines.ticker = FixedTicker(ticks=list(range(count + 1)))
+        self.figure.y_range.update(start=count, end=0)
+        self.figure.height = self._height or max(120, count * ROW_PX + _AXIS_PX)
+
+    def _set_zone(self, event: Any) -> None:
+        self._ticker.args = {"zone": self.zone}
+        self._formatter.args = {"zone": self.zone}
+
+
+_FRAME_COLUMNS = [
+    "job_id", "run_id", "scheduled_at", "started_at", "finished_at", "state", "late", "late_s", "runs",
+]  # fmt: skip
+
+
+def timeline_figure(
+    frame: "pd.DataFrame",
+    *,
+    start: datetime,
+    stop: datetime,
+    now: datetime,
+    expected: "pd.DataFrame | None" = None,
+    dark: bool = False,
+    height: int | None = None,
+    width: int | None = None,
+) -> Any:
+    """A Bokeh figure of runs over time, for a notebook or a file.
+
+    Args:
+        frame: `client.history.timeline(...)` or `client.runs(...)`.
+        start, stop: the window; aware.
+        now: where the Now line stands; aware.
+        expected: `client.expected(...)`: drawn as ghosts.
+        dark: colours for a dark background.
+        height, width: pixels; by default as high as the rows need and as wide as the place allows.
+    """
+    picture = Timeline(start=start, stop=stop, height=height, width=width, dark=dark)
+    picture.show(frame, now=now, expected=expected)
+    return picture.figure
+
+
+def _paint(fig: Any, *, dark: bool) -> None:
+    """Colours of a figure that stands alone; on a page the theme of the page does it."""
+    paper, ink, line = ("#17191e", "#9ba3b1", "#2b2f37") if dark else ("#ffffff", "#59606d", "#e2e5ea")
+    fig.background_fill_color = fig.border_fill_color = paper
+    for axis in (*fig.below, *fig.left):
+        axis.major_label_text_color = ink
+        axis.major_label_text_font = "system-ui, sans-serif"
+        axis.major_label_text_font_size = "12px"
+    for grid in fig.center:
+        if hasattr(grid, "grid_line_color"):
+            grid.grid_line_color = line
+
+
+def default_window(now: datetime, span: timedelta = timedelta(hours=24)) -> tuple[datetime, datetime]:
+    """The window that a page opens with: mostly the past, and a seventh of it ahead."""
+    return now - span * 6 / 7, now + span / 7

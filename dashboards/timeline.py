@@ -1,0 +1,7 @@
+"""The timeline: the runs of a window of time as bars, and below them as a table."""
+
+from apsis_nb.views.page import Page
+from apsis_nb.views.timeline_page import TimelinePage
+
+page = Page("timeline", "Timeline")
+page.show(TimelinePage(page)).servable()
