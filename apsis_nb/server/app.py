@@ -14,7 +14,7 @@ from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.dashboards import Dashboards, socket_of
 from apsis_nb.server.events import Events
-from apsis_nb.server.guard import Guard
+from apsis_nb.server.guard import BODY_BYTES, Guard
 from apsis_nb.server.history import history_routes
 from apsis_nb.server.jobs import job_routes
 from apsis_nb.server.pages import page_routes
@@ -25,7 +25,6 @@ from apsis_nb.server.system import system_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 
 API_PREFIX = "/api/v1"
-BODY_BYTES = 1 << 20  #: most that a request may bring
 
 
 def make_app(

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 API = "/api/"
 #: What needs no log-in.
 OPEN = frozenset({"/login"})
+BODY_BYTES = 1 << 20  #: most that a request may bring
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Unsafe methods only because the question is long: they change nothing.
 QUESTIONS = frozenset({"/api/v1/sql", "/api/v1/jobs/check"})
@@ -35,14 +36,14 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config) -> None:
-        self._app, self._gate = app, gate
+        self.app, self._gate = app, gate
         public = urlsplit(config.public_url or "")
         self._public_origin = f"{public.scheme}://{public.netloc}".lower() if config.public_url else None
         self._hosts = _hosts(config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         answer = _Answer(scope, send, headers)
@@ -55,7 +56,7 @@ class Guard:
             return
         scope.setdefault("state", {})["request_id"] = answer.request_id
         try:
-            await self._app(scope, receive, answer.send)
+            await self.app(scope, receive, answer.send)
         except ClientDisconnect:
             log.debug("the client left: %s", _said(scope))
         except Exception:
@@ -84,6 +85,10 @@ class Guard:
             if not own:
                 log.warning("refused: Origin %r is not %r: %s", origin, host, _said(scope))
                 return problem_response(403, f"a page of {origin!r} may not ask {host!r}")
+        # One that does not say how much it brings is cut off by the app.
+        size = headers.get("content-length", "0")
+        if not size.isdecimal() or int(size) > BODY_BYTES:
+            return problem_response(413, f"the request is too large: at most {BODY_BYTES} bytes")
         return None
 
     def _entry(self, scope: Scope, headers: Headers) -> Response | None:

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 
@@ -21,6 +22,7 @@ from apsis_nb.server.tokens import open_gate
 
 log = logging.getLogger(__name__)
 
+THREADS = 32  #: for what blocks: queries, outputs, job files
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
 #: Loggers of libraries that tell of each request or connection.
@@ -43,6 +45,8 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
 
 
 async def _serve(config: Config, listening: socket.socket, ready: Callable[[str], None] | None) -> None:
+    # Of Python's own choice there would be six on two cores, and a few slow queries would hold them all.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "apsis-nb"))
     gate = open_gate(config.state_dir, account())
     engine = Engine(config)
     await engine.start()

@@ -226,10 +226,12 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     async def output(
         run_id: str,
         name: str,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: int = 0,
         limit: Annotated[int | None, Query(ge=0)] = None,
     ) -> Response:
         """What a run wrote, as bytes from `offset`, at most `limit`; without one to its present end.
+
+        A negative `offset` counts from the end.
 
         Headers: `X-Apsis-Size`, bytes that there are now; `X-Apsis-Finished`, whether no more will come.
         """
@@ -239,17 +241,18 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             await facts_of(number)
         read = engine.read_output
 
-        first, size = await asyncio.to_thread(read, number, name, offset, min(limit or _PIECE, _PIECE))
-        stop = size if limit is None else min(size, offset + limit)
+        _, size = await asyncio.to_thread(read, number, name, 0, 0)
+        start = max(0, size + offset) if offset < 0 else offset
+        stop = size if limit is None else min(size, start + limit)
 
         async def body() -> AsyncIterator[bytes]:
-            piece, at = first[: max(0, stop - offset)], offset
-            while piece:
+            at = start
+            while at < stop:
+                piece, _ = await asyncio.to_thread(read, number, name, at, min(_PIECE, stop - at))
+                if not piece:
+                    return  # it has been cut since
                 yield piece
                 at += len(piece)
-                piece = b""
-                if at < stop:
-                    piece, _ = await asyncio.to_thread(read, number, name, at, min(_PIECE, stop - at))
 
         headers = {
             "X-Apsis-Size": str(size),
@@ -317,8 +320,10 @@ def find_runs(
         before=wanted.before,
     )
     live_ids = {run.run_id for run in live}
-    found = [(row["scheduled_at"], row["run_id"], row) for row in rows if row["run_id"] not in live_ids]
-    found += [(run.scheduled_at, run.run_id, run) for run in live if wanted.fits(run, now)]
+    found: list[tuple[datetime, RunId, Run | dict[str, Any]]] = [
+        *((row["scheduled_at"], row["run_id"], row) for row in rows if row["run_id"] not in live_ids),
+        *((run.scheduled_at, run.run_id, run) for run in live if wanted.fits(run, now)),
+    ]
     page = heapq.nlargest(limit + 1, found, key=itemgetter(0, 1))
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]

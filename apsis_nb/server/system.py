@@ -29,8 +29,8 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         """The server's version, time zone, start time and boot id."""
         return answer({**_self(engine), "name": config.name, "tz": config.tz})
 
-    @router.get("/events", response_class=EventStream)
-    async def stream(types: str = "", last_event_id: Annotated[str | None, Header()] = None) -> EventStream:
+    @router.get("/events", responses={200: {"content": {EventStream.media_type: {}}}})
+    async def stream(types: str = "", last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """What happens, as server-sent events.
 
         `types`: run, log, output, job, late, server, with commas between them; all unless given. The first

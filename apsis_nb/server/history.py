@@ -1,0 +1,125 @@
+"""Routes about the past: frames of named questions, and SQL."""
+
+import asyncio
+import re
+from typing import Annotated, Any
+
+import pyarrow as pa
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response, StreamingResponse
+
+from apsis_nb.config import Config
+from apsis_nb.engine import Engine
+from apsis_nb.server.asking import caller_of, instant
+from apsis_nb.server.problems import Problem
+from apsis_nb.server.turns import Turns
+from apsis_nb.store import HISTORY, StoreError
+from apsis_nb.wire import ARROW, arrow_stream, to_json, to_json_columns, to_json_rows
+
+#: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
+FRAMES_AT_ONCE = 4
+
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Question(BaseModel):
+    """A query and the values of its parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str
+    params: list[Any] | dict[str, Any] | None = None
+
+
+def history_routes(engine: Engine, config: Config) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["history"])
+    queries, frames = Turns(config.sql.heavy), Turns(FRAMES_AT_ONCE)
+
+    @router.get("/history/{name}")
+    async def frame(request: Request, name: Annotated[str, Path()]) -> Response:
+        """The frame of a named question: an Arrow stream, if `Accept` names it, or JSON.
+
+        `since` and `until` are about the time when runs were due; by default the last 90 days. `job_id` and
+        `state` may be given several times; `arg.NAME=VALUE` chooses by args.
+        """
+        if name not in HISTORY:
+            raise Problem(404, f"there is no history of {name!r}; there are {', '.join(HISTORY)}")
+        params = _params(name, request, config)
+        async with frames.turn(caller_of(request).user):
+            try:
+                table = await asyncio.to_thread(engine.store.arrow, name, **params)
+            except StoreError as error:
+                raise Problem(422, str(error)) from None
+            return await _told(request, table)
+
+    @router.post("/sql")
+    async def sql(request: Request, question: Question) -> Response:
+        """The answer to one SELECT over the documented views: an Arrow stream, if `Accept` names it, or JSON.
+
+        Few run at once; others wait for their turn. A query that takes too long is stopped.
+        """
+        async with queries.turn(caller_of(request).user):
+            try:
+                table = await asyncio.to_thread(
+                    engine.store.sql,
+                    question.query,
+                    question.params,
+                    timeout_s=config.sql.max_time,
+                    max_rows=config.sql.max_rows,
+                )
+            except StoreError as error:
+                raise Problem(422, str(error)) from None
+            return await _told(request, table)
+
+    return router
+
+
+async def _told(request: Request, table: pa.Table) -> Response:
+    """A table in the form that the request accepts."""
+    if ARROW in request.headers.get("accept", ""):
+        return StreamingResponse(arrow_stream(table), media_type=ARROW)
+    body = await asyncio.to_thread(_json, table)
+    return Response(body, media_type="application/json")
+
+
+def _json(table: pa.Table) -> bytes:
+    return to_json({"columns": to_json_columns(table), "rows": to_json_rows(table)})
+
+
+def _params(name: str, request: Request, config: Config) -> dict[str, Any]:
+    """The parameters of a question, each read as its default is.
+
+    Raises:
+        Problem: there is no such parameter, or a value is not of its kind.
+    """
+    defaults, query = HISTORY[name], request.query_params
+    params: dict[str, Any] = {}
+    args = {key.removeprefix("arg."): query[key] for key in query if key.startswith("arg.")}
+    if args:
+        params["args"] = args
+    for key in query:
+        if key.startswith("arg.") and "args" in defaults:
+            continue
+        if key not in defaults or key == "args":
+            raise Problem(422, f"{name} has no parameter {key!r}; it has {', '.join(defaults)}")
+        params[key] = _value(key, query.getlist(key), defaults[key], config)
+    return params
+
+
+def _value(name: str, texts: list[str], default: Any, config: Config) -> Any:
+    text = texts[-1]
+    if name in {"since", "until"}:
+        return instant(text, name, config)
+    if name in {"job_id", "state"}:
+        return [part for text in texts for part in text.split(",") if part]
+    if name == "late" or isinstance(default, bool):
+        if text.lower() not in _FLAGS:
+            raise Problem(422, f"{name}: say true or false, not {text!r}")
+        return _FLAGS[text.lower()]
+    if name == "limit" or isinstance(default, int):
+        if not re.fullmatch(r"[1-9][0-9]{0,11}", text):
+            raise Problem(422, f"{name}: must be a whole number above 0, not {text!r}")
+        return int(text)
+    return text

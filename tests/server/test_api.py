@@ -1,0 +1,575 @@
+"""What the routes answer, over HTTP, from a real engine and store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
+from tests.server.conftest import Served, serving, until
+
+Finished = Callable[[str], dict[str, Any]]
+
+
+def problem(response: httpx2.Response, status: int) -> str:
+    """The text of a problem document of that status."""
+    document = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, document["status"]) == (status, status), document
+    assert {"type", "title", "detail"} <= document.keys()
+    assert "Traceback" not in document["detail"]
+    return str(document["detail"])
+
+
+def schedule(api: httpx2.Client, job_id: str, **more: Any) -> str:
+    response = api.post("/runs", json={"job_id": job_id, **more})
+    assert response.status_code == 201, response.text
+    (run,) = response.json()["runs"]
+    return str(run["run_id"])
+
+
+# -- the server
+
+
+def test_alive_tells_who_and_how_it_is(api: httpx2.Client) -> None:
+    facts = api.get("/alive").json()
+    assert facts["alive"] is True
+    assert {"boot_id", "version", "started_at", "loops", "disk_free_b", "store"} <= facts.keys()
+
+
+def test_version_tells_zone_and_start(api: httpx2.Client) -> None:
+    facts = api.get("/version").json()
+    assert facts["tz"] == "UTC"
+    assert facts["started_at"].endswith("Z")
+
+
+def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
+    document = api.get("/openapi.json").json()
+    told = {f"{m.upper()} {p}" for p, methods in document["paths"].items() for m in methods}
+    prefix = "/api/v1"
+    for route in (
+        "GET /alive",
+        "GET /version",
+        "GET /events",
+        "GET /jobs",
+        "GET /jobs/{job_id}",
+        "POST /jobs/check",
+        "POST /jobs/reload",
+        "GET /next/{job_id}",
+        "GET /expected",
+        "GET /runs",
+        "POST /runs",
+        "GET /runs/{run_id}",
+        "GET /runs/{run_id}/log",
+        "GET /runs/{run_id}/outputs",
+        "GET /runs/{run_id}/outputs/{name}",
+        "POST /runs/{run_id}/start",
+        "POST /runs/{run_id}/skip",
+        "POST /runs/{run_id}/stop",
+        "POST /runs/{run_id}/rerun",
+        "POST /runs/{run_id}/signal/{signal}",
+        "POST /sql",
+        "GET /history/{name}",
+    ):
+        method, path = route.split()
+        assert f"{method} {prefix}{path}" in told
+    assert not any(path.startswith("/dash") or "login" in path for path in document["paths"])
+
+
+# -- jobs
+
+
+def test_jobs_are_told_with_what_is_broken(api: httpx2.Client) -> None:
+    answer = api.get("/jobs").json()
+    assert [j["job_id"] for j in answer["jobs"]] == [
+        "ops/daily",
+        "ops/fails",
+        "ops/held",
+        "ops/hello",
+        "ops/long",
+        "sales/import",
+        "sales/report",
+    ]
+    assert {(error["job_id"], error["line"]) for error in answer["errors"]} == {("broken", 1)}
+    assert any("did you mean 'program'" in error["message"] for error in answer["errors"])
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"q": "sal rep"}, ["sales/report"]),
+        ({"q": "MONTHLY"}, ["sales/report"]),
+        ({"q": "nothing"}, []),
+        ({"label": "daily"}, ["sales/report"]),
+        ({"path": "sales"}, ["sales/import", "sales/report"]),
+        ({"path": "/sales/", "q": "imp"}, ["sales/import"]),
+        ({"path": "sal"}, []),
+    ],
+)
+def test_jobs_are_found(api: httpx2.Client, params: dict[str, str], found: list[str]) -> None:
+    assert [j["job_id"] for j in api.get("/jobs", params=params).json()["jobs"]] == found
+
+
+@pytest.mark.parametrize("name", ["sales/report", "report", "sa/re", "rep", "SALES rep"])
+def test_a_job_is_found_by_the_beginnings_of_its_words(api: httpx2.Client, name: str) -> None:
+    facts = api.get(f"/jobs/{name}").json()
+    assert facts["job_id"] == "sales/report"
+    assert facts["params"]["date"]["type"] == "date"
+
+
+def test_a_name_that_fits_two_jobs_is_told_with_its_choices(api: httpx2.Client) -> None:
+    response = api.get("/jobs/sales")
+    assert "sales/import, sales/report" in problem(response, 409)
+    assert response.json()["choices"] == ["sales/import", "sales/report"]
+
+
+def test_a_misspelt_job_is_told_what_is_near(api: httpx2.Client) -> None:
+    assert "did you mean sales/report" in problem(api.get("/jobs/sales/raport"), 404)
+
+
+def test_a_broken_job_is_told_why(api: httpx2.Client) -> None:
+    assert "broken.yaml:1:1" in problem(api.get("/jobs/broken"), 404)
+
+
+def test_the_next_times_of_a_job(api: httpx2.Client) -> None:
+    times = api.get("/next/ops/daily", params={"n": 3}).json()["next"]
+    assert [t["scheduled_at"][10:] for t in times] == ["T09:00:00Z"] * 3
+    assert sorted({t["scheduled_at"] for t in times}) == [t["scheduled_at"] for t in times]
+
+
+def test_a_job_without_schedule_has_no_next_time(api: httpx2.Client) -> None:
+    assert api.get("/next/ops/hello").json() == {"next": []}
+
+
+def test_what_the_schedules_will_make(api: httpx2.Client) -> None:
+    window = {"since": "2030-01-01T00:00:00Z", "until": "2030-01-03T00:00:00Z"}
+    expected = api.get("/expected", params=window).json()["expected"]
+    assert [(e["job_id"], e["scheduled_at"]) for e in expected] == [
+        ("ops/daily", "2030-01-01T09:00:00Z"),
+        ("ops/daily", "2030-01-02T09:00:00Z"),
+    ]
+    assert "before until" in problem(api.get("/expected", params={"since": "+2d", "until": "+1d"}), 422)
+
+
+def test_a_file_is_checked_as_if_it_were_in_the_folder(api: httpx2.Client) -> None:
+    good = api.post("/jobs/check", json={"job_id": "new/job", "yaml": "program: 'true'"}).json()
+    assert (good["ok"], good["errors"], good["job"]["job_id"]) == (True, [], "new/job")
+    bad = api.post("/jobs/check", json={"job_id": "new/job", "yaml": "program: 'true'\nparms: [a]"}).json()
+    assert not bad["ok"]
+    assert (bad["errors"][0]["line"], bad["job"]) == (2, None)
+    gone = {"yaml": "program: 'true'\ncondition: {type: dependency, job_id: no/such}"}
+    assert "no/such" in api.post("/jobs/check", json=gone).json()["errors"][0]["message"]
+
+
+def test_the_folder_is_checked(api: httpx2.Client) -> None:
+    answer = api.post("/jobs/check").json()
+    assert (answer["ok"], {e["job_id"] for e in answer["errors"]}) == (False, {"broken"})
+
+
+# -- runs
+
+
+def test_a_run_is_made_and_its_story_told(api: httpx2.Client, finished: Finished) -> None:
+    response = api.post("/runs", json={"job_id": "report", "args": {"date": "20260131"}, "label": "mine"})
+    assert response.status_code == 201
+    (made,) = response.json()["runs"]
+    assert tuple(made) == RUN_FACTS
+    assert made["job_id"] == "sales/report"
+    assert made["args"] == {"date": "2026-01-31", "kind": "short"}
+    assert (made["origin"], made["by"], made["labels"]) == ("manual", "ann", ["daily", "mine"])
+
+    done = finished(made["run_id"])
+    assert tuple(done) == RUN_FACTS
+    assert (done["state"], done["return_code"], done["late_s"]) == ("success", 0, None)
+    lines = api.get(f"/runs/{made['run_id']}/log").json()["log"]
+    assert lines[-1]["state"] == "success"
+    assert all(line["ts"].endswith("Z") for line in lines)
+    (output,) = api.get(f"/runs/{made['run_id']}/outputs").json()["outputs"]
+    assert (output["name"], output["length"]) == ("output", len("report of 2026-01-31\n"))
+
+
+def test_several_runs_that_are_alike(api: httpx2.Client, finished: Finished) -> None:
+    runs = api.post("/runs", json={"job_id": "ops/hello", "count": 3}).json()["runs"]
+    assert len({r["run_id"] for r in runs}) == 3
+    for run in runs:
+        finished(run["run_id"])
+
+
+def test_a_run_for_later_waits_and_can_be_skipped(api: httpx2.Client) -> None:
+    run_id = schedule(api, "ops/hello", at="2099-01-01T09:00:00", stop_at="2099-01-01T10:00:00Z")
+    facts = api.get(f"/runs/{run_id}").json()
+    assert (facts["state"], facts["scheduled_at"]) == ("scheduled", "2099-01-01T09:00:00Z")
+    (skipped,) = api.post(f"/runs/{run_id}/skip", json={"reason": "not wanted"}).json()["runs"]
+    assert (skipped["state"], skipped["skip_reason"]) == ("skipped", "not wanted")
+
+
+def test_a_run_for_later_can_be_started_now(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/hello", at="2099-01-01")
+    assert api.post(f"/runs/{run_id}/start").status_code == 200
+    assert finished(run_id)["state"] == "success"
+
+
+def test_an_adhoc_command_runs(api: httpx2.Client, finished: Finished) -> None:
+    body = {"job": {"program": {"type": "shell", "command": "echo $((6 * 7))"}}, "labels": ["try"]}
+    (run,) = api.post("/runs", json=body).json()["runs"]
+    assert (run["origin"], run["labels"]) == ("ad_hoc", ["try"])
+    assert finished(run["run_id"])["state"] == "success"
+    assert api.get(f"/runs/{run['run_id']}/outputs/output").text == "42\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({}, 422, "either job_id"),
+        ({"job_id": "ops/hello", "job": {"program": "true"}}, 422, "either job_id"),
+        ({"job_id": "no/such"}, 404, "there is no job"),
+        ({"job_id": "sales"}, 409, "may be"),
+        ({"job_id": "sales/report"}, 422, "missing args (date)"),
+        ({"job_id": "sales/report", "args": {"date": "soon"}}, 422, "'soon' is not a date"),
+        ({"job_id": "sales/report", "args": {"date": "2026-01-31", "x": "1"}}, 422, "extra args (x)"),
+        ({"job_id": "sales/report", "args": {"date": "2026-01-31", "kind": "odd"}}, 422, "short, long"),
+        ({"job_id": "ops/hello", "at": "soon"}, 422, "at: "),
+        ({"job_id": "ops/hello", "cuont": 2}, 422, "cuont"),
+        ({"job_id": "ops/hello", "count": 0}, 422, "count"),
+        ({"job_id": "ops/hello", "args": {"a": [1]}}, 422, "args"),
+        ({"job_id": "ops/hello", "args": {"a": "\0"}}, 422, "NUL"),
+        ({"job_id": "ops/hello", "args": {"a": "x" * 40_000}}, 422, "are too many"),
+        ({"job": {"progam": "true"}}, 422, "did you mean 'program'"),
+        ({"job": {"program": {"type": "apsis.program.X"}}}, 422, "type"),
+        ({"job": {"program": "true", "schedule": {"type": "interval", "interval": 60}}}, 422, "no schedule"),
+    ],
+)
+def test_a_request_that_cannot_be_met_makes_nothing(
+    api: httpx2.Client, served: Served, body: dict[str, Any], status: int, text: str
+) -> None:
+    before = api.get("/runs", params={"limit": 1}).json()
+    assert text in problem(api.post("/runs", json=body), status)
+    assert api.get("/runs", params={"limit": 1}).json() == before
+
+
+def test_a_running_program_is_stopped(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/long")
+    until("it runs", lambda: api.get(f"/runs/{run_id}").json()["state"] == "running")
+    assert "can't skip" in problem(api.post(f"/runs/{run_id}/skip"), 409)
+    (run,) = api.post(f"/runs/{run_id}/stop").json()["runs"]
+    assert run["state"] in {"stopping", "failure"}
+    assert finished(run_id)["state"] == "failure"
+    assert "it has finished" in problem(api.post(f"/runs/{run_id}/stop"), 409)
+
+
+def test_a_running_program_gets_a_signal(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/long")
+    until("it runs", lambda: api.get(f"/runs/{run_id}").json()["state"] == "running")
+    response = api.post(f"/runs/{run_id}/signal/SIGINT")
+    assert [r["run_id"] for r in response.json()["runs"]] == [run_id]
+    assert finished(run_id)["return_code"] == -2
+
+
+def test_a_finished_run_is_run_again_with_another_arg(api: httpx2.Client, finished: Finished) -> None:
+    first = schedule(api, "sales/report", args={"date": "2026-01-31", "kind": "long"})
+    finished(first)
+    response = api.post(f"/runs/{first}/rerun", json={"args": {"date": "2026-02-01"}})
+    assert response.status_code == 201
+    (again,) = response.json()["runs"]
+    assert (again["origin"], again["rerun_of"]) == ("rerun", first)
+    assert again["args"] == {"date": "2026-02-01", "kind": "long"}
+    assert finished(again["run_id"])["state"] == "success"
+
+
+@pytest.mark.parametrize("what", ["", "/log", "/outputs", "/outputs/output"])
+def test_a_run_that_never_was_is_not_found(api: httpx2.Client, what: str) -> None:
+    assert "r999999" in problem(api.get(f"/runs/r999999{what}"), 404)
+
+
+@pytest.mark.parametrize("what", ["start", "skip", "stop", "rerun", "signal/TERM"])
+def test_a_run_that_never_was_cannot_be_moved(api: httpx2.Client, what: str) -> None:
+    assert "there is no run r999999" in problem(api.post(f"/runs/r999999/{what}"), 404)
+
+
+def test_what_is_no_run_id_is_told_so(api: httpx2.Client) -> None:
+    assert "write r123" in problem(api.get("/runs/latest"), 422)
+
+
+# -- outputs
+
+
+def test_an_output_is_read_by_range(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/hello")
+    finished(run_id)
+
+    def read(**params: int) -> httpx2.Response:
+        return api.get(f"/runs/{run_id}/outputs/output", params=params)
+
+    whole = read()
+    assert whole.content == b"<b>hello</b>\n"
+    assert (whole.headers["X-Apsis-Size"], whole.headers["X-Apsis-Finished"]) == ("13", "true")
+    assert read(offset=3, limit=5).content == b"hello"
+    assert read(offset=-5).content == b"</b>\n"
+    assert read(offset=13).content == b""
+    assert read(offset=1 << 62).headers["X-Apsis-Size"] == "13"
+    assert read(limit=0).content == b""
+
+
+def test_a_browser_does_not_make_a_page_of_an_output(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/hello")
+    finished(run_id)
+    headers = api.get(f"/runs/{run_id}/outputs/output").headers
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+    assert headers["content-security-policy"] == "sandbox"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_output_of_a_program_that_runs_is_there_and_not_finished(api: httpx2.Client) -> None:
+    run_id = schedule(api, "ops/long")
+    address = f"/runs/{run_id}/outputs/output"
+    output = until("it has written", lambda: (r := api.get(address)).content and r)
+    assert output.content == b"begun\n"
+    assert output.headers["X-Apsis-Finished"] == "false"
+    api.post(f"/runs/{run_id}/stop")
+
+
+def test_an_output_larger_than_a_piece_is_whole(api: httpx2.Client, finished: Finished) -> None:
+    command = "yes 0123456789abcde | head -c 3000000"
+    (run,) = api.post("/runs", json={"job": {"program": command}}).json()["runs"]
+    finished(run["run_id"])
+    content = api.get(f"/runs/{run['run_id']}/outputs/output").content
+    assert content == (b"0123456789abcde\n" * 187_500)
+
+
+def test_an_output_of_another_name_is_not_found(api: httpx2.Client, finished: Finished) -> None:
+    run_id = schedule(api, "ops/hello")
+    finished(run_id)
+    assert "chart.png" in problem(api.get(f"/runs/{run_id}/outputs/chart.png"), 404)
+
+
+# -- the listing
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """A server with 12 finished runs, 2 that failed, 2 of the future and one that is held."""
+    with (
+        serving(tmp_path_factory.mktemp("listed")) as served,
+        served.client(base_url=f"{served.url}/api/v1") as api,
+    ):
+        api.post("/runs", json={"job_id": "ops/hello", "count": 10, "label": "many"})
+        for day in ("2026-01-30", "2026-01-31"):
+            api.post("/runs", json={"job_id": "sales/report", "args": {"date": day}})
+        api.post("/runs", json={"job_id": "ops/fails", "count": 2})
+        api.post("/runs", json={"job_id": "ops/hello", "count": 2, "at": "2099-01-01"})
+        api.post("/runs", json={"job_id": "ops/held"})
+        until("they end", lambda: len(found(api, state="success,failure")) == 14)
+        until("one waits", lambda: found(api, state="waiting"))
+        yield api
+
+
+def found(api: httpx2.Client, **params: Any) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = api.get("/runs", params=params).json()["runs"]
+    return runs
+
+
+def test_all_runs_are_listed_once_newest_first(listed: httpx2.Client) -> None:
+    runs = found(listed)
+    assert len(runs) == len({r["run_id"] for r in runs}) == 17
+    keys = [(r["scheduled_at"], int(r["run_id"][1:])) for r in runs]
+    assert [r["state"] for r in runs[:2]] == ["scheduled", "scheduled"]
+    assert keys[:2] == sorted(keys[:2], reverse=True)
+    assert "program" not in runs[0]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 16, 17])
+def test_the_pages_of_the_listing_are_the_listing(listed: httpx2.Client, limit: int) -> None:
+    pages, params = [], {"limit": limit}
+    while True:
+        answer = listed.get("/runs", params=params).json()
+        pages += answer["runs"]
+        assert len(answer["runs"]) <= limit
+        if answer["next"] is None:
+            break
+        params["cursor"] = answer["next"]
+    assert [r["run_id"] for r in pages] == [r["run_id"] for r in found(listed)]
+
+
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({"job_id": "ops/hello"}, 12),
+        ({"job_id": "hello"}, 12),  # no job has this id, and only one fits
+        ({"job_id": "sales"}, 0),
+        ({"state": "failure"}, 2),
+        ({"state": ["failure", "waiting"]}, 3),
+        ({"state": "scheduled,waiting"}, 3),
+        ({"label": "many"}, 10),
+        ({"label": "daily"}, 2),
+        ({"arg.date": "2026-01-31"}, 1),
+        ({"arg.date": "2026-01-31", "arg.kind": "short"}, 1),
+        ({"arg.date": "2026-01-31", "arg.kind": "long"}, 0),
+        ({"since": "2099-01-01T00:00:00Z"}, 2),
+        ({"until": "2099-01-01T00:00:00Z"}, 15),
+        ({"since": "2020-01-01", "until": "2021-01-01"}, 0),
+        ({"late": "true"}, 0),
+        ({"late": "false"}, 17),
+    ],
+)
+def test_runs_are_found(listed: httpx2.Client, params: dict[str, Any], count: int) -> None:
+    assert len(found(listed, **params)) == count
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"state": "done"}, "states are scheduled, waiting"),
+        ({"since": "yesterday"}, "since: "),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "eA=="}, "cursor"),
+        ({"limit": 0}, "limit"),
+        ({"late": "perhaps"}, "late"),
+    ],
+)
+def test_a_listing_that_cannot_be_is_told_why(
+    listed: httpx2.Client, params: dict[str, Any], text: str
+) -> None:
+    assert text in problem(listed.get("/runs", params=params), 422)
+
+
+# -- history and SQL
+
+
+def test_history_is_a_frame_in_arrow(listed: httpx2.Client) -> None:
+    query = {"since": "2020-01-01", "until": "2100-01-01"}
+    response = listed.get("/history/runs", params=query, headers={"Accept": ARROW})
+    assert response.headers["content-type"] == ARROW
+    assert read_arrow(response.content).num_rows == 17
+
+
+def test_history_is_rows_in_json(listed: httpx2.Client) -> None:
+    answer = listed.get("/history/counts", params={"by_job": "true", "job_id": ["ops/fails", "x"]}).json()
+    assert {c["name"] for c in answer["columns"]} >= {"state", "runs"}
+    assert [(r["job_id"], r["state"], r["runs"]) for r in answer["rows"]] == [("ops/fails", "failure", 2)]
+
+
+def test_history_of_runs_is_chosen_as_the_listing_is(listed: httpx2.Client) -> None:
+    for params in ({"arg.date": "2026-01-31"}, {"label": "daily", "limit": 1, "late": "false"}):
+        assert len(listed.get("/history/runs", params=params).json()["rows"]) == 1
+
+
+@pytest.mark.parametrize("name", ["timeline", "durations", "lateness", "calendar", "missed", "jobs"])
+def test_every_named_question_is_answered(listed: httpx2.Client, name: str) -> None:
+    response = listed.get(f"/history/{name}", headers={"Accept": ARROW})
+    assert response.status_code == 200, response.text
+    read_arrow(response.content)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("nothing", 404, "there are runs"),
+        ("counts?uint=day", 422, "no parameter 'uint'"),
+        ("counts?unit=fortnight", 422, "fortnight"),
+        ("counts?by_job=perhaps", 422, "by_job"),
+        ("timeline?px=wide", 422, "px"),
+        ("runs?limit=-1", 422, "limit"),
+        ("runs?since=then", 422, "since"),
+        ("runs?args=1", 422, "args"),
+        ("missed?arg.date=1", 422, "arg.date"),
+    ],
+)
+def test_a_question_that_cannot_be_is_told_why(
+    listed: httpx2.Client, path: str, status: int, text: str
+) -> None:
+    assert text in problem(listed.get(f"/history/{path}"), status)
+
+
+def test_sql_is_answered_in_json(listed: httpx2.Client) -> None:
+    query = "SELECT job_id, count(*) AS n, sum(n) OVER () AS total FROM runs GROUP BY 1 ORDER BY 1 LIMIT 1"
+    answer = listed.post("/sql", json={"query": query.replace("sum(n) OVER ()", "17")}).json()
+    assert answer["rows"] == [{"job_id": "ops/fails", "n": 2, "total": 17}]
+    assert answer["columns"][0] == {"name": "job_id", "type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("SELECT count(*) AS n FROM runs WHERE job_id = $job", {"job": "ops/fails"}),
+        ("SELECT count(*) AS n FROM runs WHERE job_id = ?", ["ops/fails"]),
+    ],
+)
+def test_sql_takes_parameters_and_answers_in_arrow(listed: httpx2.Client, query: str, params: Any) -> None:
+    body = {"query": query, "params": params}
+    response = listed.post("/sql", json=body, headers={"Accept": ARROW})
+    assert response.headers["content-type"] == ARROW
+    assert read_arrow(response.content).to_pylist() == [{"n": 2}]
+
+
+@pytest.mark.parametrize(
+    "query", ["DROP TABLE runs", "SELECT * FROM read_csv('/etc/passwd')", "SELECT 1; SELECT 2", "", "SELEC 1"]
+)
+def test_sql_that_is_no_question_is_refused_in_words(listed: httpx2.Client, query: str) -> None:
+    problem(listed.post("/sql", json={"query": query}), 422)
+
+
+def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    endless = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
+    with serving(tmp_path, **{"sql.max_time": "0.2s"}) as served, served.client() as client:
+        response = client.post("/api/v1/sql", json={"query": endless})
+        assert "stopped" in problem(response, 422)
+
+
+# -- what is not there, or too much
+
+
+def test_everything_that_goes_wrong_is_a_problem_document(api: httpx2.Client) -> None:
+    assert "nothing at /api/v1/nothing" in problem(api.get("/nothing"), 404)
+    response = api.delete("/runs")
+    assert "takes no DELETE" in problem(response, 405)
+    assert "GET" in response.headers["allow"]
+    problem(api.post("/runs", content=b"{", headers={"Content-Type": "application/json"}), 422)
+    large = b'{"query": "SELECT 1 -- ' + b"x" * (1 << 20) + b'"}'
+    for content in (large, iter([large])):  # the second does not say how large it is
+        problem(api.post("/sql", content=content, headers={"Content-Type": "application/json"}), 413)
+
+
+def test_every_answer_has_a_request_id_and_is_not_kept(api: httpx2.Client) -> None:
+    first, second = api.get("/alive"), api.get("/nothing")
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert first.headers["cache-control"] == second.headers["cache-control"] == "no-store"
+
+
+def test_an_error_of_ours_tells_the_client_nothing_and_the_log_all(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    @served.app.app.get("/api/v1/broken-on-purpose")
+    async def broken() -> None:
+        raise ZeroDivisionError("what only we may know")
+
+    with served.client() as client:
+        response = client.get("/api/v1/broken-on-purpose")
+    assert "only we" not in response.text
+    problem(response, 500)
+    (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert response.headers["x-request-id"] in record.getMessage()
+    assert "what only we may know" in caplog.text
+
+
+# -- reload
+
+
+def test_a_reload_takes_up_what_changed_and_loses_no_working_job(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        jobs = served.config.jobs
+        (jobs / "ops/new.yaml").write_text("program: 'true'\n")
+        (jobs / "ops/hello.yaml").write_text("program: [echo, hi]\n")
+        dry = api.post("/jobs/reload", params={"dry_run": "true"}).json()
+        assert (dry["added"], dry["changed"], dry["applied"]) == (["ops/new"], ["ops/hello"], False)
+        assert api.get("/jobs/ops/new").status_code == 404
+
+        assert api.post("/jobs/reload").json()["applied"] is True
+        assert api.get("/jobs/ops/new").json()["job_id"] == "ops/new"
+
+        (jobs / "ops/new.yaml").write_text("progam: 'true'\n")
+        assert api.post("/jobs/reload").json()["applied"] is False
+        assert api.get("/jobs/ops/new").status_code == 200
+        assert api.post("/jobs/reload", params={"force": "true"}).json()["applied"] is True
+        assert "progam" in problem(api.get("/jobs/ops/new"), 404)
