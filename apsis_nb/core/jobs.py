@@ -30,7 +30,7 @@ from .fields import (
 from .programs import NoOp, Process, Program, Stop, Timeout
 from .runs import Instance, Origin, Run, RunId
 from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict, times_between
-from .templates import check, expand, namespace
+from .templates import check, expand, names_in, namespace
 from .times import (
     format_daytime,
     format_duration,
@@ -584,7 +584,8 @@ def _plain(value: Any) -> Any:
 def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError]:
     """What is wrong with a job that only shows when a run of it is made, or beside the other jobs.
 
-    The names of other jobs are looked at, and the next run of each of its schedules is made on trial.
+    The names of other jobs are looked at, and the next run of each of its schedules is made on trial. Without
+    schedules, the names in its program are looked at.
 
     Args:
         job: the job.
@@ -603,6 +604,11 @@ def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError
         faults += _condition_faults(job, condition, ("condition", n), jobs)
     if faults:
         return faults
+    if not job.schedules:
+        known = namespace(run_id=None, job_id="", args={}, get_calendar=get_calendar).keys()
+        for name in sorted(_names_in(job.program) - known - {p.name for p in job.params}):
+            hint = suggestion(name, [p.name for p in job.params])
+            faults.append(JobError(("program",), f"name '{name}' is not defined{hint or ': is it a param?'}"))
     for n, schedule in enumerate(job.schedules):
         occurrence = next(times_between(schedule, now, now + _TRIAL_SPAN), None)
         if occurrence is None:
@@ -620,6 +626,17 @@ def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError
         except BindError as error:
             faults.append(JobError(("schedule", n), str(error)))
     return faults
+
+
+def _names_in(program: Program) -> set[str]:
+    names: set[str] = set()
+
+    def look(text: str) -> str:
+        names.update(names_in(text))
+        return text
+
+    program.bind(look)
+    return names
 
 
 def _condition_faults(

@@ -372,7 +372,7 @@ def explain(schedule: Schedule) -> str:
             bounds = [
                 f"{format_daytime(b.daytime)}{_moved(b)}" for b in (schedule.start, schedule.stop_before)
             ]
-            text = f"{_days(schedule.calendar)} every {_each(schedule.interval_s)}"
+            text = f"{_days(schedule.calendar)}, every {_each(schedule.interval_s)}"
             text += f" from {bounds[0]} to {bounds[1]} {schedule.tz}"
         case ExplicitSchedule():
             text = f"at {_listed([format_time(at) for at in schedule.times])}"
@@ -425,7 +425,6 @@ _TYPES = ("interval", "daily", "daily-interval", "explicit", "cron")
 _STOP_TYPES = ("duration", "daytime")
 _LATER = ("jitter", "dst", "max_runs", "day_of_month", "max_age", "max_count")
 
-_read_interval = within(parse_duration, least=1e-6, most=_CENTURY_S)
 _read_length = within(parse_duration, above=0, most=_CENTURY_S)
 
 
@@ -630,6 +629,13 @@ def _read_shift(value: Any) -> int:
     if abs(days) > _MOST_DAYS:
         raise ValueError(f"must be a number of days up to {_MOST_DAYS}, not {days}")
     return days
+
+
+def _read_interval(value: Any) -> float:
+    seconds = _read_length(value)
+    if seconds < 1e-6:
+        raise ValueError(f"must be a microsecond or more, not {value}")
+    return seconds
 
 
 def _read_enabled(value: Any) -> bool:

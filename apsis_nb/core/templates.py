@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from jinja2 import Template, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
@@ -115,7 +116,7 @@ class Daytime:
             case (time() as daytime,):
                 self._time = daytime
             case (str() as text,):
-                self._time = time.fromisoformat(text.rjust(8, "0"))
+                self._time = time.fromisoformat(text if text[1:2] != ":" else f"0{text}")
             case _:
                 self._time = time(*parts)
         if self._time.tzinfo is not None:
@@ -328,6 +329,11 @@ def check(text: str) -> None:
             _compiled(text)
         except TemplateSyntaxError as error:
             raise BindError(f"template: {error.message}") from None
+
+
+def names_in(text: str) -> set[str]:
+    """The names that a template may ask for, in whatever branch."""
+    return find_undeclared_variables(_ENVIRONMENT.parse(text)) - set(_ENVIRONMENT.globals)
 
 
 def expand(text: str, namespace: Mapping[str, Any]) -> str:

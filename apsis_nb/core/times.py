@@ -282,4 +282,4 @@ def _fraction(us: int) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) else "nothing" if value is None else repr(value)
+    return f"'{value}'" if isinstance(value, str) else "nothing" if value is None else str(value)

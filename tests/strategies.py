@@ -1,0 +1,245 @@
+"""What the laws are tried on, as nouns."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
+
+from apsis_nb.core.calendars import WEEKDAYS, Calendar, get_calendar
+from apsis_nb.core.schedules import (
+    Bound,
+    CronSchedule,
+    DailyIntervalSchedule,
+    DailySchedule,
+    ExplicitSchedule,
+    IntervalSchedule,
+    Schedule,
+    StopDaytime,
+    StopDuration,
+)
+from apsis_nb.core.times import zone
+
+#: Clocks that change by an hour in the north and the south, by half an hour, and never.
+ZONES = ("America/New_York", "Europe/London", "Australia/Lord_Howe", "Asia/Tokyo")
+
+#: Nights around which the clocks of these zones change, 2023 to 2025.
+CHANGES = (
+    datetime(2023, 3, 12, 7, tzinfo=UTC),
+    datetime(2023, 3, 26, 1, tzinfo=UTC),
+    datetime(2023, 4, 1, 15, tzinfo=UTC),
+    datetime(2023, 9, 30, 15, 30, tzinfo=UTC),
+    datetime(2023, 10, 29, 1, tzinfo=UTC),
+    datetime(2023, 11, 5, 6, tzinfo=UTC),
+    datetime(2024, 3, 10, 7, tzinfo=UTC),
+    datetime(2025, 11, 2, 6, tzinfo=UTC),
+)
+
+
+def zones() -> st.SearchStrategy[ZoneInfo]:
+    return st.sampled_from(ZONES).map(zone)
+
+
+def daytimes() -> st.SearchStrategy[time]:
+    """Mostly in the hours where clocks change."""
+    near = st.builds(time, st.integers(0, 3), st.sampled_from([0, 1, 15, 30, 45, 59]))
+    return near | st.times().map(lambda t: t.replace(fold=0))
+
+
+def instants() -> st.SearchStrategy[datetime]:
+    """Aware, UTC; mostly near a change of the clocks."""
+    near = st.builds(
+        lambda change, minutes: change + timedelta(minutes=minutes),
+        st.sampled_from(CHANGES),
+        st.integers(-180, 180),
+    )
+    free = st.timedeltas(timedelta(0), timedelta(days=1800)).map(
+        lambda t: datetime(2022, 1, 1, tzinfo=UTC) + t
+    )
+    return near | free
+
+
+def spans(most: timedelta = timedelta(days=4)) -> st.SearchStrategy[tuple[datetime, datetime]]:
+    """(start, stop), stop perhaps before start."""
+    return st.tuples(instants(), st.timedeltas(-timedelta(days=1), most)).map(lambda s: (s[0], s[0] + s[1]))
+
+
+def weekday_names() -> st.SearchStrategy[str]:
+    days = st.sampled_from(WEEKDAYS) | st.sampled_from("0123456")
+    parts = days | st.tuples(days, days).map("-".join)
+    return st.lists(parts, min_size=1, max_size=3).map(",".join)
+
+
+def calendars() -> st.SearchStrategy[Calendar]:
+    return (st.sampled_from(["all", "none", "Mon-Fri", "Fri-Mon"]) | weekday_names()).map(get_calendar)
+
+
+def args() -> st.SearchStrategy[dict[str, str]]:
+    return st.dictionaries(st.sampled_from(["a", "date", "region"]), st.text(max_size=4), max_size=2)
+
+
+def _common() -> dict[str, Any]:
+    stops = (
+        st.none() | st.builds(StopDuration, st.floats(0.5, 1e6)) | st.builds(StopDaytime, daytimes(), zones())
+    )
+    return {
+        "args": args(),
+        "enabled": st.booleans(),
+        "stop": stops,
+        "misfire": st.sampled_from([None, "all", "latest", "none"]),
+    }
+
+
+def _seconds(most: int) -> st.SearchStrategy[float]:
+    return st.integers(60, most).map(float) | st.integers(60_000_000, most * 1_000_000).map(
+        lambda us: us / 1e6
+    )
+
+
+def _intervals() -> st.SearchStrategy[IntervalSchedule]:
+    @st.composite
+    def built(draw: st.DrawFn) -> IntervalSchedule:
+        interval_s = draw(_seconds(200_000))
+        phase_s = draw(st.integers(0, int(interval_s) - 1).map(float))
+        return draw(
+            st.builds(IntervalSchedule, interval_s=st.just(interval_s), phase_s=st.just(phase_s), **_common())
+        )
+
+    return built()
+
+
+def _bounds() -> st.SearchStrategy[Bound]:
+    return st.builds(Bound, daytimes(), st.integers(-2, 2), st.integers(-2, 2))
+
+
+def crons() -> st.SearchStrategy[str]:
+    minutes = st.sampled_from(["0", "*", "*/7", "30", "1,31", "5-20"])
+    hours = st.sampled_from(["*", "*/2", "1", "2", "1-3", "0,12"])
+    return st.builds(
+        "{} {} {} {} {}".format,
+        minutes,
+        hours,
+        st.sampled_from(["*", "1", "L", "*/3"]),
+        st.sampled_from(["*", "3", "MAR-NOV"]),
+        st.sampled_from(["*", "MON-FRI", "0", "5#2"]),
+    ) | st.sampled_from(["@hourly", "@daily", "@weekly", "@monthly"])
+
+
+def schedules() -> st.SearchStrategy[Schedule]:
+    """Of every kind; in a few days at most some thousands of times each."""
+    daily = st.builds(
+        DailySchedule,
+        tz=zones(),
+        daytimes=st.lists(daytimes(), min_size=1, max_size=4, unique=True).map(lambda d: tuple(sorted(d))),
+        calendar=calendars(),
+        date_shift=st.integers(-3, 3),
+        cal_shift=st.integers(-3, 3),
+        **_common(),
+    )
+    windows = st.builds(
+        DailyIntervalSchedule,
+        tz=zones(),
+        start=_bounds(),
+        stop_before=_bounds(),
+        interval_s=_seconds(80_000),
+        calendar=calendars(),
+        **_common(),
+    )
+    explicit = st.builds(
+        ExplicitSchedule,
+        times=st.lists(instants(), min_size=1, max_size=5, unique=True).map(lambda t: tuple(sorted(t))),
+        **_common(),
+    )
+    cron = st.builds(CronSchedule, cron=crons(), tz=zones(), **_common())
+    return _intervals() | daily | windows | explicit | cron
+
+
+def dates() -> st.SearchStrategy[date]:
+    return st.dates(date(1, 2, 1), date(9999, 11, 30))
+
+
+def yaml_values() -> st.SearchStrategy[Any]:
+    """Any value that a YAML file may hold."""
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=8)
+        | st.dates()
+        | st.datetimes(timezones=st.none() | st.just(UTC))
+        | st.sampled_from(["{{ date }}", "{{ x }", "5m", "09:00:00", "UTC", "success", "all"])
+    )
+    keys = st.text(max_size=6) | st.integers() | st.none() | st.sampled_from(JOB_WORDS)
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+        max_leaves=8,
+    )
+
+
+#: Keys and values of job files, so that made-up mappings come near to real ones.
+JOB_WORDS = (
+    *(
+        "params",
+        "program",
+        "schedule",
+        "condition",
+        "action",
+        "successors",
+        "metadata",
+        "job_id",
+        "ad_hoc",
+        "late",
+    ),
+    *(
+        "type",
+        "interval",
+        "phase",
+        "daily",
+        "tz",
+        "daytime",
+        "calendar",
+        "date_shift",
+        "cal_shift",
+        "explicit",
+    ),
+    *(
+        "daily-interval",
+        "start",
+        "stop",
+        "duration",
+        "times",
+        "cron",
+        "enabled",
+        "args",
+        "misfire",
+        "env",
+        "cwd",
+    ),
+    *(
+        "no-op",
+        "shell",
+        "argv",
+        "command",
+        "procstar",
+        "group_id",
+        "success",
+        "signal",
+        "grace_period",
+        "timeout",
+    ),
+    *("max_running", "count", "dependency", "states", "exist", "const", "value", "if", "resources"),
+    *("labels", "description", "default", "choices", "int", "date"),
+)
+
+
+def job_mappings() -> st.SearchStrategy[dict[Any, Any]]:
+    """What a job file may hold: mostly its keys, with values that are nearly right or not at all."""
+    words = st.sampled_from(JOB_WORDS)
+    values = st.recursive(
+        yaml_values() | words,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=4),
+        max_leaves=10,
+    )
+    return st.dictionaries(words | st.text(max_size=4), values, max_size=6)
