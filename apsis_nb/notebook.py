@@ -68,9 +68,9 @@ class Picture:
 
     def _page(self) -> str:
         from bokeh.embed import file_html
-        from bokeh.resources import Resources
+        from bokeh.resources import INLINE
 
-        page: str = file_html(self.figure, Resources(mode="inline", components=["bokeh"]), title="apsis_nb")
+        page: str = file_html(self.figure, INLINE, title="apsis_nb")
         return page
 
 

@@ -17,6 +17,7 @@ from apsis_nb.core.times import format_duration, zone
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 #: Of states, for a terminal; the word itself always stands there too.
 _STATE_STYLES = {
@@ -94,7 +95,7 @@ def show_facts(pairs: Sequence[tuple[str, str]], *, title: str) -> None:
         if value:
             style = _STATE_STYLES.get(value, "") if name == "state" else ""
             table.add_row(name, Text("\n".join(clean(line) for line in value.splitlines()), style=style))
-    console.print(table)
+    _print(console, table)
 
 
 def console_of() -> "Console":
@@ -149,10 +150,10 @@ def local_with_zone(at: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration as short as it can be read: tenths below a minute, then seconds."""
+    """A duration as short as it can be read: tenths from a second on, no fractions from a minute on."""
     if seconds is None:
         return ""
-    return format_duration(round(seconds, 1) if seconds < 60 else round(seconds))
+    return format_duration(round(seconds, 3 if seconds < 1 else 1 if seconds < 60 else 0))
 
 
 def program_text(program: Facts) -> str:
@@ -174,19 +175,29 @@ def _show_table(rows: Sequence[Facts], columns: Sequence[Shown]) -> None:
     console = console_of()
     texts = [[clean(c.text(row)) for c in columns] for row in rows]
     widths = [max(cell_len(c.head), *(cell_len(words[n]) for words in texts)) for n, c in enumerate(columns)]
-    too_much = sum(widths) + 2 * (len(columns) - 1) - console.width
+    while sum(widths) + 2 * (len(widths) - 1) > console.width:
+        width, n = max(((w, n) for n, w in enumerate(widths) if columns[n].gives_way), default=(0, 0))
+        if width <= _LEAST_WIDTH:
+            break
+        widths[n] -= 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column, width in zip(columns, widths, strict=True):
-        if column.gives_way and too_much > 0:
-            narrow = max(_LEAST_WIDTH, width - too_much)
-            too_much -= max(0, width - narrow)
-            width = min(width, narrow)
         justify: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(column.head, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
     for row, words in zip(rows, texts, strict=True):
         styles = [c.style(row) if c.style else "" for c in columns]
         table.add_row(*(Text(t, style=s) for t, s in zip(words, styles, strict=True)))
-    console.print(table)
+    _print(console, table)
+
+
+def _print(console: "Console", table: "Table") -> None:
+    """Print a table; where it is read by a program, without the blanks that fill its lines."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _csv_value(value: Any) -> Any:
