@@ -357,10 +357,13 @@ def program_from_dict(data: Any, path: KeyPath = ()) -> Program:
     Raises:
         JobError, JobErrors: what is wrong, and what would be right.
     """
-    if isinstance(data, str):
-        return Process(command=_read_command(data))
-    if isinstance(data, list | tuple):
-        return Process(argv=_read_argv(data))
+    try:
+        if isinstance(data, str):
+            return Process(command=_read_command(data))
+        if isinstance(data, list | tuple):
+            return Process(argv=_read_argv(data))
+    except (ValueError, BindError) as error:
+        raise JobError(path, str(error)) from None
     kind = choose(data, path, "program", _PROGRAM_TYPES, later=_PROGRAM_LATER)
     fields = Fields(data, path, f"{article(kind)} program")
     fields.get("type", str)

@@ -1,0 +1,630 @@
+"""Jobs: what a job file may say, what is wrong with it in words, and the runs that are made from it."""
+
+import contextlib
+import json
+import math
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsis_nb.core.actions import ScheduleAction
+from apsis_nb.core.conditions import Const, Dependency, MaxRunning
+from apsis_nb.core.errors import BindError, JobError, JobErrors
+from apsis_nb.core.jobs import (
+    Job,
+    Param,
+    bind_args,
+    bind_run,
+    faults_of,
+    job_from_dict,
+    job_to_dict,
+    program_from_dict,
+)
+from apsis_nb.core.programs import NoOp, Process, Stop, Timeout
+from apsis_nb.core.runs import Origin
+from apsis_nb.core.schedules import schedule_from_dict, times_between
+from apsis_nb.core.states import State
+from tests.strategies import job_mappings, schedules, yaml_values
+
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+NO_OP = {"type": "no-op"}
+
+
+def job(job_id: str = "a", /, **keys: Any) -> Job:
+    return job_from_dict(job_id, {"program": NO_OP, **keys})
+
+
+def faults(**keys: Any) -> list[str]:
+    with pytest.raises(JobErrors) as caught:
+        job(**keys)
+    return [str(error) for error in caught.value.errors]
+
+
+def run_of(job: Job, **args: str):
+    return bind_run(
+        job,
+        run_id=7,
+        args=args,
+        origin=Origin.MANUAL,
+        scheduled_at=NOW,
+        now=NOW,
+        params_of={"a": ("date",), "b": ("date", "region")}.get,
+    )
+
+
+# -- laws
+
+
+@given(job_mappings() | yaml_values())
+def test_any_value_is_a_job_or_says_what_is_wrong(data):
+    errors = []
+    try:
+        made = job_from_dict("a", data)
+    except JobErrors as caught:
+        errors = caught.errors
+    else:
+        assert json.dumps(job_to_dict(made))
+        return
+    assert errors
+    assert all(error.message for error in errors)
+
+
+@given(yaml_values() | job_mappings())
+def test_any_value_is_a_program_or_says_what_is_wrong(data):
+    with contextlib.suppress(JobError, JobErrors):
+        made = program_from_dict(data, ("program",))
+        assert program_from_dict(made.to_dict()) == made
+
+
+@given(
+    st.lists(schedules(), max_size=3),
+    st.lists(st.sampled_from(["x", "y", "date"]), unique=True),
+    st.lists(st.text(min_size=1), unique=True, max_size=2),
+    st.none() | st.text(),
+)
+def test_a_job_survives_its_dict(its_schedules, params, labels, description):
+    made = Job(
+        job_id="team/a",
+        program=Process(command="echo {{ x }}", env={"A": "1"}, cwd="sub", timeout=Timeout(duration_s=5)),
+        params=tuple(Param(name=name) for name in params),
+        schedules=tuple(its_schedules),
+        conditions=(MaxRunning(count=2), Dependency(job_id="b", args={"date": "{{ x }}"}), Const(value=True)),
+        actions=(ScheduleAction(job_id="b", args={"date": "{{ x }}"}, states=frozenset({State.FAILURE})),),
+        labels=tuple(labels),
+        description=description,
+        metadata={"owner": "me"},
+        late_start_s=300,
+    )
+    told = job_to_dict(made)
+    assert len(told.pop("explain")["schedule"]) == len(its_schedules)
+    assert job_from_dict("team/a", json.loads(json.dumps(told))) == made
+
+
+# -- params and args
+
+
+@pytest.mark.parametrize(
+    ("params", "names"),
+    [
+        ("date", ["date"]),
+        (["b", "a", "b"], ["b", "a"]),
+        ({"a": None, "b": None}, ["a", "b"]),
+        ([1, "a b"], ["1", "a b"]),
+        (None, []),
+        ([], []),
+    ],
+)
+def test_params_are_named_in_several_forms(params, names):
+    assert [p.name for p in job(params=params).params] == names
+
+
+def test_params_may_have_types_defaults_choices_and_words():
+    made = job(
+        params={
+            "date": "date",
+            "n": {"type": "int", "default": 3, "choices": [1, 2, "3"]},
+            "region": {"choices": ["eu", "us"], "description": "where"},
+        }
+    )
+    assert made.params == (
+        Param(name="date", type="date"),
+        Param(name="n", type="int", default="3", choices=("1", "2", "3")),
+        Param(name="region", choices=("eu", "us"), description="where"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"a": {"type": "dat"}}, "params.a.type: unknown param type 'dat': did you mean 'date'?"),
+        (
+            {"a": {"type": 3}},
+            "params.a.type: unknown param type '3':"
+            " one of str, int, float, bool, date, daytime, time, duration",
+        ),
+        ({"a": {"typ": "int"}}, "params.a.typ: unknown key 'typ': did you mean 'type'?"),
+        ({"a": {"type": "int", "default": "x"}}, "params.a.default: 'x' is not a whole number"),
+        ({"a": {"default": "x", "choices": ["y"]}}, "params.a.default: 'x' is none of y"),
+        ({"a": {"type": "int", "choices": [1, "y"]}}, "params.a.choices.1: 'y' is not a whole number"),
+        ({"a": {"choices": [[]]}}, "params.a.choices: must be text, not a list"),
+        ({"a": [1]}, "params.a: param 'a' must be a mapping, not a list"),
+        ([["a"]], "params: must be text, not a list"),
+    ],
+)
+def test_what_is_wrong_with_params_is_said(params, said):
+    assert faults(params=params) == [said]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [
+        ("str", 1.5, "1.5"),
+        ("str", None, "None"),
+        ("int", " 007 ", "7"),
+        ("int", "1_000", "1000"),
+        ("float", "1e3", "1e3"),
+        ("bool", "Yes", "true"),
+        ("bool", False, "false"),
+        ("date", "20260131", "2026-01-31"),
+        ("date", date(2026, 1, 31), "2026-01-31"),
+        ("daytime", "9:30:00", "09:30:00"),
+        ("time", "2026-01-31T10:00:00+01:00", "2026-01-31T09:00:00Z"),
+        ("duration", "90m", "1h30m"),
+    ],
+)
+def test_an_arg_takes_the_one_form_of_its_type(kind, given, value):
+    assert bind_args(job(params={"x": kind}), {"x": given}) == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        ("int", "1.5", "a whole number"),
+        ("float", "nan", "a number"),
+        ("float", "x", "a number"),
+        ("bool", "maybe", "true or false"),
+        ("date", "2026-02-30", "a date such as 2026-01-31"),
+        ("daytime", "25:00:00", "a daytime such as 09:30:00"),
+        ("time", "09:00", "a time such as 2026-01-31T09:00:00Z"),
+        ("duration", "soon", "a duration such as 90s or 1h30m"),
+    ],
+)
+def test_an_arg_of_another_type_is_refused(kind, given, words):
+    with pytest.raises(BindError, match=f"^arg x of job a: '{given}' is not {words}$"):
+        bind_args(job(params={"x": kind}), {"x": given})
+
+
+def test_args_must_be_those_of_the_params():
+    two = job(params=["x", "y"])
+    with pytest.raises(BindError, match=r"^missing args \(x, y\) for job a$"):
+        bind_args(two, {})
+    with pytest.raises(BindError, match=r"^extra args \(a, z\) for job a$"):
+        bind_args(two, {"x": 1, "z": 2, "a": 3, "y": 4})
+    with pytest.raises(BindError, match=r"^missing args \(y\) for job a; extra args \(z\) for job a$"):
+        bind_args(two, {"x": 1, "z": 2})
+
+
+def test_an_arg_that_is_not_given_takes_its_default_and_no_other_than_the_choices():
+    made = job(params={"x": {"default": "p", "choices": ["p", "q"]}})
+    assert bind_args(made, {}) == {"x": "p"}
+    assert bind_args(made, {"x": "q"}) == {"x": "q"}
+    with pytest.raises(BindError, match="'r' is none of p, q"):
+        bind_args(made, {"x": "r"})
+
+
+def test_a_schedule_s_own_args_win_over_what_it_derives():
+    made = job(params=["date", "region"])
+    derived = {"date": "2026-01-31", "time": "x"}
+    assert made.args_for(derived, {"region": "eu", "other": 1}) == {"date": "2026-01-31", "region": "eu"}
+    assert made.args_for(derived, {"date": 1}) == {"date": "1"}
+
+
+# -- programs
+
+
+@pytest.mark.parametrize(
+    ("data", "program"),
+    [
+        ("echo hi", Process(command="echo hi")),
+        (["echo", 1], Process(argv=("echo", "1"))),
+        ({"type": "shell", "command": "a | b"}, Process(command="a | b")),
+        ({"type": "shell", "command": "a", "shell": "/bin/sh"}, Process(command="a", shell="/bin/sh")),
+        ({"type": "argv", "argv": ["a", True]}, Process(argv=("a", "True"))),
+        ({"type": "program", "argv": ["a"]}, Process(argv=("a",))),
+        ({"type": "procstar", "argv": ["a"], "group_id": "default"}, Process(argv=("a",))),
+        ({"type": "procstar-shell", "command": "a", "resources": {}}, Process(command="a")),
+        (
+            {"type": "shell", "command": "a", "env": {"N": 1}, "cwd": "x"},
+            Process(command="a", env={"N": "1"}, cwd="x"),
+        ),
+        (
+            {"type": "shell", "command": "a", "stop": {"signal": "INT", "grace_period": "5s"}},
+            Process(command="a", stop=Stop(signal="SIGINT", grace_period_s=5)),
+        ),
+        (
+            {"type": "shell", "command": "a", "stop": {"signal": 9}},
+            Process(command="a", stop=Stop(signal="SIGKILL")),
+        ),
+        (
+            {"type": "shell", "command": "a", "timeout": {"duration": "1h", "signal": "SIGUSR1"}},
+            Process(command="a", timeout=Timeout(duration_s=3600, signal="SIGUSR1")),
+        ),
+        (
+            {"type": "shell", "command": "a", "timeout": 90},
+            Process(command="a", timeout=Timeout(duration_s=90)),
+        ),
+        ({"type": "shell", "command": "a", "timeout": None}, Process(command="a")),
+        ({"type": "no-op"}, NoOp()),
+        ({"type": "no-op", "duration": None}, NoOp()),
+        ({"type": "no-op", "duration": "1m", "success": False}, NoOp(duration_s=60, success=False)),
+    ],
+)
+def test_a_program_is_read(data, program):
+    assert program_from_dict(data) == program
+    assert program_from_dict(program.to_dict()) == program
+
+
+def test_a_grace_period_of_null_is_longer_than_any_program():
+    program = program_from_dict({"type": "shell", "command": "a", "stop": {"grace_period": None}})
+    assert isinstance(program, Process)
+    assert math.isfinite(program.stop.grace_period_s)
+    assert program.stop.grace_period_s > 1e8
+
+
+def shell(**keys: Any) -> dict[str, Any]:
+    return {"type": "shell", "command": "a", **keys}
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (None, "program: a program must be a mapping, not nothing"),
+        ("  ", "program: must be a command, not the text '  '"),
+        ([], "program: must name a program, not be empty"),
+        ({"command": "a"}, "program: a program: missing key 'type':"),
+        ({"type": "shel"}, "program.type: unknown program type 'shel': did you mean 'shell'?"),
+        (
+            {"type": "lib.MyOwn"},
+            "program.type: unknown program type 'lib.MyOwn': one of no-op, shell,",
+        ),
+        ({"type": "notebook"}, "program.type: program type 'notebook' is not supported yet"),
+        ({"type": "shell"}, "program: a shell program: missing key 'command'"),
+        (
+            {"type": "argv", "argv": "echo"},
+            "program.argv: must be a list of args, not the text 'echo'; for a command",
+        ),
+        ({"type": "argv", "argv": [["a"]]}, "program.argv: must be text, not a list"),
+        ({"type": "argv", "argv": ["a\0b"]}, "program.argv: must not hold a NUL character"),
+        (shell(comand="b"), "program.comand: unknown key 'comand': did you mean 'command'?"),
+        (shell(command="{{ x }"), "program.command: template: unexpected '}'"),
+        (shell(env={"A": "{{ }}"}), "program.env: template: "),
+        (shell(env=["A"]), "program.env: must be a mapping, not a list"),
+        (shell(user="me"), "program.user: 'user' is not supported yet"),
+        (shell(group_id="default"), "program.group_id: unknown key 'group_id'"),
+        (
+            shell(stop={"signal": "SIGTREM"}),
+            "program.stop.signal: 'SIGTREM' is no signal: did you mean 'SIGTERM'?",
+        ),
+        (
+            shell(stop={"signal": 99}),
+            "program.stop.signal: must be the name of a signal such as SIGTERM, not 99",
+        ),
+        (
+            shell(stop={"signal": True}),
+            "program.stop.signal: must be the name of a signal such as SIGTERM, not True",
+        ),
+        (shell(stop={"grace_period": -1}), "program.stop.grace_period: must be 0 or more, not -1"),
+        (shell(stop="SIGTERM"), "program.stop: 'stop' must be a mapping, not the text 'SIGTERM'"),
+        (shell(timeout={"duration": 0}), "program.timeout.duration: must be more than 0, not 0"),
+        (shell(timeout={"durtion": 1}), "program.timeout: 'timeout': missing key 'duration'"),
+        (
+            shell(timeout={"duration": "{{ x }}"}),
+            "program.timeout.duration: templates are not supported here yet",
+        ),
+        ({"type": "no-op", "success": None}, "program.success: must be true or false, not nothing"),
+        (
+            {"type": "procstar", "argv": ["a"], "group_id": "west"},
+            "program.group_id: 'west' is not mapped to a host: only 'default' is, to this machine",
+        ),
+        (
+            {"type": "procstar", "argv": ["a"], "resources": {"mem_max_gb": 1}},
+            "program.resources: 'resources' is not supported yet",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_program_is_said(program, said):
+    assert faults(program=program)[0].startswith(said)
+
+
+def test_env_cwd_and_shell_of_the_job_are_those_of_its_program_unless_it_has_its_own():
+    own = {"type": "shell", "command": "a", "env": {"A": 1}, "cwd": "own", "shell": "/bin/dash"}
+    keys = {"env": {"A": 0, "B": 2}, "cwd": "folder", "shell": "/bin/sh"}
+    assert job(program=own, **keys).program == Process(
+        command="a", env={"A": "1", "B": "2"}, cwd="own", shell="/bin/dash"
+    )
+    assert job(program="a", **keys).program == Process(
+        command="a", env={"A": "0", "B": "2"}, cwd="folder", shell="/bin/sh"
+    )
+    assert job(**keys).program == NoOp()
+
+
+# -- the other keys
+
+
+def test_schedule_condition_and_action_are_one_or_a_list():
+    schedule = {"type": "interval", "interval": 60}
+    condition = {"type": "max_running", "count": 2}
+    action = {"type": "schedule", "job_id": "b", "if": {"states": "failure"}}
+    one = job(schedule=schedule, condition=condition, action=action)
+    assert one == job(schedule=[schedule], condition=[condition], action=[action])
+    assert one.schedules == (schedule_from_dict(schedule),)
+    assert one.conditions == (MaxRunning(count=2),)
+    assert one.actions == (ScheduleAction(job_id="b", states=frozenset({State.FAILURE})),)
+    assert job(schedule=None) == job(schedule=[]) == job()
+
+
+def test_successors_are_actions_on_success():
+    success = frozenset({State.SUCCESS})
+    b, c = (
+        ScheduleAction(job_id="b", states=success),
+        ScheduleAction(job_id="c", args={"x": "1"}, states=success),
+    )
+    assert job(successors="b").actions == (b,)
+    assert job(successors=["b", {"job_id": "c", "args": {"x": 1}}]).actions == (b, c)
+    first = {"type": "schedule", "job_id": "z", "if": {"states": ["error", "failure"]}}
+    assert [a.job_id for a in job(action=first, successors="b").actions] == ["z", "b"]
+
+
+def test_metadata_is_kept():
+    made = job(
+        metadata={"labels": ["x", "y", "x"], "description": "*hi*", "owner": {"since": date(2026, 1, 1)}}
+    )
+    assert made.labels == ("x", "y")
+    assert made.description == "*hi*"
+    assert made.metadata == {"owner": {"since": "2026-01-01"}}
+    assert job(metadata={"labels": "x"}).labels == ("x",)
+    assert job(metadata={"labels": None}).labels == ()
+    other = job(metadata={"n": [math.inf, None, 1, True, time(9)]}).metadata
+    assert other == {"n": ["inf", None, 1, True, "09:00:00"]}
+
+
+def test_the_late_budget_is_a_minute_unless_told():
+    assert job().late_start_s == 60
+    assert job(late={"start": "5m"}).late_start_s == 300
+    assert job(late={}).late_start_s == 60
+
+
+def test_a_job_may_say_its_own_id():
+    assert job(job_id="a", ad_hoc=True).ad_hoc
+    assert faults(job_id="b") == [
+        "job_id: 'b' is not the job's id 'a', which comes from the file's path: leave it out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"progam": 1}, "progam: unknown key 'progam': did you mean 'program'?"),
+        ({"schedules": []}, "schedules: unknown key 'schedules': did you mean 'schedule'?"),
+        ({"conditions": []}, "conditions: unknown key 'conditions': did you mean 'condition'?"),
+        ({"actions": []}, "actions: unknown key 'actions': did you mean 'action'?"),
+        ({"labels": ["x"]}, "labels: unknown key 'labels': write it under 'metadata'"),
+        (
+            {"command": "x"},
+            "command: unknown key 'command': write it under 'program', or 'program: \"COMMAND\"'",
+        ),
+        ({"retry": 3}, "retry: 'retry' is not supported yet"),
+        ({"zzz": 3}, "zzz: unknown key 'zzz'"),
+        ({3: 3}, "3: unknown key '3'"),
+        ({"metadata": None}, "metadata: 'metadata' must be a mapping, not nothing"),
+        ({"metadata": {"labels": [[1]]}}, "metadata.labels: must be text, not a list"),
+        ({"late": {"finish": "1h"}}, "late.finish: 'finish' is not supported yet"),
+        ({"late": {"start": "soon"}}, "late.start: 'soon' is no duration:"),
+        ({"ad_hoc": "yes"}, "ad_hoc: must be true or false, not the text 'yes'"),
+        ({"shell": ""}, "shell: must not be empty"),
+        ({"shell": 3}, "shell: must be text, not 3"),
+        ({"condition": None}, "condition: "),
+        ({"condition": [{"type": "max_runing"}]}, "condition.0.type: unknown condition type"),
+        ({"action": None}, "action: an action must be a mapping, not nothing"),
+        ({"action": {"type": "notify"}}, "action.type: action type 'notify' is not supported yet"),
+        ({"action": {"type": "schedule", "job_id": "b"}}, "action: a schedule action: missing key 'if'"),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": None}},
+            "action.if: must say when, for example 'if: {states: [success]}'",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {}}},
+            "action.if: must name the states, for example 'if: {states: [success]}'",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {"states": ["sucess"]}}},
+            "action.if.states.0: the text 'sucess' is no state: did you mean 'success'?",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {"states": [3]}}},
+            "action.if.states.0: 3 is no state: one of scheduled,",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {"states": "success", "late": True}}},
+            "action.if.late: 'late' is not supported yet",
+        ),
+        ({"successors": {"args": {}}}, "successors: a successor: missing key 'job_id'"),
+        ({"successors": [{"job_id": "b", "args": {"x": "{{ }"}}]}, "successors.0.args: template:"),
+        ({"successors": [3]}, "successors.0: a successor must be a mapping, not 3"),
+    ],
+)
+def test_what_is_wrong_with_a_job_is_said(keys, said):
+    with pytest.raises(JobErrors) as caught:
+        job_from_dict("a", {"program": NO_OP, **keys})
+    assert str(caught.value.errors[0]).startswith(said)
+    assert len(caught.value.errors) == 1
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    with pytest.raises(JobErrors) as caught:
+        job_from_dict("a", {"progam": "x", "schedule": [{"type": "daily"}, {}], "condition": [3], "late": 1})
+    paths = [error.path for error in caught.value.errors]
+    assert paths == [
+        (),
+        ("schedule", 0),
+        ("schedule", 0),
+        ("schedule", 1),
+        ("condition", 0),
+        ("late",),
+        ("progam",),
+    ]
+    assert "job a: missing key 'program'" in str(caught.value)
+
+
+# -- runs
+
+
+def test_a_run_has_every_template_expanded():
+    made = job_from_dict(
+        "a",
+        {
+            "params": ["date"],
+            "program": {
+                "type": "shell",
+                "command": "report {{ date | quote }} {{ run_id }}",
+                "env": {"DAY": "{{ format(Date(date), '%d') }}"},
+                "cwd": "{{ date }}",
+            },
+            "condition": [
+                {"type": "max_running"},
+                {"type": "dependency", "job_id": "b", "args": {"region": "{{ job_id }}"}},
+                {"type": "const", "value": False, "enabled": "{{ date == '2026-01-01' }}"},
+            ],
+            "action": {
+                "type": "schedule",
+                "job_id": "b",
+                "args": {"x": "{{ date }}"},
+                "if": {"states": "error"},
+            },
+            "metadata": {"labels": ["x"]},
+            "late": {"start": 90},
+        },
+        source="/jobs",
+    )
+    run = bind_run(
+        made,
+        run_id=7,
+        args={"date": "2026-01-31"},
+        origin=Origin.SCHEDULE,
+        scheduled_at=NOW,
+        nominal_at=NOW,
+        now=NOW,
+        params_of={"b": ("date", "region")}.get,
+        labels=["y", "x"],
+        by="me",
+        attempt=2,
+        rerun_of=5,
+    )
+    assert run.program == Process(command="report 2026-01-31 r7", env={"DAY": "31"}, cwd="2026-01-31")
+    assert run.args == {"date": "2026-01-31"}
+    assert [str(c) for c in run.conditions] == [
+        "fewer than 1 of a(date=2026-01-31) running",
+        "b(date=2026-01-31, region=a) to end in success",
+    ]
+    assert run.actions == made.actions
+    assert (run.labels, run.by, run.attempt, run.rerun_of) == (("x", "y"), "me", 2, 5)
+    assert (run.state, run.state_at, run.scheduled_at, run.nominal_at) == (State.SCHEDULED, NOW, NOW, NOW)
+    assert (run.late_start_s, run.cwd) == (90, "/jobs")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"program": "{{ x }}"}, "^name 'x' is not defined$"),
+        ({"condition": {"type": "dependency", "job_id": "b"}}, "no value for param region of job b"),
+        ({"condition": {"type": "dependency", "job_id": "zz"}}, "there is no job zz"),
+        ({"condition": {"type": "max_running", "count": "{{ date }}"}}, "is not a whole number"),
+    ],
+)
+def test_a_run_that_cannot_be_bound_says_why(keys, said):
+    with pytest.raises(BindError, match=said):
+        run_of(job(params="date", **keys), date="2026-01-31")
+
+
+def test_an_action_sees_the_args_of_its_run_and_nothing_else():
+    (action,) = job(successors={"job_id": "b", "args": {"day": "{{ date }}!"}}).actions
+    assert action.expanded({"date": "2026-01-31"}) == {"day": "2026-01-31!"}
+    with pytest.raises(BindError, match="name 'date' is not defined"):
+        action.expanded({})
+    (other,) = job(successors={"job_id": "b", "args": {"day": "{{ Date('2026-01-01') }}"}}).actions
+    with pytest.raises(BindError, match="name 'Date' is not defined"):
+        other.expanded({})
+
+
+# -- jobs beside each other
+
+
+def told(made: Job, *others: Job) -> list[str]:
+    return [str(fault) for fault in faults_of(made, {j.job_id: j for j in (made, *others)}, NOW)]
+
+
+HOURLY = {"type": "interval", "interval": "1h"}
+
+
+def test_a_good_job_has_no_faults():
+    scheduled = job("a", params=["date"], program="echo {{ date }}", schedule=HOURLY, successors="b")
+    assert told(scheduled, job("b", params=["date"])) == []
+    assert told(job("a", schedule={"type": "explicit", "times": "2020-01-01T00:00:00Z"})) == []
+    assert told(job("a", condition={"type": "dependency", "job_id": "{{ job_id }}"})) == []
+    assert told(job("a", condition={"type": "max_running", "job_id": "b"}), job("b")) == []
+    assert told(job("a", params="x", program="{% set y = 1 %}{{ x }}{{ y }}{{ Date }}{{ run_id }}")) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"successors": "bb"}, "action.0.job_id: there is no job 'bb': did you mean 'b'?"),
+        ({"condition": {"type": "dependency", "job_id": "zzz"}}, "condition.0.job_id: there is no job 'zzz'"),
+        (
+            {"condition": {"type": "max_running", "job_id": "zzz"}},
+            "condition.0.job_id: there is no job 'zzz'",
+        ),
+        (
+            {"condition": [{"type": "const", "value": True}, {"type": "dependency", "job_id": "b"}]},
+            "condition.1: no value for param region of job b: give it under 'args'",
+        ),
+        (
+            {"condition": {"type": "dependency", "job_id": "b", "args": {"region": 1, "regoin": 2}}},
+            "condition.0.args.regoin: job b has no param 'regoin': did you mean 'region'?",
+        ),
+        ({"schedule": [HOURLY], "params": "x"}, "schedule.0: missing args (x) for job a"),
+        ({"schedule": HOURLY, "program": "{{ y }}"}, "schedule.0: name 'y' is not defined"),
+        (
+            {"schedule": {**HOURLY, "enabled": False}, "program": "{{ y }}"},
+            "schedule.0: name 'y' is not defined",
+        ),
+        (
+            {"params": "date", "program": "{{ dat }}"},
+            "program: name 'dat' is not defined: did you mean 'date'?",
+        ),
+        ({"program": "{{ region }}"}, "program: name 'region' is not defined: is it a param?"),
+    ],
+)
+def test_what_only_shows_beside_other_jobs_is_said(keys, said):
+    assert told(job("a", **keys), job("b", params="region")) == [said]
+
+
+def test_a_trial_run_may_depend_on_another_job():
+    made = job(
+        "a", schedule=HOURLY, condition={"type": "dependency", "job_id": "b", "args": {"region": "eu"}}
+    )
+    assert told(made, job("b", params="region")) == []
+
+
+def test_the_args_of_a_schedule_make_a_run():
+    made = job("a", params=["date", "region"], schedule={**HOURLY, "args": {"region": "eu"}})
+    (schedule,) = made.schedules
+    occurrence = next(times_between(schedule, NOW, NOW.replace(day=1, month=2)))
+    assert run_of(made, **made.args_for(occurrence.args, schedule.args)).args == {
+        "date": "2026-01-31",
+        "region": "eu",
+    }
