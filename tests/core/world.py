@@ -96,7 +96,9 @@ class World:
     began: datetime = START  #: when the first server was up: nothing is due before
 
     def __repr__(self) -> str:
-        jobs = ", ".join(f"{job.job_id}: {len(job.schedules)} schedules, {job.conditions}" for job in self.jobs)
+        jobs = ", ".join(
+            f"{job.job_id}: {len(job.schedules)} schedules, {job.conditions}" for job in self.jobs
+        )
         return f"World({jobs}; crash at {sorted(self.crash_at)}; asked {self.asked})"
 
     def __post_init__(self) -> None:
