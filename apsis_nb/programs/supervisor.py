@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 #: Version of what stands in a run directory. A change that this release's reader could misread raises it.
@@ -314,9 +314,11 @@ class Supervisor:
             if self.kill_at is not None and now >= self.kill_at:
                 self._kill()
         os.close(pidfd)
-        # A program that was asked to end may be a shell that has gone before its children: they were asked
-        # with it, and have as long as it had.
-        while self.kill_at is not None and time.monotonic() < self.kill_at < math.inf and self._has_group():
+        # A shell that dies of the stop signal leaves children that were asked with it: they have as long as
+        # it had. One that came to its end by itself has seen to its children as it wished.
+        while self.kill_at is not None and self.return_code < 0 and self._has_group():
+            if not time.monotonic() < self.kill_at < math.inf:
+                break
             select.select([], [], [], GROUP_LOOK_S)
             self._reap()
 
@@ -421,6 +423,18 @@ def _reason(error: OSError | ValueError, name: str) -> str:
     return f"{error.strerror}: {name!r}" if isinstance(error, OSError) else f"{error}: {name!r}"
 
 
+def _messages(sock: socket.socket) -> Iterator[bytes]:
+    """What the server sent, to the last message before it left or died."""
+    while True:
+        try:
+            message = sock.recv(MAX_MESSAGE)
+        except ConnectionResetError:  # said once, of a server that died before it read all; then its messages
+            continue
+        if not message:
+            return
+        yield message
+
+
 def _read(message: bytes, root: int) -> dict[str, Any] | None:
     """The spec that a message holds or names; None if its file is gone."""
     spec: dict[str, Any] = json.loads(message)
@@ -444,6 +458,7 @@ def spawner(sock: socket.socket, root: int) -> None:
     """
     import ctypes  # here, because those who only read this file's names do not need it
 
+    sock.set_inheritable(False)  # it came through an exec, and goes through no other
     libc = ctypes.CDLL(None)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what ends the server ends no program
         signal.signal(signum, signal.SIG_IGN)
@@ -460,7 +475,7 @@ def spawner(sock: socket.socket, root: int) -> None:
             sock.send(json.dumps(facts).encode(), 0 if wait else socket.MSG_DONTWAIT)
 
     tell(wait=True, ready=True)
-    while message := sock.recv(MAX_MESSAGE):
+    for message in _messages(sock):
         spec = _read(message, root)
         if spec is None:
             continue
