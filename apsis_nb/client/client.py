@@ -1,0 +1,377 @@
+"""The client: what notebooks, pages and the command line ask a server with."""
+
+import os
+import re
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from apsis_nb import frames
+from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
+from apsis_nb.client.errors import BadRequest
+from apsis_nb.client.history import History
+from apsis_nb.client.jobs import Jobs
+from apsis_nb.client.runs import Run, arg_text
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    import httpx2
+    import pandas as pd
+    import pyarrow as pa
+
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class Client:
+    """A connection to a server.
+
+    Args:
+        url: of the server. By default `APSIS_NB_URL`, else the one server of this user on this machine.
+        token: by default `APSIS_NB_TOKEN`, else the one that the user's running server left for its owner.
+        http: an `httpx2.Client` to use instead of one of its own (a test client of the app, for example).
+
+    Raises:
+        ServerDown: no address is given, and there is not exactly one server to be found.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, http: "httpx2.Client | None" = None
+    ) -> None:
+        self.connection = Connection(url, token, http)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self.connection.url
+
+    def __repr__(self) -> str:
+        return f"<apsis_nb client of {self.url}>"
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the server goes on."""
+        self.connection.close()
+
+    # ---- The server ----
+
+    def alive(self) -> dict[str, Any]:
+        """How the server is: its loops, queue, store."""
+        return self.connection.json("GET", "/alive")
+
+    def version(self) -> dict[str, Any]:
+        """The server's version, zone, start time and boot id."""
+        return self.connection.json("GET", "/version")
+
+    @property
+    def zone(self) -> "ZoneInfo":
+        """The server's time zone, in which a time without one is read."""
+        return self.connection.zone
+
+    def moment(self, when: When) -> datetime:
+        """An instant of the past, aware, UTC; `7d` or a timedelta goes back from now.
+
+        Raises:
+            BadRequest: it is no time.
+        """
+        return self.connection.moment(when)
+
+    def reload(self, dry_run: bool = False) -> dict[str, Any]:
+        """Read the job files again.
+
+        Args:
+            dry_run: only tell what would change.
+
+        Returns:
+            `added`, `removed`, `changed`: lists of job ids; `errors`: of files that are wrong; `applied`.
+        """
+        return self.connection.json("POST", "/jobs/reload", params={"dry_run": str(dry_run).lower()})
+
+    def events(
+        self, types: Iterable[str] = (), *, reconnect: bool = True
+    ) -> Generator[ServerEvent, None, None]:
+        """What happens, as it happens; goes on where it was after a break of the connection.
+
+        Args:
+            types: run, log, output, job, late, server; none: all.
+            reconnect: after a break, tell (`disconnected`: `error`, `retry_in_s`) and try again, for ever.
+
+        Yields:
+            The events in their order. `hello` begins each connection; `resync` says that some were lost.
+
+        Raises:
+            ServerDown: there never was a connection; or, without `reconnect`, it broke.
+        """
+        return self.connection.events(types, reconnect=reconnect)
+
+    # ---- Jobs ----
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs by id: `client.jobs["team/report"]`."""
+        return Jobs(self)
+
+    def next(self, job: str, n: int = 10) -> "pd.DataFrame":
+        """The next `n` times of a job: job_id, args (dict), nominal_at, scheduled_at; aware UTC."""
+        return _times_frame(self.list_next(job, n))
+
+    def list_next(self, job: str, n: int = 10) -> list[dict[str, Any]]:
+        """As `next`, as plain values."""
+        rows: list[dict[str, Any]] = self.connection.json("GET", f"/next/{quoted(job)}", params={"n": n})[
+            "next"
+        ]
+        return rows
+
+    def expected(
+        self, since: When = "now", until: When = "+1d", *, job: str | None = None, limit: int = 1000
+    ) -> "pd.DataFrame":
+        """What the schedules will make from `since` on, before `until`; the columns are those of `next`."""
+        params = {
+            "since": self.connection.text_of(since),
+            "until": self.connection.text_of(until),
+            "limit": limit,
+            "job_id": job,
+        }
+        return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
+
+    # ---- Runs ----
+
+    def schedule(
+        self,
+        job: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        at: When | None = None,
+        stop_at: When | None = None,
+        label: str | Sequence[str] = (),
+        **more_args: Any,
+    ) -> Run:
+        """Ask for a run of a job.
+
+        Args:
+            job: its id, or a part of it that names no other job.
+            args: of the run; also as keywords, where the name is free: `date="2026-01-31"`.
+            at: when it is due; by default now.
+            stop_at: when it is stopped if it still runs.
+            label: one or several.
+
+        Raises:
+            NoSuch: no such job.
+            BadRequest: the args do not fit.
+        """
+        wanted = {**(args or {}), **more_args}
+        return self.schedule_runs(job, args=wanted, at=at, stop_at=stop_at, label=label)[0]
+
+    def schedule_runs(
+        self,
+        job: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        at: When | None = None,
+        stop_at: When | None = None,
+        label: str | Sequence[str] = (),
+        count: int = 1,
+    ) -> list[Run]:
+        """Ask for `count` runs that are alike; otherwise as `schedule`."""
+        texts = {name: arg_text(value) for name, value in (args or {}).items()}
+        return self._request_runs({"job_id": job, "args": texts, "count": count}, at, stop_at, label)
+
+    def adhoc(
+        self,
+        command: str | Sequence[str],
+        *,
+        label: str | Sequence[str] = (),
+        at: When | None = None,
+        stop_at: When | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Run a command that is no job: in the current folder, with this interpreter first on the `PATH`.
+
+        Args:
+            command: text for the shell, or a list: a program and its arguments.
+            label: one or several, by which to find it again.
+            at: when; by default now.
+            stop_at: when it is stopped if it still runs.
+            env: further environment variables.
+        """
+        program: dict[str, Any]
+        if isinstance(command, str):
+            program = {"type": "shell", "command": _literal(command)}
+        else:
+            program = {"type": "argv", "argv": [_literal(str(word)) for word in command]}
+        if self.connection.is_local:
+            folders = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+            program["cwd"] = _literal(os.getcwd())
+            program["env"] = {"PATH": _literal(os.pathsep.join(folders))}
+        program.setdefault("env", {}).update({k: _literal(v) for k, v in (env or {}).items()})
+        return self._request_runs({"job": {"program": program}}, at, stop_at, label)[0]
+
+    def run(self, run_id: str | int) -> Run:
+        """A run by its id: `r12`, or 12.
+
+        Raises:
+            NoSuch: there is no such run.
+        """
+        return Run(self.connection, self.connection.json("GET", f"/runs/{_run_name(run_id)}"))
+
+    def runs(
+        self,
+        *,
+        job: str | None = None,
+        since: When | None = "7d",
+        until: When | None = None,
+        state: str | Sequence[str] = (),
+        label: str | None = None,
+        late: bool | None = None,
+        limit: int | None = None,
+        args: Mapping[str, Any] | None = None,
+        expand_args: bool = False,
+    ) -> "pd.DataFrame":
+        """One row a run, newest first: the columns of `frames.RUNS` (`elapsed_s`: NaN until it ends).
+
+        Args:
+            job: only this job's, by its id.
+            since, until: when they are due; from 7 days ago unless told, `since=None` for all time.
+            state: one or several.
+            label: only those with it.
+            late: only late ones, or only those that are not.
+            limit: at most so many.
+            args: only those with these args.
+            expand_args: a column `arg_NAME` for each arg.
+        """
+        params = self._filters(job, since or _FIRST, until or _LAST, state, label, late, limit, args)
+        frame = frames.to_frame(self.connection.arrow("GET", "/history/runs", params=params), frames.RUNS)
+        return frames.expand_args(frame) if expand_args else frame
+
+    def list_runs(
+        self,
+        *,
+        job: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        state: str | Sequence[str] = (),
+        label: str | None = None,
+        late: bool | None = None,
+        limit: int = 100,
+        args: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The facts of runs, newest first, as plain values; filters as of `runs`, of all time unless told."""
+        params = self._filters(job, since, until, state, label, late, None, args)
+        found: list[dict[str, Any]] = []
+        while len(found) < limit:
+            answer = self.connection.json(
+                "GET", "/runs", params=params | {"limit": min(limit - len(found), 1000)}
+            )
+            found += answer["runs"]
+            if answer["next"] is None:
+                break
+            params["cursor"] = answer["next"]
+        return found
+
+    def _filters(
+        self,
+        job: str | None,
+        since: When | None,
+        until: When | None,
+        state: str | Sequence[str],
+        label: str | None,
+        late: bool | None,
+        limit: int | None,
+        args: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        return {
+            "job_id": job,
+            "since": self.connection.past_text_of(since),
+            "until": self.connection.past_text_of(until),
+            "state": [state] if isinstance(state, str) else list(state),
+            "label": label,
+            "late": None if late is None else str(late).lower(),
+            "limit": limit,
+            **{f"arg.{name}": arg_text(value) for name, value in (args or {}).items()},
+        }
+
+    # ---- History ----
+
+    @property
+    def history(self) -> History:
+        """Frames over all runs: `.lateness()`, `.durations()`, `.counts()`, `.missed()`, `.calendar()` ..."""
+        return History(self.connection)
+
+    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> "pd.DataFrame":
+        """The answer to one SELECT over the views `runs`, `run_log`, `jobs` ...; times are aware UTC.
+
+        Args:
+            query: in DuckDB's SQL.
+            params: values of its `?` or `$name`.
+
+        Raises:
+            BadRequest: it is wrong, not allowed, or took too long; with DuckDB's words.
+        """
+        import pyarrow as pa
+
+        table = self.sql_arrow(query, params)
+        for n, column in enumerate(table.schema):
+            if pa.types.is_timestamp(column.type) and column.type.tz is None:
+                aware = table.column(n).cast(pa.timestamp(column.type.unit, tz="UTC"))
+                table = table.set_column(n, column.name, aware)
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+
+    def sql_rows(
+        self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> tuple[list[str], list[dict[str, Any]]]:
+        """As `sql`: the names of the columns, and the rows as plain values; times as ISO 8601, UTC."""
+        answer = self.connection.json("POST", "/sql", body=_query(query, params))
+        return [column["name"] for column in answer["columns"]], answer["rows"]
+
+    def sql_arrow(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> "pa.Table":
+        """As `sql`, as an Arrow table: times are UTC without saying so."""
+        return self.connection.arrow("POST", "/sql", body=_query(query, params))
+
+    def _request_runs(
+        self, body: dict[str, Any], at: When | None, stop_at: When | None, label: str | Sequence[str]
+    ) -> list[Run]:
+        labels = [label] if isinstance(label, str) else list(label)
+        body |= {
+            "at": self.connection.text_of(at),
+            "stop_at": self.connection.text_of(stop_at),
+            "labels": labels,
+        }
+        return [
+            Run(self.connection, facts) for facts in self.connection.json("POST", "/runs", body=body)["runs"]
+        ]
+
+
+def _query(query: str, params: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
+    values = params if params is None or isinstance(params, Mapping) else list(params)
+    return {"query": query, "params": values}
+
+
+def _run_name(run_id: str | int) -> str:
+    match = re.fullmatch(r"r?(\d+)", str(run_id))
+    if match is None:
+        raise BadRequest(f"{run_id!r} is no run id: write r123")
+    return f"r{match[1]}"
+
+
+def _literal(text: str) -> str:
+    """A template that gives `text` itself: an ad-hoc command is not expanded."""
+    is_template = any(mark in text for mark in ("{{", "{%", "{#"))  # `${#words[@]}` of bash too
+    return "{% raw %}" + text + "{% endraw %}" if is_template else text
+
+
+def _times_frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=["job_id", "args", "nominal_at", "scheduled_at"])
+    for column in ("nominal_at", "scheduled_at"):
+        frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601").astype(
+            "datetime64[us, UTC]"
+        )
+    return frame.astype({"job_id": "str"})

@@ -1,0 +1,274 @@
+"""One server's address and token: requests, their errors, the stream of events."""
+
+import json
+import os
+import time
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, NotAuthorized, RequestRefused, ServerDown
+from apsis_nb.config import DEFAULT_BIND, find_servers
+from apsis_nb.core.times import format_time, parse_duration, parse_when, zone
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    import httpx2
+    import pyarrow as pa
+
+#: An instant. `core.times.parse_when` reads text (`now`, `+10m`, `2026-01-31`, ISO 8601), if need be in the
+#: zone of the server. Where a past is asked for (`since`), `7d` or a timedelta goes back from now.
+When = str | datetime | date | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """What a server told in its stream of events."""
+
+    type: str  #: run, log, output, job, late, server; hello, resync; `disconnected` is the client's own
+    facts: Mapping[str, Any]
+    id: str = ""
+
+
+class Connection:
+    """What the client, its jobs and runs ask the server through. Safe to use from several threads.
+
+    Args:
+        url, token, http: as of `Client`.
+    """
+
+    def __init__(self, url: str | None, token: str | None, http: "httpx2.Client | None") -> None:
+        url = url or os.environ.get("APSIS_NB_URL") or (str(http.base_url) if http else None)
+        token = token or os.environ.get("APSIS_NB_TOKEN")
+        if url is None or token is None:
+            url, token = find_server(url, token)
+        self.url = url.rstrip("/")
+        self._token = token
+        self._http = http or _http_of(self.url)
+
+    def close(self) -> None:
+        """Close it; the server goes on."""
+        self._http.close()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine, so that paths mean the same to it."""
+        return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1", "testserver"}
+
+    @cached_property
+    def zone(self) -> "ZoneInfo":
+        """The server's time zone, in which a time without one is read."""
+        return zone(self.json("GET", "/version")["tz"])
+
+    def _address(self, path: str) -> str:
+        return f"{self.url}/api/v1{path}"
+
+    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}", **more}
+
+    def json(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> dict[str, Any]:
+        """The JSON object of an answer."""
+        response = self.send(method, path, params=params, body=body, accept="application/json")
+        facts: dict[str, Any] = response.json()
+        return facts
+
+    def arrow(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> "pa.Table":
+        """The Arrow table of an answer."""
+        from apsis_nb import wire
+
+        return wire.read_arrow(self.send(method, path, params=params, body=body, accept=wire.ARROW).content)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        accept: str = "*/*",
+    ) -> "httpx2.Response":
+        """Send a request; None among `params` is left out.
+
+        Raises:
+            ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
+        """
+        import httpx2
+
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        try:
+            response = self._http.request(
+                method,
+                self._address(path),
+                params=given,
+                json=body,
+                headers=self._headers({"Accept": accept}),
+            )
+        except httpx2.TimeoutException:
+            raise ServerDown(f"the server at {self.url} did not answer in time") from None
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+            raise ServerDown(f"{self.url} is not the address of a server: give http://HOST:PORT") from None
+        except httpx2.TransportError as error:
+            raise ServerDown(_down_text(self.url, str(error))) from None
+        if response.is_error or response.is_redirect:
+            raise _error_of(response, self.url)
+        return response
+
+    def moment(self, when: When) -> datetime:
+        """An instant of the past, aware, UTC; `7d` or a timedelta goes back from now.
+
+        Raises:
+            BadRequest: it is no time.
+        """
+        if isinstance(when, timedelta):
+            return _now() - when
+        if isinstance(when, str) and not when.isdecimal():  # 20260131 is a day
+            try:
+                back_s = parse_duration(when)
+            except ValueError:
+                return self.instant(when)
+            return _now() - timedelta(seconds=abs(back_s))
+        return self.instant(when)
+
+    def instant(self, when: When) -> datetime:
+        """An instant; a duration goes forward from now."""
+        if isinstance(when, timedelta):
+            return _now() + when
+        if isinstance(when, datetime) and when.tzinfo is not None:
+            return when.astimezone(UTC)
+        text = when if isinstance(when, str) else when.isoformat()
+        try:
+            return parse_when(text, _now(), self.zone)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+
+    def text_of(self, when: When | None) -> str | None:
+        """As `instant`, in the form of a request."""
+        return None if when is None else format_time(self.instant(when))
+
+    def past_text_of(self, when: When | None) -> str | None:
+        """As `moment`, in the form of a request."""
+        return None if when is None else format_time(self.moment(when))
+
+    def events(
+        self, types: Iterable[str] = (), *, reconnect: bool = True
+    ) -> Generator[ServerEvent, None, None]:
+        """What happens, as it happens; goes on where it was after a break of the connection.
+
+        Args:
+            types: run, log, output, job, late, server; none: all.
+            reconnect: after a break, tell (`disconnected`: `error`, `retry_in_s`) and try again, for ever.
+
+        Yields:
+            The events in their order. `hello` begins each connection; `resync` says that some were lost.
+
+        Raises:
+            ServerDown: there never was a connection; or, without `reconnect`, it broke.
+        """
+        import httpx2
+
+        last_id, delay_s, was_connected = "", 0.5, False
+        params = {"types": ",".join(types)} if types else {}
+        # The server sends a heartbeat every 15 s: silence for longer is a dead connection.
+        timeout = httpx2.Timeout(45.0, connect=5.0)
+        while True:
+            headers = self._headers({"Accept": "text/event-stream", "Cache-Control": "no-store"})
+            if last_id:
+                headers["Last-Event-ID"] = last_id
+            try:
+                with self._http.stream(
+                    "GET", self._address("/events"), params=params, headers=headers, timeout=timeout
+                ) as response:
+                    if response.is_error:
+                        response.read()
+                        raise _error_of(response, self.url)
+                    was_connected, delay_s = True, 0.5
+                    for sent in httpx2.EventSource(response, max_event_size=None):
+                        last_id = sent.id or last_id
+                        yield ServerEvent(sent.event, json.loads(sent.data), sent.id)
+                error = "the server closed the connection"
+            except httpx2.TransportError as broken:
+                error = str(broken) or type(broken).__name__
+            if not (reconnect and was_connected):
+                raise ServerDown(_down_text(self.url, error))
+            yield ServerEvent("disconnected", {"error": error, "retry_in_s": delay_s})
+            time.sleep(delay_s)
+            delay_s = min(delay_s * 2, 8.0)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251  (`7d` and `+10m` are counted from now)
+
+
+def find_server(url: str | None = None, token: str | None = None) -> tuple[str, str]:
+    """Address and token of the user's server on this machine, where they are not given.
+
+    Raises:
+        ServerDown: no address is given, and there is not exactly one server to be found.
+        NotAuthorized: no token is given, and no server of the user has the address.
+    """
+    servers = find_servers()
+    if url is not None:
+        wanted = url.rstrip("/")
+        for server in servers:
+            if server.url == wanted:
+                return wanted, token or server.token
+        raise NotAuthorized(f"no token for {wanted}: set APSIS_NB_TOKEN, or give token=...")
+    if not servers:
+        raise ServerDown(_down_text(f"http://{DEFAULT_BIND}", ""))
+    if len(servers) > 1:
+        which = ", ".join(s.url for s in servers)
+        raise ServerDown(f"several servers run here ({which}): set APSIS_NB_URL, or give url=...")
+    return servers[0].url, token or servers[0].token
+
+
+def _http_of(url: str) -> "httpx2.Client":
+    import httpx2
+
+    parts = urlsplit(url)
+    is_here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    return httpx2.Client(
+        timeout=httpx2.Timeout(120.0, connect=5.0),
+        # Reading the certificates of all authorities takes longer than a request over plain HTTP.
+        verify=parts.scheme == "https",
+        trust_env=not is_here,  # a proxy never leads to this machine
+    )
+
+
+def quoted(text: str) -> str:
+    """Text as a part of a path; slashes stay."""
+    return quote(text, safe="/")
+
+
+def _down_text(url: str, error: str) -> str:
+    why = f" ({error})" if error else ""
+    return f"no server answers at {url}{why}: start one with `apsis-nb serve JOBS`, or ap.local(...)"
+
+
+def _error_of(response: "httpx2.Response", url: str) -> ClientError:
+    """The error that an answer tells of."""
+    try:
+        problem = response.json()
+        detail = str(problem.get("detail") or problem.get("title"))
+    except (ValueError, AttributeError):
+        detail = f"{url} answered {response.status_code} {response.reason_phrase}; is it an apsis_nb server?"
+    match response.status_code:
+        case 401:
+            return NotAuthorized(
+                f"the server at {url} does not accept the token: set APSIS_NB_TOKEN, or give token=..."
+            )
+        case 403:
+            return NotAuthorized(detail)
+        case 404:
+            return NoSuch(detail)
+        case 409:
+            return RequestRefused(detail)
+        case status:
+            return BadRequest(detail, status=status)

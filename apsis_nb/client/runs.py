@@ -1,0 +1,316 @@
+"""A run, as a live object: it can be waited for, read, stopped, and shown in a cell."""
+
+import asyncio
+import codecs
+import html
+import re
+import sys
+import time
+from collections.abc import Generator, Iterator
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from apsis_nb import frames
+from apsis_nb.client.connection import Connection, quoted
+from apsis_nb.client.errors import ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.config import system_zone
+from apsis_nb.core.states import FINISHED
+from apsis_nb.core.times import format_duration, format_time, zone
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FINISHED = {state.value for state in FINISHED}
+#: Seconds between two looks at a run that somebody waits for: quick at first, then at ease.
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.5
+_OUTPUT_PIECE = 1 << 20  # bytes of output asked for at once
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+#: Of the card's edge; the state itself stands there in words.
+_OUTCOME_COLOURS = {"success": "#2e8b57", "failure": "#c0392b", "error": "#c0392b", "skipped": "#888888"}
+
+
+class Run:
+    """A run: asks the server for news of it until it has finished.
+
+    Two are equal if they are the same run of the same server. `await run` waits for it and gives it.
+    """
+
+    def __init__(self, connection: Connection, facts: dict[str, Any]) -> None:
+        self._connection = connection
+        self._facts = facts
+        self.run_id: str = facts["run_id"]
+        self.job_id: str = facts["job_id"]
+        self.args: dict[str, str] = facts["args"]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._connection.url, self.run_id
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that is known of it now, as plain values: the columns of `frames.RUNS`, and `program`."""
+        if self._facts["state"] not in _FINISHED:
+            self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
+        return self._facts
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """As `facts`, as they were when the server was last asked."""
+        return self._facts
+
+    @property
+    def state(self) -> str:
+        """Its state now."""
+        state: str = self.facts["state"]
+        return state
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended."""
+        return self.state in _FINISHED
+
+    def wait(self, timeout: float | None = None) -> "Run":
+        """Wait until it has ended, well or badly.
+
+        Args:
+            timeout: seconds; None: as long as it takes.
+
+        Raises:
+            WaitTimeout: it has not ended in that time.
+        """
+        for pause_s in self._looks(timeout):
+            time.sleep(pause_s)
+        return self
+
+    def __await__(self) -> Generator[Any, None, "Run"]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> "Run":
+        # The looks are HTTP requests, so they are made in a thread; the notebook's own loop stays free.
+        looks = self._looks(None)
+        while True:
+            pause_s = await asyncio.to_thread(next, looks, None)
+            if pause_s is None:
+                return self
+            await asyncio.sleep(pause_s)
+
+    def _looks(self, timeout: float | None) -> Iterator[float]:
+        """Look at it again and again until it has finished; gives the seconds to pause between looks."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause_s = _FIRST_LOOK_S
+        while not self.is_finished:
+            left_s = pause_s if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                raise WaitTimeout(f"run {self.run_id} is {self._facts['state']} after {timeout:g} s")
+            yield min(pause_s, left_s)
+            pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+
+    def result(self, timeout: float | None = None) -> "Run":
+        """Wait for it, and see that it succeeded.
+
+        Raises:
+            RunFailed: it did not; with the last lines of its output.
+            WaitTimeout: as `wait`.
+        """
+        self.wait(timeout)
+        if self._facts["state"] != "success":
+            raise RunFailed(self._facts, self.last_lines(20))
+        return self
+
+    def output(self, name: str = "output", *, tail: int | None = None) -> str:
+        """What it has written, up to now.
+
+        Args:
+            name: of the output; what a program prints is `output`.
+            tail: only so many lines from the end.
+        """
+        text = self.output_bytes(name).decode(errors="replace")
+        return text if tail is None else _last_lines(text, tail)
+
+    def output_bytes(self, name: str = "output") -> bytes:
+        """As `output`, every byte as the program wrote it."""
+        pieces, offset, size = [], 0, 1
+        while offset < size:
+            piece, size, _ = self._output_piece(name, offset)
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+        return b"".join(pieces)
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """Its outputs: name, length in bytes, content_type."""
+        outputs: list[dict[str, Any]] = self._connection.json("GET", f"/runs/{self.run_id}/outputs")[
+            "outputs"
+        ]
+        return outputs
+
+    def pieces(self, name: str = "output") -> Iterator[bytes]:
+        """What it writes, from the start, as it grows; ends when the run has."""
+        offset, pause_s = 0, _FIRST_LOOK_S
+        while True:
+            try:
+                piece, size, is_finished = self._output_piece(name, offset)
+            except NoSuch:  # nothing is there before its program starts
+                if self.is_finished:
+                    return
+                piece, size, is_finished = b"", 0, False
+            if piece:
+                yield piece
+                offset, pause_s = offset + len(piece), _FIRST_LOOK_S
+            elif is_finished and offset >= size:
+                return
+            else:
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+
+    def follow(self, name: str = "output") -> "Run":
+        """Print what it writes as it grows, until it ends."""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for piece in self.pieces(name):
+            sys.stdout.write(decoder.decode(piece))
+            sys.stdout.flush()
+        sys.stdout.write(decoder.decode(b"", final=True))
+        return self.wait()
+
+    @property
+    def log(self) -> "pd.DataFrame":
+        """What happened to it, oldest first: the columns of `frames.LOG`."""
+        import pyarrow as pa
+
+        names = [c.name for c in frames.LOG]
+        rows = [{**row, "ts": datetime.fromisoformat(row["ts"])} for row in self.list_log()]
+        types = [pa.string(), pa.timestamp("us", tz="UTC"), pa.string(), pa.string()]
+        table = pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, types, strict=True))))
+        return frames.to_frame(table, frames.LOG)
+
+    def list_log(self) -> list[dict[str, Any]]:
+        """As `log`, as plain values: ts (ISO 8601, UTC), state, message."""
+        rows = self._connection.json("GET", f"/runs/{self.run_id}/log")["log"]
+        return [{"run_id": self.run_id, **{n: row[n] for n in ("ts", "state", "message")}} for row in rows]
+
+    def start(self) -> "Run":
+        """Start it now, though it is not yet due, or a condition holds it."""
+        return self._ask("start")
+
+    def skip(self) -> "Run":
+        """Do not run it."""
+        return self._ask("skip")
+
+    def stop(self) -> "Run":
+        """Ask its program to end; after the job's grace period it is killed."""
+        return self._ask("stop")
+
+    def signal(self, signal: str | int) -> "Run":
+        """Send its program a signal: `USR1`, `SIGUSR1`, 10."""
+        return self._ask(f"signal/{quoted(str(signal))}")
+
+    def rerun(self, **args: Any) -> "Run":
+        """Run it again now, as its job is today.
+
+        Args:
+            args: those that change.
+        """
+        texts = {name: arg_text(value) for name, value in args.items()}
+        runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})["runs"]
+        return Run(self._connection, next(r for r in runs if r["rerun_of"] == self.run_id))
+
+    def _ask(self, what: str) -> "Run":
+        runs = self._connection.json("POST", f"/runs/{self.run_id}/{what}")["runs"]
+        self._facts = next(r for r in runs if r["run_id"] == self.run_id)
+        return self
+
+    def _output_piece(self, name: str, offset: int) -> tuple[bytes, int, bool]:
+        """Bytes of an output from `offset` on, its size now, and whether the run has finished."""
+        response = self._connection.send(
+            "GET",
+            f"/runs/{self.run_id}/outputs/{quoted(name)}",
+            params={"offset": offset, "limit": _OUTPUT_PIECE},
+        )
+        is_finished = response.headers["X-Apsis-Finished"] == "true"
+        return response.content, int(response.headers["X-Apsis-Size"]), is_finished
+
+    def last_lines(self, count: int) -> str:
+        """The last lines of its output without colours; empty if there is none."""
+        try:
+            _, size, _ = self._output_piece("output", 1 << 62)
+            piece, _, _ = self._output_piece("output", max(0, size - 16_384))
+        except ClientError:
+            return ""
+        return _last_lines(_ANSI.sub("", piece.decode(errors="replace")), count)
+
+    def _latest(self) -> dict[str, Any]:
+        """Its facts for display: those of before, if the server does not answer."""
+        try:
+            return self.facts
+        except ClientError:
+            return self._facts
+
+    def __repr__(self) -> str:
+        facts = self._latest()
+        args = ", ".join(f"{k}={v}" for k, v in facts["args"].items())
+        text = f"<run {self.run_id} of {self.job_id}({args}): {facts['state']}"
+        if facts["elapsed_s"] is not None:
+            text += f", {format_duration(round(facts['elapsed_s'], 1))}"
+        return text + (f", {facts['message']}" if facts["message"] else "") + ">"
+
+    def _repr_html_(self) -> str:
+        """A card that needs nothing but itself, so that it stays in a saved notebook."""
+        facts = self._latest()
+        colour = _OUTCOME_COLOURS.get(facts["state"], "#2979b8")
+        args = ", ".join(f"{k}={v}" for k, v in facts["args"].items())
+        told = [
+            ("scheduled", self._local(facts["scheduled_at"])),
+            ("started", self._local(facts["started_at"])),
+            ("took", None if facts["elapsed_s"] is None else format_duration(round(facts["elapsed_s"], 1))),
+            (
+                "late",
+                format_duration(round(facts["late_s"], 1)) if facts["late"] and facts["late_s"] else None,
+            ),
+            ("labels", ", ".join(facts["labels"])),
+            ("says", facts["message"] or facts["skip_reason"]),
+        ]
+        spans = " · ".join(f"{name} <b>{html.escape(value)}</b>" for name, value in told if value)
+        output = self.last_lines(10)
+        pre = (
+            "<pre style='margin:.5em 0 0;padding:.4em .6em;max-height:14em;overflow:auto;"
+            f"border:1px solid rgba(128,128,128,.35);border-radius:4px'>{html.escape(output)}</pre>"
+            if output.strip()
+            else ""
+        )
+        return (
+            f"<div style='border-left:4px solid {colour};padding:.3em .8em;margin:.3em 0'>"
+            f"<div><b>{html.escape(self.run_id)}</b> {html.escape(self.job_id)}"
+            f"{html.escape(f'({args})') if args else ''} "
+            f"<span style='border:1px solid {colour};border-radius:1em;padding:0 .6em'>"
+            f"{html.escape(facts['state'])}</span></div>"
+            f"<div style='opacity:.85;font-size:.92em'>{spans}</div>{pre}</div>"
+        )
+
+    def _local(self, at: str | None) -> str | None:
+        if at is None:
+            return None
+        return datetime.fromisoformat(at).astimezone(zone(system_zone())).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def arg_text(value: Any) -> str:
+    """An arg as the text that jobs get."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case datetime() if value.tzinfo is not None:
+            return format_time(value)
+        case datetime() | date():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def _last_lines(text: str, count: int) -> str:
+    return "".join(text.splitlines(keepends=True)[-count:]) if count > 0 else ""
