@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class History:
     """Questions over all runs; each answer is a frame with the columns of `frames` of the same name.
 
-    `since` and `until` are about the time when runs were due; `job` is one job id or several, or none, which means
-    all. `unit` is the period of a row: hour, day, week, month or year, in UTC or in the zone `tz`.
+    `since` and `until` are about the time when runs were due. `job` is one job id or several; none means all.
+    `unit` is the period of a row: hour, day, week, month or year, in UTC or in the zone `tz`.
     """
 
     def __init__(self, connection: Connection) -> None:

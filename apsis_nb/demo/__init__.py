@@ -98,3 +98,4 @@ def _make_history(database: Path, count: int, tell: Callable[[str], None]) -> No
     half.unlink(missing_ok=True)
     make_history(half, count, until=now, days=_HISTORY_DAYS, progress=progress)
     half.replace(database)
+    shutil.rmtree(half.with_suffix(".outputs"), ignore_errors=True)  # made-up runs wrote nothing
