@@ -1,4 +1,4 @@
-"""A real server in a thread of the tests: engine, store and programs in a temporary folder, HTTP on a free port."""
+"""A real server in a thread of the tests: engine, store, programs in a temporary folder, HTTP on a free port."""
 
 import asyncio
 import contextlib
@@ -65,6 +65,16 @@ def until(what: str, look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, settings: uvicorn.Config, is_up: threading.Event) -> None:
+        super().__init__(settings)
+        self._is_up = is_up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._is_up.set()
+
+
 class Served:
     """A server that answers."""
 
@@ -96,12 +106,8 @@ class Served:
             self.events = Events(self.engine.boot_id, "test")
             self.app = make_app(self.engine, self.config, gate=self.gate, events=self.events)
             settings = uvicorn.Config(self.app, log_config=None, lifespan="on", timeout_graceful_shutdown=3)
-            self._http = uvicorn.Server(settings)
-            task = asyncio.create_task(self._http.serve([listening]))
-            while not self._http.started and not task.done():
-                await asyncio.sleep(0.01)
-            is_up.set()
-            await task
+            self._http = _Uvicorn(settings, is_up)
+            await self._http.serve([listening])
         finally:
             await self.engine.stop()
 
