@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, get_calendar
+from apsis_nb.core.jobs import Param
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
@@ -156,6 +157,24 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 def dates() -> st.SearchStrategy[date]:
     return st.dates(date(1, 2, 1), date(9999, 11, 30))
+
+
+def params() -> st.SearchStrategy[Param]:
+    """Of two types, with and without defaults and choices."""
+    texts = st.builds(
+        Param,
+        name=st.sampled_from(["x", "y", "date"]),
+        default=st.none() | st.text(max_size=3),
+        description=st.none() | st.text(max_size=5),
+    )
+    numbers = st.builds(
+        Param,
+        name=st.sampled_from(["n", "m"]),
+        type=st.just("int"),
+        default=st.sampled_from([None, "1", "-2"]),
+        choices=st.sampled_from([(), ("1", "-2", "30")]),
+    )
+    return texts | numbers
 
 
 def yaml_values() -> st.SearchStrategy[Any]:

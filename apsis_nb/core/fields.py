@@ -39,9 +39,6 @@ class Fields:
         self._left = {str(key): value for key, value in data.items()}
         self._known: list[str] = []
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._left
-
     def get(self, key: str, read: Callable[[Any], T], default: Any = _REQUIRED) -> T:
         """The value of `key`, read; `default` where it is absent. A key without default must be there."""
         return self.get_at(key, lambda value, _: read(value), default)

@@ -74,10 +74,8 @@ def format_duration(seconds: float) -> str:
     """
     us = round(abs(seconds) * 1_000_000)
     text = ""
-    for unit, (unit_s, _) in _UNITS.items():
-        if unit == "s":
-            break
-        count, us = divmod(us, unit_s * 1_000_000)
+    for unit in ("w", "d", "h", "m"):
+        count, us = divmod(us, _UNIT_S[unit] * 1_000_000)
         text += f"{count}{unit}" if count else ""
     if us or not text:
         text += f"{us // 1_000_000}{_fraction(us % 1_000_000)}s"
@@ -105,7 +103,7 @@ def parse_daytime(value: Any) -> time:
                 return time(int(hour), int(minute), int(second), int((fraction or "").ljust(6, "0")[:6]))
             except ValueError:
                 raise ValueError(f"'{value}' is no daytime: it must be 00:00:00 to 23:59:59") from None
-        if _DAYTIME.fullmatch(value + ":00"):
+        if re.fullmatch(r"\d{1,2}:[0-5]\d", value, re.ASCII):
             raise ValueError(f"'{value}' is no daytime: write the seconds too, '{value}:00'")
     raise ValueError(f"{_quoted(value)} is no daytime: write it as '09:30:00'")
 

@@ -166,6 +166,7 @@ def load_text(
         errors = [FileError(file, fault.line, fault.col, (), fault.message, job_id) for fault in error.faults]
     except JobErrors as error:
         errors = [_file_error(fault, spot, file, job_id) for fault in error.errors]
+    errors.sort(key=lambda error: (error.line, error.col))
     return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest)
 
 

@@ -27,7 +27,7 @@ from apsis_nb.core.programs import NoOp, Process, Stop, Timeout
 from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
-from tests.strategies import job_mappings, schedules, yaml_values
+from tests.strategies import job_mappings, params, schedules, yaml_values
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
@@ -82,18 +82,21 @@ def test_any_value_is_a_program_or_says_what_is_wrong(data):
 
 @given(
     st.lists(schedules(), max_size=3),
-    st.lists(st.sampled_from(["x", "y", "date"]), unique=True),
+    st.lists(params(), unique_by=lambda p: p.name, max_size=3),
     st.lists(st.text(min_size=1), unique=True, max_size=2),
     st.none() | st.text(),
 )
-def test_a_job_survives_its_dict(its_schedules, params, labels, description):
+def test_a_job_survives_its_dict(its_schedules, its_params, labels, description):
     made = Job(
         job_id="team/a",
         program=Process(command="echo {{ x }}", env={"A": "1"}, cwd="sub", timeout=Timeout(duration_s=5)),
-        params=tuple(Param(name=name) for name in params),
+        params=tuple(its_params),
         schedules=tuple(its_schedules),
         conditions=(MaxRunning(count=2), Dependency(job_id="b", args={"date": "{{ x }}"}), Const(value=True)),
-        actions=(ScheduleAction(job_id="b", args={"date": "{{ x }}"}, states=frozenset({State.FAILURE})),),
+        actions=(
+            ScheduleAction(job_id="b", args={"date": "{{ x }}"}, states=frozenset({State.FAILURE})),
+            ScheduleAction(job_id="c", states=frozenset({State.SUCCESS, State.SKIPPED})),
+        ),
         labels=tuple(labels),
         description=description,
         metadata={"owner": "me"},

@@ -1,0 +1,348 @@
+"""Job files: YAML 1.2 as the reference reads it, ids, and faults to the line and column."""
+
+import contextlib
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsis_nb.core.errors import NotFound
+from apsis_nb.core.programs import NoOp, Process
+from apsis_nb.jobfiles import Folder, check_folder, load_file, load_folder, load_text
+from apsis_nb.jobfiles.yaml12 import YamlErrors, parse_yaml
+from tests.strategies import job_mappings
+
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+
+def write(root: Path, files: dict[str, str | bytes]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root
+
+
+def said(text: str | bytes) -> list[str]:
+    """The faults of a text, as line:col: message."""
+    return [str(error) for error in load_text(text, "a", file="a.yaml").errors]
+
+
+# -- YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "as_arg"),
+    [
+        ("10:30:00", "10:30:00", "10:30:00"),
+        ("12:30", "12:30", "12:30"),
+        ("2024-01-01", date(2024, 1, 1), "2024-01-01"),
+        ("2024-01-01T10:30:00Z", datetime(2024, 1, 1, 10, 30, tzinfo=UTC), "2024-01-01T10:30:00+00:00"),
+        (
+            "2024-01-01 10:30:00.5 +1",
+            datetime.fromisoformat("2024-01-01T10:30:00.5+01:00"),
+            "2024-01-01T10:30:00.500000+01:00",
+        ),
+        (
+            "2024-01-01t10:30:00-05:30",
+            datetime.fromisoformat("2024-01-01T10:30:00-05:30"),
+            "2024-01-01T10:30:00-05:30",
+        ),
+        ("2024-01-01 10:30:00", datetime(2024, 1, 1, 10, 30), "2024-01-01T10:30:00"),  # noqa: DTZ001
+        ("yes", "yes", "yes"),
+        ("no", "no", "no"),
+        ("on", "on", "on"),
+        ("off", "off", "off"),
+        ("true", True, "True"),
+        ("False", False, "False"),
+        ("1.50", 1.5, "1.5"),
+        ("1e3", 1000.0, "1000.0"),
+        (".5", 0.5, "0.5"),
+        ("-.inf", float("-inf"), "-inf"),
+        ("010", 10, "10"),
+        ("0o10", 8, "8"),
+        ("0x1F", 31, "31"),
+        ("0b101", 5, "5"),
+        ("1_000", 1000, "1000"),
+        ("-7", -7, "-7"),
+        ("~", None, "None"),
+        ("null", None, "None"),
+        ("", None, "None"),
+        ('"10"', "10", "10"),
+        ("'true'", "true", "true"),
+        ("nullify", "nullify", "nullify"),
+        ("1.2.3", "1.2.3", "1.2.3"),
+        ("0755x", "0755x", "0755x"),
+        ("!!str 5", "5", "5"),
+        ('!!int "5"', 5, "5"),
+        ("! 5", "5", "5"),
+        ("=", "=", "="),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text, value, as_arg):
+    found = parse_yaml(f"x: {text}\n").value["x"]
+    assert found == value
+    assert type(found) is type(value) or isinstance(value, datetime)
+    assert str(found) == as_arg
+
+
+def test_nan_is_a_number():
+    assert str(parse_yaml(".nan").value) == "nan"
+
+
+def test_aliases_and_merges_are_followed():
+    text = """
+base: &base {a: 1, b: 2}
+other: &other {b: 3, c: 4}
+one: *base
+two: {<<: *base, b: 0}
+three:
+  <<: [*base, *other]
+  d: 5
+"""
+    value = parse_yaml(text).value
+    assert value["one"] == {"a": 1, "b": 2}
+    assert value["two"] == {"a": 1, "b": 0}
+    assert value["three"] == {"a": 1, "b": 2, "c": 4, "d": 5}
+
+
+def test_a_quoted_merge_sign_is_a_key_like_any_other():
+    assert parse_yaml("'<<': 1").value == {"<<": 1}
+
+
+def test_a_set_is_a_mapping_without_values():
+    assert parse_yaml("{a, b}").value == {"a": None, "b": None}
+    assert parse_yaml("!!set {a, b}").value == {"a": None, "b": None}
+
+
+def test_a_byte_order_mark_is_no_text():
+    assert load_text(b"\xef\xbb\xbfprogram: x\n", "a").job
+
+
+@given(job_mappings())
+def test_what_is_written_as_yaml_is_read_or_refused_in_words(mapping):
+    text = yaml.safe_dump(mapping, allow_unicode=True)
+    read = load_text(text, "a")
+    assert (read.job is None) == bool(read.errors)
+    assert all(e.line >= 1 and e.col >= 1 and e.message for e in read.errors)
+
+
+@given(st.text(alphabet="ab{}[]:,-&*!|>'\"#%@ \n\t0~<\x00\x07\x85\ufeff\ud800é", max_size=30))
+def test_any_text_is_read_or_refused_in_words(text):
+    with contextlib.suppress(YamlErrors):
+        assert parse_yaml(text).line >= 1
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused_in_words(data):
+    read = load_text(data, "a")
+    assert (read.job is None) == bool(read.errors)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "1:1: the file is empty"),
+        ("# only a comment\n", "1:1: the file is empty"),
+        ("program: x\n---\nprogram: y\n", "2:1: a second document: a file holds one job"),
+        ("program: [x\n", "2:1: YAML: did not find expected ',' or ']'"),
+        ("\tprogram: x\n", "1:1: YAML: found character that cannot start any token"),
+        ('program: "a\x01"\n', "1:12: YAML: a character that is not allowed"),
+        ("a: 1\nprogram: \ud800\n", "2:10: YAML: a character that is not allowed"),
+        (b"a: 1\nb: '\xff'\n", "2:1: the file is not UTF-8"),
+        ("[" * 200_000, "1:52: nested more than 50 deep"),
+        ("program: &a [*a]\n", "1:14: the alias *a names nothing that is complete before it"),
+        ("program: *x\n", "1:10: the alias *x names nothing that is complete before it"),
+        ("a: 1\nb: 2\na: 3\n", "3:1: duplicate key 'a': it stands in line 1 too"),
+        ("1: a\n'1': b\n", "2:1: duplicate key '1': it stands in line 1 too"),
+        ("program: {{ x }}\n", '1:11: a mapping cannot be a key: a template must be quoted, "{{ x }}"'),
+        ("? [a]\n: b\n", '1:3: a list cannot be a key: a template must be quoted, "{{ x }}"'),
+        ("a: 2024-13-01\n", "1:4: '2024-13-01' is no date: quote it if it is text"),
+        ("a: 2024-01-01T25:00:00Z\n", "1:4: '2024-01-01T25:00:00Z' is no time: quote it if it is text"),
+        ("a: 0b_\n", "1:4: '0b_' is no whole number: quote it if it is text"),
+        ("<<: 3\n", "1:5: only a mapping can be merged with <<"),
+        ("<<: [{a: 1}, 3]\n", "1:14: only a mapping can be merged with <<"),
+        ("a: !!python/object:x y\n", "1:4: the tag tag:yaml.org,2002:python/object:x is not allowed here"),
+        ("a: !mine {b: 1}\n", "1:4: the tag !mine is not allowed here"),
+        ("a: !!binary aGk=\n", "1:4: the tag tag:yaml.org,2002:binary is not allowed here"),
+        ("a: !!omap [b: 1]\n", "1:4: the tag tag:yaml.org,2002:omap is not allowed here"),
+        ("x" * 4_000_001, "1:1: the file is larger than 4 MB"),
+    ],
+)  # fmt: skip
+def test_what_is_no_yaml_is_refused_at_its_place(text, fault):
+    assert said(text) == [f"a.yaml:{fault}"]
+
+
+def test_aliases_cannot_blow_up():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    assert said("\n".join(lines)) == ["a.yaml:5:5: more than 100000 values, aliases followed"]
+
+
+# -- faults of jobs
+
+
+def test_faults_stand_where_the_key_stands():
+    text = """\
+params: [date]
+progam: echo
+schedule:
+  - type: daily
+    tz: Erope/London
+    daytime: [09:00:00, "9:99"]
+  - type: interval
+action: &c
+  type: schedule
+  job_id: b
+  if: {states: [sucess]}
+metadata:
+  labels: {}
+"""
+    assert said(text) == [
+        "a.yaml:1:1: job a: missing key 'program'",
+        "a.yaml:2:1: unknown key 'progam': did you mean 'program'?",
+        "a.yaml:5:5: schedule.0.tz: unknown time zone 'Erope/London': did you mean 'Europe/London'?",
+        "a.yaml:6:25: schedule.0.daytime.1: '9:99' is no daytime: write it as '09:30:00'",
+        "a.yaml:7:5: schedule.1: an interval schedule: missing key 'interval'",
+        "a.yaml:11:17: action.if.states.0: the text 'sucess' is no state: did you mean 'success'?",
+        "a.yaml:13:3: metadata.labels: must be text, not a mapping",
+    ]
+
+
+def test_a_fault_knows_its_job_and_key():
+    (error,) = load_text("program: x\nschedule: {type: interval, interval: 0}\n", "team/a").errors
+    assert (error.job_id, error.key_path) == ("team/a", ("schedule", "interval"))
+    assert (error.line, error.col) == (2, 28)
+
+
+# -- folders
+
+
+def test_ids_are_paths_without_the_suffix(tmp_path):
+    files = ["a.yaml", "a/b.yaml", "a.b.yaml", "with space/ü.yaml", ".hidden/c.yaml", "_templates.yaml"]
+    others = [".hidden.yaml", "x.yml", "x.YAML", "yaml", "x.yaml.j2", "_templates/t.yaml", ".apsis.yaml"]
+    copies = [".ipynb_checkpoints/a-checkpoint.yaml", "a/.ipynb_checkpoints/b-checkpoint.yaml", ".git/x.yaml"]
+    folder = load_folder(
+        write(tmp_path, dict.fromkeys([*files, *others, *copies, "a/_templates/d.yaml"], "program: x"))
+    )
+    assert set(folder.jobs) == {
+        "a",
+        "a/b",
+        "a.b",
+        "with space/ü",
+        ".hidden/c",
+        "_templates",
+        "a/_templates/d",
+    }
+    assert folder.errors == []
+
+
+def test_a_linked_file_is_read_and_a_linked_folder_is_not(tmp_path):
+    write(tmp_path, {"elsewhere/a.yaml": "program: x"})
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/linked.yaml").symlink_to(tmp_path / "elsewhere/a.yaml")
+    (tmp_path / "jobs/folder").symlink_to(tmp_path / "elsewhere")
+    assert set(load_folder(tmp_path / "jobs").jobs) == {"linked"}
+
+
+def test_a_broken_file_harms_only_its_own_job(tmp_path):
+    folder = load_folder(
+        write(tmp_path, {"good.yaml": "program: x", "bad.yaml": "program: [", "b/bad.yaml": "progam: x"})
+    )
+    assert set(folder.jobs) == {"good"}
+    assert {e.job_id for e in folder.errors} == {"bad", "b/bad"}
+    assert str(folder.errors[0]).startswith(f"{tmp_path}/bad.yaml:2:1: YAML:")
+
+
+def test_what_cannot_be_read_is_said(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "dangling.yaml").symlink_to("nowhere")
+    (tmp_path / os.fsdecode(b"latin-\xff.yaml")).write_text("program: x")
+    errors = {e.job_id: e for e in load_folder(tmp_path).errors}
+    assert errors["pipe"].message == "cannot be read: it is no regular file"
+    assert errors["dangling"].message == "cannot be read: No such file or directory"
+    assert errors["latin-?"].message == "the name of the file is not UTF-8"
+    assert all(str(e).isprintable() for e in errors.values())
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(NotFound, match=r"there is no job folder .*/nowhere"):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path):
+    write(tmp_path, {"same.yaml": "program: x", "new.yaml": "program: x", "gone.yaml": "program: x"})
+    first = load_folder(tmp_path)
+    write(tmp_path, {"new.yaml": "program: {type: no-op}", "more.yaml": "program: y"})
+    (tmp_path / "gone.yaml").unlink()
+    second = load_folder(tmp_path, first)
+    assert second.files["same"] is first.files["same"]
+    assert second.jobs["new"].program == NoOp()
+    assert set(second.jobs) == {"same", "new", "more"}
+
+
+def test_a_file_that_became_a_dangling_link_is_broken(tmp_path):
+    write(tmp_path, {"a.yaml": "program: x"})
+    first = load_folder(tmp_path)
+    (tmp_path / "a.yaml").unlink()
+    (tmp_path / "a.yaml").symlink_to("nowhere")
+    (error,) = load_folder(tmp_path, first).errors
+    assert error.message == "cannot be read: No such file or directory"
+
+
+def test_a_file_that_is_of_the_same_size_but_newer_is_read_again(tmp_path):
+    write(tmp_path, {"a.yaml": "program: x"})
+    first = load_folder(tmp_path)
+    write(tmp_path, {"a.yaml": "program: y"})
+    os.utime(tmp_path / "a.yaml", ns=(0, first.files["a"].digest[0] + 1))
+    assert load_folder(tmp_path, first).jobs["a"].program == Process(command="y")
+
+
+def test_a_job_starts_from_the_folder_of_its_file(tmp_path, monkeypatch):
+    write(tmp_path, {"jobs/team/a.yaml": "program: x"})
+    monkeypatch.chdir(tmp_path)
+    assert load_folder("jobs").jobs["team/a"].source == f"{tmp_path}/jobs/team"
+
+
+def test_one_file_is_a_job_of_its_own_folder_unless_told(tmp_path):
+    write(tmp_path, {"jobs/team/a.yaml": "program: x"})
+    assert load_file(tmp_path / "jobs/team/a.yaml").job_id == "a"
+    assert load_file(tmp_path / "jobs/team/a.yaml", tmp_path / "jobs").job_id == "team/a"
+
+
+def test_an_empty_folder_is_one_without_jobs():
+    assert (Folder().jobs, Folder().errors) == ({}, [])
+
+
+# -- the check
+
+
+def test_the_check_finds_what_only_shows_beside_other_jobs(tmp_path):
+    write(
+        tmp_path,
+        {
+            "a.yaml": "program: x\ncondition:\n  - type: dependency\n    job_id: bb\n",
+            "b.yaml": "params: [x]\nprogram: x\nschedule:\n  type: interval\n  interval: 1h\n",
+            "c.yaml": "program: [\n",
+            "d.yaml": "program: x\nsuccessors: b\n",
+        },
+    )
+    folder = load_folder(tmp_path)
+    found = [str(e).removeprefix(f"{tmp_path}/") for e in check_folder(folder, NOW)]
+    assert found == [
+        "a.yaml:4:5: condition.0.job_id: there is no job 'bb': did you mean 'b'?",
+        "b.yaml:3:1: schedule.0: missing args (x) for job b",
+        "c.yaml:2:1: YAML: did not find expected node content",
+    ]
+    assert [e.job_id for e in check_folder(folder, NOW, {"b"})] == ["b"]
+
+
+def test_the_check_copes_with_a_file_that_has_gone(tmp_path):
+    folder = load_folder(write(tmp_path, {"a.yaml": "program: x\nsuccessors: zzz\n"}))
+    (tmp_path / "a.yaml").unlink()
+    (error,) = check_folder(folder, NOW)
+    assert (error.line, error.message) == (1, "action.0.job_id: there is no job 'zzz'")
