@@ -1,4 +1,4 @@
-"""A real server in a thread of the tests: engine, store, programs in a temporary folder, HTTP on a free port."""
+"""A real server in a thread of the tests: everything in a temporary folder, HTTP on a free port."""
 
 import asyncio
 import contextlib

@@ -241,11 +241,11 @@ def test_a_kind_that_does_not_exist_is_told_so(api: httpx2.Client) -> None:
 
 
 def test_who_leaves_is_forgotten(served: Served) -> None:
-    before = len(served.events._listeners)
+    until("those of other tests are", lambda: not served.events._listeners)
     with stream(served) as response:
         next(blocks(response))
-        assert len(served.events._listeners) == before + 1
-    until("it is forgotten", lambda: len(served.events._listeners) == before)
+        assert len(served.events._listeners) == 1
+    until("it is forgotten", lambda: not served.events._listeners)
 
 
 def test_the_streams_end_when_the_server_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
