@@ -1,1 +1,1 @@
-"""What people look at: frames made into pictures and pages. Views take a client; they never see the engine."""
+"""What people look at: frames made into pictures and pages. Views know only the client."""

@@ -40,7 +40,7 @@ _MANY_COLOURS = re.compile(r"ansi([34])8-(\d+)")
 
 
 def overwritten(line: str) -> str:
-    """A line as a terminal leaves it: what a carriage return went back over is replaced, but its colours hold."""
+    """A line as a terminal leaves it: what a carriage return went back over is gone, its colours hold."""
     before, _, last = line.rstrip("\r").rpartition("\r")
     return "".join(match[0] for match in _SGR.finditer(before)) + last
 

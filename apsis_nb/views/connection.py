@@ -19,7 +19,7 @@ class Access:
 
     url: str | None = None
     token: str | None = None  #: for what the process does itself: reading the stream of events
-    key: str | None = None  #: makes the session that the server's proxy sends with a page into that user's token
+    key: str | None = None  #: makes the session, sent by the server's proxy, into a user's token
 
 
 _given: Access | None = None
@@ -43,7 +43,7 @@ def access() -> Access:
 
 
 def page_client() -> Client:
-    """A new client for the page that is being made, with the rights of whoever opened it; close it with the page.
+    """A new client for the page that is being made, with the rights of whoever opened it.
 
     Raises:
         ServerDown, NotAuthorized: there is no server to be found.

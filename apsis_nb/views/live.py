@@ -1,10 +1,11 @@
-"""Changes, as they happen: one reader of the server's events for the process, and what renews a page from it.
+"""Changes, as they happen: one reader of the server's events for the process, and what renews a page.
 
-A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never holds more
-than one renewal back, and no page is renewed more than twice a second, or at all while nobody sees it.
+A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never
+holds more than one renewal back, and no page is renewed more than twice a second, or while nobody sees it.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -128,10 +129,8 @@ class Renewal(Generic[T]):
     async def _run(self) -> None:
         while True:
             wait_s = RETRY_S if self._failed else self._every_s
-            try:
+            with contextlib.suppress(TimeoutError):  # the time itself is a reason
                 await asyncio.wait_for(self._wanted.wait(), wait_s)
-            except TimeoutError:
-                pass  # the time itself is a reason
             await self._visible.wait()
             self._wanted.clear()
             await self._renew()
@@ -146,7 +145,9 @@ class Renewal(Generic[T]):
         except Exception:
             log.exception("a part of a page could not be loaded")
             self._failed = True
-            self._tell(self._fail, "This part of the page could not be loaded; the log of the dashboards says why.")
+            self._tell(
+                self._fail, "This part of the page could not be loaded; the log of the dashboards says why."
+            )
         else:
             if self._failed:
                 self._tell(self._fail, None)

@@ -1,4 +1,4 @@
-"""Pieces of HTML that the pages share. Whatever comes from outside passes `text` or an attribute's quoting."""
+"""Pieces of HTML that the pages share. Whatever comes from outside passes `text`."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,16 @@ def text(value: object) -> str:
     return escape(str(value), quote=True)
 
 
-def given(value: object) -> bool:
+#: Where there is no value: an en dash.
+NONE = "\u2013"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as plain mappings."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def given(value: Any) -> bool:
     """Whether there is a value: neither None nor pandas' word for nothing."""
     return value is not None and not (pd.api.types.is_scalar(value) and pd.isna(value))
 
@@ -99,7 +108,8 @@ def job_link(job_id: Any) -> str:
     """A job, as a link to its runs in time; the path is quieter than the name."""
     folder, slash, name = str(job_id).rpartition("/")
     address = "timeline?" + urlencode({"job": str(job_id)})
-    return f'<a class="job" href="{text(address)}"><span class="folder">{text(folder + slash)}</span>{text(name)}</a>'
+    words = f'<span class="folder">{text(folder + slash)}</span>{text(name)}'
+    return f'<a class="job" href="{text(address)}">{words}</a>'
 
 
 def objects(value: Any) -> dict[str, str]:
@@ -135,8 +145,8 @@ def card(title: str, body: str, *, count: int | None = None, more: str = "", kin
     """
     number = "" if count is None else f'<span class="count">{count:,}</span>'
     return (
-        f'<section class="card {kind}"><header><h2>{text(title)}{number}</h2><div class="more">{more}</div></header>'
-        f"{body}</section>"
+        f'<section class="card {kind}"><header><h2>{text(title)}{number}</h2>'
+        f'<div class="more">{more}</div></header>{body}</section>'
     )
 
 
@@ -145,7 +155,9 @@ def nothing(words: str) -> str:
     return f'<p class="nothing">{text(words)}</p>'
 
 
-def table(heads: list[tuple[str, str]], rows: list[list[str]], *, caption: str, ids: list[str] | None = None) -> str:
+def table(
+    heads: list[tuple[str, str]], rows: list[list[str]], *, caption: str, ids: list[str] | None = None
+) -> str:
     """A table.
 
     Args:
@@ -159,7 +171,9 @@ def table(heads: list[tuple[str, str]], rows: list[list[str]], *, caption: str, 
     for n, cells in enumerate(rows):
         opens = f' data-href="{text(run_url(ids[n]))}" tabindex="0"' if ids else ""
         body.append(
-            f"<tr{opens}>" + "".join(f'<td class="{heads[i][1]}">{c}</td>' for i, c in enumerate(cells)) + "</tr>"
+            f"<tr{opens}>"
+            + "".join(f'<td class="{heads[i][1]}">{c}</td>' for i, c in enumerate(cells))
+            + "</tr>"
         )
     return (
         f'<div class="scroll"><table><caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>'

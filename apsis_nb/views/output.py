@@ -4,7 +4,7 @@ import asyncio
 import codecs
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import param
@@ -22,6 +22,8 @@ EARLIER_BYTES = 256 * 1024
 MOST_BEHIND_BYTES = 2 * 1024 * 1024  #: what grows faster than it can be shown is shown from its end again
 POLL_S = 0.4
 
+_ABSENT = {False: "The program has not started yet.", True: "There is no output."}
+
 
 class OutputPane(pn.custom.JSComponent):
     """The pane. `follow` gives it a run; it reads the output by itself while the run is live."""
@@ -33,7 +35,7 @@ class OutputPane(pn.custom.JSComponent):
     name_shown = param.String(default="output", doc="Which of them is shown.")
 
     _bundle = _HERE / "output.js"
-    _stylesheets = [PAGE_CSS, ansi.styles()]
+    _stylesheets: ClassVar[list[str]] = [PAGE_CSS, ansi.styles()]
 
     def __init__(self, later: Callable[[Callable[[], Any]], None], **params: Any) -> None:
         super().__init__(**{"sizing_mode": "stretch_width", **params})
@@ -98,7 +100,9 @@ class OutputPane(pn.custom.JSComponent):
                 piece, size, is_finished = await asyncio.to_thread(run._output_piece, name, offset)
             except NoSuch:  # nothing is there before the program starts, or after it was deleted
                 is_finished = await asyncio.to_thread(lambda: run.is_finished)
-                self._tell({}, words="There is no output." if is_finished else "The program has not started yet.")
+                self._tell(
+                    {}, words="There is no output." if is_finished else "The program has not started yet."
+                )
                 if is_finished:
                     return
                 await asyncio.sleep(2 * POLL_S)
@@ -154,7 +158,7 @@ class OutputPane(pn.custom.JSComponent):
 
 
 class _Growing:
-    """Bytes of an output, as they come, made into HTML: whole lines once, the unfinished last line each time."""
+    """Bytes of an output made into HTML as they come: whole lines once, the unfinished one each time."""
 
     def __init__(self, begin: int) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -168,4 +172,8 @@ class _Growing:
         begin = self._begin
         self._begin += len((whole + newline).encode())
         html = self._lines.convert(whole + newline) if newline else ""
-        return {"html": html, "begin": begin, "tail": ansi.AnsiText().convert(self._rest) if self._rest else ""}
+        return {
+            "html": html,
+            "begin": begin,
+            "tail": ansi.AnsiText().convert(self._rest) if self._rest else "",
+        }

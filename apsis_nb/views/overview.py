@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,8 @@ from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import ACTIVE, State
 
 from . import markup
-from .board import Board
+from .ahead import expected_of_each
+from .board import COLUMNS_CSS, Board
 from .markup import text
 from .page import Page
 
@@ -45,10 +46,10 @@ class Present:
 
 
 @dataclass(frozen=True)
-class Ahead:
+class Plans:
     """What changes with the job files, or slowly."""
 
-    following: pd.DataFrame  #: job_id, args, scheduled_at, runs: the next of each job within a day
+    following: pd.DataFrame  #: job_id, scheduled_at: the next run of each job within a day
     broken: list[dict[str, Any]]
     typical_s: Mapping[str, float] = field(default_factory=dict)
 
@@ -60,19 +61,19 @@ class Overview(Viewer):
         super().__init__(**params)
         self._page = page
         self._present: Present | None = None
-        self._ahead = Ahead(pd.DataFrame({"job_id": [], "scheduled_at": []}), [])
+        self._plans = Plans(pd.DataFrame({"job_id": [], "scheduled_at": []}), [])
         self._figures = Board(figures_html(None))
         self._left = Board(markup.card("Running", markup.nothing("Loading …")))
         self._right = Board()
         page.keep(self._load_present, self._show_present, wants=_is_about_runs, every_s=10.0)
-        page.keep(self._load_ahead, self._show_ahead, wants=_is_about_jobs, every_s=30.0)
+        page.keep(self._load_plans, self._show_plans, wants=_is_about_jobs, every_s=30.0)
 
     def __panel__(self) -> Any:
         columns = pn.Row(
             self._left,
             self._right,
             sizing_mode="stretch_width",
-            styles={"display": "grid", "grid-template-columns": "minmax(0, 2fr) minmax(300px, 1fr)", "gap": "16px"},
+            stylesheets=[COLUMNS_CSS],
         )
         return pn.Column(self._figures, columns, sizing_mode="stretch_width", styles={"gap": "16px"})
 
@@ -83,14 +84,14 @@ class Overview(Viewer):
             failed=client.list_runs(state=["error", "failure"], since="24h", limit=MOST_ROWS),
             late=client.list_runs(late=True, since="24h", limit=MOST_ROWS),
             hourly=client.sql(_HOURLY),
-            now=datetime.now(UTC),
+            now=self._page.now(),
         )
 
-    def _load_ahead(self) -> Ahead:
+    def _load_plans(self) -> Plans:
         client = self._page.client
-        typical = client.sql(_TYPICAL)
-        return Ahead(
-            following=next_of_each(client.expected("now", "+1d", limit=1000)),
+        typical, now = client.sql(_TYPICAL), self._page.now()
+        return Plans(
+            following=next_of_each(expected_of_each(client, now, now + timedelta(days=1))),
             broken=client.jobs.errors(),
             typical_s=dict(zip(typical["job_id"], typical["typical_s"], strict=True)),
         )
@@ -104,10 +105,10 @@ class Overview(Viewer):
         )
         self._draw()
 
-    def _show_ahead(self, ahead: Ahead) -> None:
-        self._ahead = ahead
+    def _show_plans(self, plans: Plans) -> None:
+        self._plans = plans
         self._right.content = (
-            '<div class="stack">' + broken_html(ahead.broken) + following_html(ahead.following) + "</div>"
+            '<div class="stack">' + broken_html(plans.broken) + following_html(plans.following) + "</div>"
         )
         self._draw()
 
@@ -115,7 +116,7 @@ class Overview(Viewer):
         if self._present is None:
             return
         self._figures.content = figures_html(self._present)
-        self._left.content = now_html(self._present, self._ahead.typical_s)
+        self._left.content = now_html(self._present, self._plans.typical_s)
 
 
 def _is_about_runs(event: ServerEvent) -> bool:
@@ -132,12 +133,10 @@ def _ended_within(run: Mapping[str, Any], now: datetime, span: timedelta) -> boo
 
 
 def next_of_each(expected: pd.DataFrame) -> pd.DataFrame:
-    """The next expected run of each job, soonest first, and how many are expected."""
-    if not len(expected):
-        return expected.assign(runs=pd.Series(dtype="int64"))
-    first = expected.sort_values("scheduled_at", kind="stable").drop_duplicates("job_id")
-    counts = expected.groupby("job_id").size()
-    return first.assign(runs=first["job_id"].map(counts)).reset_index(drop=True)
+    """The next expected run of each job, soonest first."""
+    return (
+        expected.sort_values("scheduled_at", kind="stable").drop_duplicates("job_id").reset_index(drop=True)
+    )
 
 
 # ---- HTML ----
@@ -147,12 +146,14 @@ def figures_html(present: Present | None) -> str:
     """The row of figures at the top."""
     if present is None:
         return '<div class="figures">' + "".join(_figure(name, "…") for name in _FIGURES) + "</div>"
-    by_state = present.hourly.groupby("state", observed=True)["runs"].sum() if len(present.hourly) else {}
-    failed = int(by_state.get("failure", 0)) + int(by_state.get("error", 0))
+    by_state: dict[str, int] = {}
+    for row in markup.records(present.hourly):
+        by_state[str(row["state"])] = by_state.get(str(row["state"]), 0) + int(row["runs"])
+    failed = by_state.get("failure", 0) + by_state.get("error", 0)
     late = int(present.hourly["late"].sum()) if len(present.hourly) else 0
     waiting = sum(run["state"] == State.WAITING.value for run in present.live)
     running = len(present.live) - waiting
-    done = int(by_state.get("success", 0))
+    done = by_state.get("success", 0)
     ended = done + failed
     rate = f"{100 * done / ended:.1f} % of {ended:,}" if ended else "none ended"
     figures = [
@@ -177,29 +178,32 @@ def _figure(name: str, number: str, words: str = "", *, mark: str = "") -> str:
 
 def hours_html(present: Present) -> str:
     """The last 24 hours as small columns: what succeeded, and above it what failed."""
-    hours = pd.date_range(end=pd.Timestamp(present.now).floor("h"), periods=24, freq="h")
-    counts = pd.DataFrame(0, index=hours, columns=["good", "bad"])
-    for row in present.hourly.itertuples():
-        hour = pd.Timestamp(markup.instant(row.hour))
-        kind = {"success": "good", "failure": "bad", "error": "bad"}.get(str(row.state))
-        if kind and hour in counts.index:
-            counts.loc[hour, kind] += int(row.runs)
-    most = max(int(counts.sum(axis=1).max()), 1)
+    first = present.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    good, bad = [0] * 24, [0] * 24
+    for row in markup.records(present.hourly):
+        hour = markup.instant(row["hour"])
+        n = -1 if hour is None else round((hour - first).total_seconds() / 3600)
+        counts = {"success": good, "failure": bad, "error": bad}.get(str(row["state"]))
+        if counts is not None and 0 <= n < 24:
+            counts[n] += int(row["runs"])
+    most = max(1, *(g + b for g, b in zip(good, bad, strict=True)))
     columns = []
-    for n, (hour, row) in enumerate(counts.iterrows()):
-        good, bad = 40 * row["good"] / most, 40 * row["bad"] / most
-        good, bad = (max(v, 1.5) if v else 0 for v in (good, bad))
-        title = f"{hour:%H}:00 UTC: {row['good']} succeeded, {row['bad']} failed"
+    for n in range(24):
+        high, above = (max(40 * count / most, 1.5) if count else 0.0 for count in (good[n], bad[n]))
+        title = f"{first + timedelta(hours=n):%H}:00 UTC: {good[n]:,} succeeded, {bad[n]:,} failed"
         columns.append(
             f"<g><title>{title}</title>"
             f'<rect class="back" x="{n * 9}" y="0" width="7.5" height="44" />'
-            f'<rect class="good" x="{n * 9}" y="{44 - good:.1f}" width="7.5" height="{good:.1f}"/>'
-            f'<rect class="bad" x="{n * 9}" y="{44 - good - bad:.1f}" width="7.5" height="{bad:.1f}"/></g>'
+            f'<rect class="good" x="{n * 9}" y="{44 - high:.1f}" width="7.5" height="{high:.1f}"/>'
+            f'<rect class="bad" x="{n * 9}" y="{44 - high - above:.1f}" width="7.5" height="{above:.1f}"/>'
+            "</g>"
         )
     return (
         '<div class="figure hours"><span class="name">Last 24 hours</span>'
-        f'<svg viewBox="0 0 216 44" preserveAspectRatio="none" role="img" aria-label="Runs that succeeded and failed, by hour">{"".join(columns)}'
-        '</svg><span class="words"><i class="key good"></i>succeeded <i class="key bad"></i>failed</span></div>'
+        f'<svg viewBox="0 0 216 44" preserveAspectRatio="none" role="img" '
+        f'aria-label="Runs that succeeded and failed, by hour">{"".join(columns)}'
+        '</svg><span class="words"><i class="key good"></i>succeeded <i class="key bad"></i>failed</span>'
+        "</div>"
     )
 
 
@@ -222,13 +226,21 @@ def running_html(runs: list[dict[str, Any]], typical_s: Mapping[str, float], now
             markup.job_link(run["job_id"]) + " " + markup.chips(run["args"], run["labels"]),
             markup.run_link(run["run_id"]),
             markup.badge(run["state"]),
-            markup.when(run["started_at"], "elapsed", empty="–"),
+            markup.when(run["started_at"], "elapsed", empty=markup.NONE),
             _progress(run, typical_s.get(run["job_id"]), now),
         ]
         for run in runs[:MOST_ROWS]
     ]
-    heads = [("Job", ""), ("Run", "tight"), ("State", "tight"), ("Elapsed", "right"), ("Of its usual time", "usual")]
-    body = markup.table(heads, rows, caption="Runs that are running", ids=[run["run_id"] for run in runs[:MOST_ROWS]])
+    heads = [
+        ("Job", ""),
+        ("Run", "tight"),
+        ("State", "tight"),
+        ("Elapsed", "right"),
+        ("Of its usual time", "usual"),
+    ]
+    body = markup.table(
+        heads, rows, caption="Runs that are running", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
+    )
     return markup.card("Running", body, count=len(runs), more=_beyond(runs))
 
 
@@ -258,14 +270,18 @@ def waiting_html(runs: list[dict[str, Any]]) -> str:
         for run in runs[:MOST_ROWS]
     ]
     heads = [("Job", ""), ("Run", "tight"), ("Was due", "tight"), ("Waits for", "wide")]
-    body = markup.table(heads, rows, caption="Runs that wait", ids=[run["run_id"] for run in runs[:MOST_ROWS]])
+    body = markup.table(
+        heads, rows, caption="Runs that wait", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
+    )
     return markup.card("Waiting", body, count=len(runs), more=_beyond(runs))
 
 
 def late_html(runs: list[dict[str, Any]]) -> str:
     """Runs that started late, or still have not."""
     if not runs:
-        return markup.card("Late", markup.nothing("Everything of the last 24 hours started on time."), count=0)
+        return markup.card(
+            "Late", markup.nothing("Everything of the last 24 hours started on time."), count=0
+        )
     rows = [
         [
             markup.job_link(run["job_id"]) + " " + markup.chips(run["args"]),
@@ -277,7 +293,14 @@ def late_html(runs: list[dict[str, Any]]) -> str:
         ]
         for run in runs
     ]
-    heads = [("Job", ""), ("Run", "tight"), ("Was due", "tight"), ("By", "tight"), ("Why", ""), ("State", "tight")]
+    heads = [
+        ("Job", ""),
+        ("Run", "tight"),
+        ("Was due", "tight"),
+        ("By", "tight"),
+        ("Why", ""),
+        ("State", "tight"),
+    ]
     body = markup.table(heads, rows, caption="Runs that were late", ids=[run["run_id"] for run in runs])
     return markup.card("Late", body, more='<a href="timeline?late=1">all</a>')
 
@@ -303,14 +326,16 @@ def failed_html(runs: list[dict[str, Any]]) -> str:
 def following_html(following: pd.DataFrame) -> str:
     """The next run of each job."""
     if not len(following):
-        return markup.card("Next 24 hours", markup.nothing("No schedule makes a run in the next 24 hours."), count=0)
+        return markup.card(
+            "Next 24 hours", markup.nothing("No schedule makes a run in the next 24 hours."), count=0
+        )
     rows = [
         [
-            markup.job_link(row.job_id),
-            markup.when(row.scheduled_at, "time"),
-            markup.when(row.scheduled_at, "until"),
+            markup.job_link(row["job_id"]),
+            markup.when(row["scheduled_at"], "time"),
+            markup.when(row["scheduled_at"], "until"),
         ]
-        for row in following.head(20).itertuples()
+        for row in markup.records(following.head(20))
     ]
     heads = [("Job", "wide"), ("Next at", "right"), ("", "right")]
     body = markup.table(heads, rows, caption="The next run of each job")

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import panel as pn
-import panel_material_ui as pmui
+from panel_material_ui.template.base import Page as MaterialPage
 
 from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.errors import ApsisError
@@ -32,10 +33,15 @@ class Page:
     Args:
         name: overview, timeline or run.
         title: of the browser's tab.
+        now: the clock; aware.
     """
 
-    def __init__(self, name: str, title: str) -> None:
-        self.doc = pn.state.curdoc
+    def __init__(self, name: str, title: str, now: Callable[[], datetime]) -> None:
+        doc = pn.state.curdoc
+        if doc is None:
+            raise RuntimeError("a page is made while a document is: by `panel serve`, or in a notebook cell")
+        self.doc = doc
+        self.now = now
         self.title = title
         self.has_api = connection.is_behind_server()  #: whether the server's API has the page's own address
         self.shell = Shell(page=name, alive="../api/v1/alive" if self.has_api else "")
@@ -61,10 +67,12 @@ class Page:
             ApsisError: no server was found when the page was made.
         """
         if self._client is None:
-            raise ApsisError("no server was found: start one with `apsis-nb serve JOBS`, then load this page again")
+            raise ApsisError(
+                "no server was found: start one with `apsis-nb serve JOBS`, then load this page again"
+            )
         return self._client
 
-    def show(self, *parts: Any) -> pmui.Page:
+    def show(self, *parts: Any) -> MaterialPage:
         """The whole page."""
         return frame(f"{self.title} · apsis_nb", self.shell, self.wrong, *parts, self._foot)
 

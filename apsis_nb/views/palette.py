@@ -1,8 +1,9 @@
 """How a state looks, everywhere: one colour, one shape and one hatch for each, for light and dark pages.
 
-The colours of the states that a bar can have differ by at least 20 (CIE76) also for eyes without one of the three
-kinds of cone, and each stands at least 3:1 against both page backgrounds; a test measures it. Colour is never alone:
-a shape or a word is always with it. Lateness is an outline, so that it never competes with the state.
+The colours of the states that a bar can have differ by at least 20 (CIE76), also for eyes that lack one
+of the three kinds of cone, and each stands at least 3:1 against both page backgrounds; a test measures it.
+Colour is never alone: a shape or a word is always with it. Lateness is an outline, so it never competes with
+the state.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
-"""The dashboards as a process: serves the pages on a unix socket to the server's proxy, until its stdin closes.
+"""The dashboards as a process: serves the pages on a unix socket to the server's proxy, until stdin closes.
 
     python -m apsis_nb.views.process --socket PATH --prefix /dash --api URL [--token T]
 
-The first line of stdin is JSON, `{"key": ..., "token": ...}`: secrets are not for a command line. Run by hand, with a
-terminal or nothing as stdin, it takes the token from `--token`, `APSIS_NB_TOKEN` or the user's running server.
+The first line of stdin is JSON, `{"key": ..., "token": ...}`: secrets are not for a command line. Run by
+hand, with a terminal or nothing as stdin, it takes the token from `--token`, `APSIS_NB_TOKEN` or the user's
+server.
 """
 
 import argparse
@@ -27,7 +28,9 @@ def pages_folder() -> Path:
     for folder in (package / "_dashboards", package.parent / "dashboards"):
         if all((folder / f"{page}.py").is_file() for page in PAGES):
             return folder
-    raise FileNotFoundError(f"the dashboards are missing: neither {package}/_dashboards nor dashboards/ beside it")
+    raise FileNotFoundError(
+        f"the dashboards are missing: neither {package}/_dashboards nor dashboards/ beside it"
+    )
 
 
 def _secrets() -> dict[str, str]:
@@ -40,7 +43,7 @@ def _secrets() -> dict[str, str]:
 
 
 def _leave_with_stdin(socket: Path) -> None:
-    """Wait for the end of stdin, which is that of the server, and leave at once: nothing here needs saving."""
+    """Wait for the end of stdin, which is that of the server, and leave at once: nothing needs saving."""
     while sys.stdin.read(4096):
         pass
     socket.unlink(missing_ok=True)
@@ -49,20 +52,29 @@ def _leave_with_stdin(socket: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Serve until stdin closes."""
-    parser = argparse.ArgumentParser(prog="python -m apsis_nb.views.process", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m apsis_nb.views.process", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     parser.add_argument("--prefix", default="/dash", help="first part of every address")
     parser.add_argument("--api", required=True, help="address of the server")
     parser.add_argument("--token", help="for use by hand; others can see it in the list of processes")
     told = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s dashboards %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s dashboards %(name)s: %(message)s"
+    )
     secrets = _secrets()
     if secrets:
         threading.Thread(target=_leave_with_stdin, args=(told.socket,), daemon=True).start()
 
     from panel.io.server import get_server
 
-    from . import connection, overview, run_page, timeline_page  # so that the first page need not wait for them
+    from . import (
+        connection,
+        overview,
+        run_page,
+        timeline_page,
+    )  # so that the first page need not wait for them
 
     del overview, run_page, timeline_page
     token = secrets.get("token") or told.token or os.environ.get("APSIS_NB_TOKEN")

@@ -1,10 +1,10 @@
-"""The page of one run: its state and times, why, its log, its output as it grows, and what can be done with it."""
+"""The page of one run: its state and times, its log, its output as it grows, and what can be done with it."""
 
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from apsis_nb.client import NoSuch, Run, ServerEvent
 from apsis_nb.core.states import State
 
 from . import markup, palette
-from .board import Board
+from .board import COLUMNS_CSS, Board
 from .markup import text
 from .output import OutputPane
 from .page import Page
@@ -58,11 +58,16 @@ class RunPage(Viewer):
         self._output = OutputPane(page.later)
         self._below = Board()
         self._body = pn.Row(
-            pn.Column(self._output, self._below, sizing_mode="stretch_width", styles={"gap": "16px", "min-width": "0"}),
+            pn.Column(
+                self._output,
+                self._below,
+                sizing_mode="stretch_width",
+                styles={"gap": "16px", "min-width": "0"},
+            ),
             self._side,
             sizing_mode="stretch_width",
             visible=False,
-            styles={"display": "grid", "grid-template-columns": "minmax(0, 2.2fr) minmax(280px, 1fr)", "gap": "16px"},
+            stylesheets=[COLUMNS_CSS],
         )
         if re.fullmatch(r"r\d+", self._name):
             page.keep(self._load, self._show, wants=self._is_about_it, every_s=5.0)
@@ -85,7 +90,7 @@ class RunPage(Viewer):
         except NoSuch:
             return None
         others = client.sql(_LAST_RUNS, {"job": run.job_id})
-        return Told(run, dict(run.facts), run.log, others, datetime.now(UTC))
+        return Told(run, dict(run.facts), run.log, others, self._page.now())
 
     def _show(self, told: Told | None) -> None:
         if told is None:
@@ -98,12 +103,17 @@ class RunPage(Viewer):
         self._below.content = program_html(facts)
         self._body.visible = True
         self._page.shell.param.update(
-            running=int(state in {State.RUNNING, State.STOPPING}), failed=state in {State.FAILURE, State.ERROR}
+            running=int(state in {State.RUNNING, State.STOPPING}),
+            failed=state in {State.FAILURE, State.ERROR},
         )
-        started_anew = self._facts is not None and self._facts["started_at"] is None and facts["started_at"] is not None
+        started_anew = (
+            self._facts is not None and self._facts["started_at"] is None and facts["started_at"] is not None
+        )
         if self._run is None or started_anew:
             self._run = told.run
-            self._output.follow(told.run, f"../api/v1/runs/{self._name}/outputs/" if self._page.has_api else "")
+            self._output.follow(
+                told.run, f"../api/v1/runs/{self._name}/outputs/" if self._page.has_api else ""
+            )
         self._facts = facts
 
     async def _act(self, message: dict[str, Any]) -> None:
@@ -113,7 +123,11 @@ class RunPage(Viewer):
             return
         if action == "rerun":
             form = message.get("form") or {}
-            args = {name.removeprefix("arg:"): str(value) for name, value in form.items() if name.startswith("arg:")}
+            args = {
+                name.removeprefix("arg:"): str(value)
+                for name, value in form.items()
+                if name.startswith("arg:")
+            }
             changed = {name: value for name, value in args.items() if run.args.get(name) != value}
             made = await self._page.act(run.rerun, **changed)
             if made is not None:
@@ -137,7 +151,9 @@ def absent_html(name: str) -> str:
         words = f"“{name}” is no run id: write r123."
     else:
         words = f"There is no run {name}. It may belong to another scheduler, or its history was removed."
-    return markup.card("No such run", markup.nothing(words) + '<p class="nothing"><a href="timeline">All runs</a></p>')
+    return markup.card(
+        "No such run", markup.nothing(words) + '<p class="nothing"><a href="timeline">All runs</a></p>'
+    )
 
 
 def head_html(facts: Mapping[str, Any], others: pd.DataFrame, now: datetime) -> str:
@@ -150,8 +166,10 @@ def head_html(facts: Mapping[str, Any], others: pd.DataFrame, now: datetime) -> 
     buttons, templates = actions_html(facts)
     return (
         f'<section class="card run-head" style="border-top:3px solid {look.colour}"><div class="who">'
-        f'<div class="line"><h1>{markup.job_link(facts["job_id"])}</h1><span class="id">{text(facts["run_id"])}</span></div>'
-        f'<div class="line big">{palette.icon(state, 18)}<b>{state.value}</b>{_clock(facts, state)}{late}</div>{message}'
+        f'<div class="line"><h1>{markup.job_link(facts["job_id"])}</h1>'
+        f'<span class="id">{text(facts["run_id"])}</span></div>'
+        f'<div class="line big">{palette.icon(state, 18)}<b>{state.value}</b>{_clock(facts, state)}{late}'
+        f"</div>{message}"
         f'<div class="line">{markup.chips(facts["args"], facts["labels"])}</div></div>'
         f'<div class="acts"><div class="bar">{buttons}</div>{others_html(others, facts["run_id"])}</div>'
         f"{life_html(facts, now)}</section>{templates}"
@@ -182,15 +200,18 @@ def life_html(facts: Mapping[str, Any], now: datetime) -> str:
     waited = max(0.0, ((started or end) - due).total_seconds())
     share = min(100.0, 100 * waited / whole)
     colour = palette.LOOKS[State(facts["state"])].colour
+    ended = "ended " + markup.when(facts["finished_at"]) if facts["finished_at"] else "now"
     ran = f"ran {markup.duration((end - started).total_seconds())}" if started else "did not start"
+    words = f"waited {markup.duration(waited)}, {ran}"
     wait_colour = palette.LATE if facts["late"] else palette.LOOKS[State.WAITING].colour
-    solid = f'<i style="left:{share:.2f}%;width:{100 - share:.2f}%;background:{colour}"></i>' if started else ""
+    solid = (
+        f'<i style="left:{share:.2f}%;width:{100 - share:.2f}%;background:{colour}"></i>' if started else ""
+    )
     return (
-        f'<div class="life"><div class="track" role="img" aria-label="waited {markup.duration(waited)}, {ran}">'
+        f'<div class="life"><div class="track" role="img" aria-label="{words}">'
         f'<i class="thin" style="width:{share:.2f}%;background:{wait_colour}"></i>{solid}</div>'
         f'<div class="ends"><span>due {markup.when(facts["scheduled_at"])}</span>'
-        f"<span>waited {markup.duration(waited)}, {ran}</span>"
-        f'<span>{"ended " + markup.when(facts["finished_at"]) if facts["finished_at"] else "now"}</span></div></div>'
+        f"<span>{words}</span><span>{ended}</span></div></div>"
     )
 
 
@@ -201,13 +222,14 @@ def others_html(others: pd.DataFrame, run_id: str) -> str:
     rows = others.iloc[::-1]
     longest = max(float(rows["elapsed_s"].max() or 0), 1e-9)
     columns = []
-    for n, row in enumerate(rows.itertuples()):
-        name, state = f"r{row.run_id}", markup.state_of(row.state)
-        height = 4 + 30 * (float(row.elapsed_s) / longest if markup.given(row.elapsed_s) else 0)
-        took = markup.duration(row.elapsed_s) or "–"
+    for n, row in enumerate(markup.records(rows)):
+        name, state = f"r{row['run_id']}", markup.state_of(row["state"])
+        height = 4 + 30 * (float(row["elapsed_s"]) / longest if markup.given(row["elapsed_s"]) else 0)
+        took = markup.duration(row["elapsed_s"]) or markup.NONE
         here = " here" if name == run_id else ""
         columns.append(
-            f'<a href="{text(markup.run_url(name))}" class="col{here}"><title>{name}: {state.value}, {took}</title>'
+            f'<a href="{text(markup.run_url(name))}" class="col{here}">'
+            f"<title>{name}: {state.value}, {took}</title>"
             f'<rect class="hit" x="{n * 8}" y="0" width="8" height="40"/>'
             f'<rect x="{n * 8 + 1}" y="{36 - height:.1f}" width="6" height="{height:.1f}" rx="1.5" '
             f'fill="{palette.LOOKS[state].colour}"/></a>'
@@ -226,31 +248,44 @@ def actions_html(facts: Mapping[str, Any]) -> tuple[str, str]:
     if state in {State.SCHEDULED, State.WAITING}:
         held = f"It waits: {text(facts['message'])}. " if facts["message"] else ""
         made.append(
-            ("start", "Start now", "primary", f"Start {name} now?", f"<p>{held}Its program starts at once all the same.</p>")
+            (
+                "start",
+                "Start now",
+                "primary",
+                f"Start {name} now?",
+                f"<p>{held}Its program starts at once all the same.</p>",
+            )
         )
         made.append(
-            ("skip", "Skip", "", f"Skip {name}?", "<p>It will not run, and stays in the history as skipped.</p>")
+            (
+                "skip",
+                "Skip",
+                "",
+                f"Skip {name}?",
+                "<p>It will not run, and stays in the history as skipped.</p>",
+            )
         )
     if state in {State.STARTING, State.RUNNING}:
         stop = (facts.get("program") or {}).get("stop") or {}
         signal, grace = stop.get("signal", "SIGTERM"), stop.get("grace_period", 60)
-        what = (
-            f"<p>Its program gets <b>{text(signal)}</b>. Whatever is left of it after "
-            f"<b>{text(markup.duration(grace) if isinstance(grace, int | float) else grace)}</b> is killed.</p>"
-        )
+        left = text(markup.duration(grace) if isinstance(grace, int | float) else grace)
+        what = f"<p>Its program gets <b>{text(signal)}</b>; what is left after <b>{left}</b> is killed.</p>"
         made.append(("stop", "Stop", "danger", f"Stop {name}?", what))
     if state.is_finished:
         fields = "".join(
             f'<label class="field">{text(k)}<input name="arg:{text(k)}" value="{text(v)}"></label>'
             for k, v in markup.objects(facts["args"]).items()
         )
-        what = f"<p>A new run of <b>{text(job)}</b> starts now, as its job is today. {name} stays as it is.</p>{fields}"
+        what = f"<p>A new run of <b>{text(job)}</b> starts now, as its job is today.</p>{fields}"
         made.append(("rerun", "Run again", "primary", f"Run {job} again?", what))
     buttons = "".join(
-        f'<button class="{kind}" data-action="{action}" data-title="{text(title)}" data-yes="{words}">{words}</button>'
+        f'<button class="{kind}" data-action="{action}" data-title="{text(title)}" data-yes="{words}">'
+        f"{words}</button>"
         for action, words, kind, title, _ in made
     )
-    return buttons, "".join(f'<template data-for="{action}">{what}</template>' for action, _, _, _, what in made)
+    return buttons, "".join(
+        f'<template data-for="{action}">{what}</template>' for action, _, _, _, what in made
+    )
 
 
 def side_html(facts: Mapping[str, Any], log: pd.DataFrame) -> str:
@@ -261,17 +296,16 @@ def side_html(facts: Mapping[str, Any], log: pd.DataFrame) -> str:
 def log_html(log: pd.DataFrame) -> str:
     """What happened, from above, on a line of time."""
     items, before = [], None
-    for row in log.itertuples():
-        at = markup.instant(row.ts)
+    for row in markup.records(log):
+        at = markup.instant(row["ts"])
         gap = ""
         if at is not None and before is not None and (at - before).total_seconds() >= 0.0005:
             gap = f'<span class="gap num">+{markup.duration((at - before).total_seconds())}</span>'
         before = at
-        state = markup.state_of(row.state)
-        says = f'<span class="says">{text(row.message)}</span>' if markup.given(row.message) else ""
-        items.append(
-            f'<li>{palette.icon(state)}<div><b>{state.value}</b> {markup.when(row.ts, "time")}{gap}{says}</div></li>'
-        )
+        state = markup.state_of(row["state"])
+        says = f'<span class="says">{text(row["message"])}</span>' if markup.given(row["message"]) else ""
+        line = f"<b>{state.value}</b> {markup.when(row['ts'], 'time')}{gap}{says}"
+        items.append(f"<li>{palette.icon(state)}<div>{line}</div></li>")
     body = f'<ol class="log">{"".join(items)}</ol>' if items else markup.nothing("Nothing has happened yet.")
     return markup.card("What happened", body)
 
@@ -281,7 +315,10 @@ def details_html(facts: Mapping[str, Any]) -> str:
     rerun_of = facts["rerun_of"]
     rows = [
         ("due", markup.when(facts["scheduled_at"])),
-        ("by the schedule", markup.when(facts["nominal_at"]) if facts["nominal_at"] != facts["scheduled_at"] else ""),
+        (
+            "by the schedule",
+            markup.when(facts["nominal_at"]) if facts["nominal_at"] != facts["scheduled_at"] else "",
+        ),
         ("started", markup.when(facts["started_at"])),
         ("ended", markup.when(facts["finished_at"])),
         ("stops at", markup.when(facts["stop_at"])),

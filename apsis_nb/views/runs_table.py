@@ -1,4 +1,4 @@
-"""Runs as a table: one page of rows from SQL, whatever the size of the history. The readable twin of the timeline."""
+"""Runs as a table: one page of rows from SQL, however long the history. The readable twin of the timeline."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,8 +60,8 @@ def load(client: Client, filters: Filters) -> tuple[pd.DataFrame, int]:
     """One page of runs, newest first, and how many there are in all."""
     where, values = filters.where()
     rows = client.sql(
-        "SELECT run_id, job_id, args, labels, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s,"
-        f" message, skip_reason FROM runs WHERE {where}"
+        "SELECT run_id, job_id, args, labels, state, scheduled_at, started_at, finished_at, late, late_s,"
+        f" elapsed_s, message, skip_reason FROM runs WHERE {where}"
         f" ORDER BY scheduled_at DESC, run_id DESC LIMIT {PAGE_ROWS} OFFSET {filters.page * PAGE_ROWS}",
         values,
     )
@@ -84,7 +84,7 @@ class RunsTable(Viewer):
         """The filters, and the table."""
         return self._bar, self._rows
 
-    def show(self, rows: pd.DataFrame, count: int) -> None:
+    def draw(self, rows: pd.DataFrame, count: int) -> None:
         """Draw one page of rows."""
         self._rows.content = rows_html(rows, count, self.filters)
 
@@ -98,7 +98,7 @@ class RunsTable(Viewer):
         match message["action"]:
             case "words":
                 self.filters = replace(self.filters, words=value, page=0)
-            case "state" if value == "" or value in GROUPS or value in State:
+            case "state" if value == "" or value in GROUPS or value in {s.value for s in State}:
                 self.filters = replace(self.filters, state=value, page=0)
             case "late":
                 self.filters = replace(self.filters, late=value == "true", page=0)
@@ -120,8 +120,8 @@ def filters_html(filters: Filters) -> str:
     checked = " checked" if filters.late else ""
     return (
         '<div class="bar">'
-        f'<input type="search" data-action="words" value="{text(filters.words)}" placeholder="Filter: job, label, arg" '
-        'aria-label="Filter by words in job, labels or args" size="26">'
+        f'<input type="search" data-action="words" value="{text(filters.words)}" size="26" '
+        'placeholder="Filter: job, label, arg" aria-label="Filter by words in job, labels or args">'
         f'<select data-action="state" aria-label="State">{options}</select>'
         f'<label class="check"><input type="checkbox" data-action="late"{checked}>late only</label>'
         f"{legend_html()}</div>"
@@ -143,19 +143,21 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters) -> str:
     if not count:
         return markup.card("Runs", markup.nothing("No run in this time fits the filters."), count=0)
     ids, cells = [], []
-    for row in rows.itertuples():
-        run_id = f"r{row.run_id}"
+    for row in markup.records(rows):
+        run_id = f"r{row['run_id']}"
         ids.append(run_id)
-        says = row.message if markup.given(row.message) else row.skip_reason
+        # While a program runs, the last message only says that it was started.
+        is_told = markup.state_of(row["state"]).is_finished or str(row["state"]) == State.WAITING.value
+        says = row["message"] if is_told and markup.given(row["message"]) else row["skip_reason"]
         cells.append(
             [
                 markup.run_link(run_id),
-                markup.job_link(row.job_id) + " " + markup.chips(row.args, row.labels),
-                markup.badge(row.state),
-                markup.when(row.scheduled_at),
-                markup.when(row.started_at, "time", empty="–"),
+                markup.job_link(row["job_id"]) + " " + markup.chips(row["args"], row["labels"]),
+                markup.badge(row["state"]),
+                markup.when(row["scheduled_at"]),
+                markup.when(row["started_at"], "time", empty=markup.NONE),
                 _took(row),
-                markup.late_badge(row.late_s) if row.late else "",
+                markup.late_badge(row["late_s"]) if row["late"] else "",
                 text(says) if markup.given(says) else "",
             ]
         )
@@ -167,10 +169,10 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters) -> str:
     return markup.card("Runs", body + pager_html(count, filters.page), count=count)
 
 
-def _took(row: Any) -> str:
-    if markup.given(row.elapsed_s) and markup.given(row.finished_at):
-        return markup.duration(row.elapsed_s)
-    return markup.when(row.started_at, "elapsed") if not markup.given(row.finished_at) else ""
+def _took(row: dict[str, Any]) -> str:
+    if markup.given(row["elapsed_s"]) and markup.given(row["finished_at"]):
+        return markup.duration(row["elapsed_s"])
+    return markup.when(row["started_at"], "elapsed") if not markup.given(row["finished_at"]) else ""
 
 
 def pager_html(count: int, page: int) -> str:
@@ -185,7 +187,8 @@ def pager_html(count: int, page: int) -> str:
         return f'<button data-action="page" data-value="{to}" aria-label="{name}"{disabled}>{words}</button>'
 
     return (
-        f'<nav class="pager" aria-label="Pages of the table"><span class="num">{first:,}–{last:,} of {count:,}</span>'
-        f'<span class="group">{button(0, "«", "Newest")}{button(page - 1, "‹ newer", "Newer")}'
-        f"{button(page + 1, 'older ›', 'Older')}{button(pages - 1, '»', 'Oldest')}</span></nav>"
+        '<nav class="pager" aria-label="Pages of the table">'
+        f'<span class="num">{first:,}&ndash;{last:,} of {count:,}</span>'
+        f'<span class="group">{button(0, "&laquo;", "Newest")}{button(page - 1, "&lsaquo; newer", "Newer")}'
+        f"{button(page + 1, 'older &rsaquo;', 'Older')}{button(pages - 1, '&raquo;', 'Oldest')}</span></nav>"
     )

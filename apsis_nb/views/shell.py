@@ -1,11 +1,11 @@
-"""The frame of every page: its head with navigation and connection, its foot, and one place for what goes wrong."""
+"""The frame of every page: its head with navigation and connection, and its foot."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
-import panel_material_ui as pmui
 import param
+from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
 from .board import PAGE_CSS, Board
@@ -50,22 +50,24 @@ class Shell(pn.custom.JSComponent):
     """The head of a page."""
 
     page = param.String(doc="Which page this is: overview, timeline or run.")
-    alive = param.String(doc="Address that answers with the scheduler's boot id; empty: the page asks its own.")
-    link = param.Selector(default="live", objects=["live", "reconnecting"], doc="The event stream of the process.")
+    alive = param.String(
+        doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
+    )
+    link = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
     dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
-    zone = param.Selector(default="local", objects=["local", "utc"], doc="The zone in which times are shown.")
+    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone in which times are shown.")
     hidden = param.Boolean(default=False, doc="Whether nobody can see the page: it is then not renewed.")
 
     _bundle = _HERE / "shell.js"
-    _stylesheets = [PAGE_CSS]
+    _stylesheets: ClassVar[list[str]] = [PAGE_CSS]
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**{"sizing_mode": "stretch_width", **params})
 
 
-def frame(title: str, shell: Shell, *parts: Any) -> pmui.Page:
+def frame(title: str, shell: Shell, *parts: Any) -> MaterialPage:
     """A whole page.
 
     Args:
@@ -73,7 +75,7 @@ def frame(title: str, shell: Shell, *parts: Any) -> pmui.Page:
         shell: its head.
         parts: what it shows, from above.
     """
-    return pmui.Page(
+    return MaterialPage(
         title="",
         meta_title=title,
         header=[shell],
@@ -91,7 +93,5 @@ def frame(title: str, shell: Shell, *parts: Any) -> pmui.Page:
 def foot(version: str, started_at: Any) -> Board:
     """The foot: which scheduler this is, and since when it runs."""
     since = markup.when(started_at, "full", empty="unknown")
-    return Board(
-        f'<footer class="foot"><span>apsis_nb {markup.text(version)}</span><span>scheduler running since {since}</span>'
-        "</footer>"
-    )
+    words = f"<span>apsis_nb {markup.text(version)}</span><span>scheduler running since {since}</span>"
+    return Board(f'<footer class="foot">{words}</footer>')

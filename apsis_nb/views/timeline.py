@@ -1,8 +1,8 @@
 """Runs as bars over time: a row a job. The layout is a pure function of frames; the picture follows it.
 
-A bar is thin from the scheduled time to the start and solid from the start to the end, outlined if late. Runs of one
-job that overlap share its row, each in a lane. What the schedules expect stands as ghosts right of the Now line, what
-was skipped as a cross. Runs too close to be told apart come as one bar with a count.
+A bar is thin from the scheduled time to the start and solid from the start to the end, outlined if late. Runs
+of one job that overlap share its row, each in a lane. What the schedules expect stands as ghosts right of the
+Now line, what was skipped as a cross. Runs too close to be told apart come as one bar with a count.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ import panel as pn
 import param
 from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.models import (
-    BoxAnnotation,
     ColumnDataSource,
     CustomJS,
     CustomJSHover,
@@ -28,17 +27,18 @@ from bokeh.models import (
     LinearAxis,
     PanTool,
     Range1d,
-    Span,
     TapTool,
     WheelZoomTool,
 )
+from bokeh.models.annotations.geometry import BoxAnnotation, Span
 from bokeh.plotting import figure as new_figure
 from panel.viewable import Viewer
 
 from apsis_nb.core.states import State
 
 from . import palette
-from .markup import duration
+from .ahead import nothing_expected
+from .markup import NONE, duration
 
 ROW_PX = 26  #: height of a row
 MOST_LANES = 4  #: runs of one job that overlap more than this share the last lane
@@ -99,7 +99,7 @@ def lanes(left: Sequence[float], right: Sequence[float]) -> tuple[list[int], lis
     Only bars that really overlap, directly or through others, share the height of the row.
 
     Args:
-        left, right: the bars' ends, in any order; at most `MOST_LANES` lanes are used, then the last is shared.
+        left, right: the bars' ends, in any order; beyond `MOST_LANES` the last lane is shared.
     """
     lane, count = [0] * len(left), [1] * len(left)
     group: list[int] = []
@@ -148,18 +148,20 @@ def bars(
         expected: what the schedules will make: `job_id`, `scheduled_at`.
 
     Returns:
-        Columns for four sources: `bars` (solid), `waits` (thin), `marks` (skipped, and errors that never started)
-        and `ghosts` (expected). Row n lies between y = n and y = n + 1; times are milliseconds since 1970.
+        Columns for four sources: `bars` (solid), `waits` (thin), `marks` (skipped, and errors that never
+        started) and `ghosts` (expected). Row n lies between y = n and y = n + 1; times are milliseconds since
+        1970.
     """
     row_of = {job: n for n, job in enumerate(jobs)}
     frame = frame[frame["job_id"].isin(list(row_of))].reset_index(drop=True)
     facts = _facts(frame, row_of, epoch_ms(now), ms_per_px)
     typical = facts[(facts["runs"] == 1) & facts["finished"].notna()].groupby("job_id")["length"].median()
+    usual = {str(job): float(ms) for job, ms in typical.items()}
     layout = {
         "bars": _solid(facts),
         "waits": _waits(facts, epoch_ms(now), ms_per_px),
         "marks": _marks(facts),
-        "ghosts": _ghosts(expected, row_of, typical.to_dict(), epoch_ms(now), ms_per_px),
+        "ghosts": _ghosts(expected, row_of, usual, epoch_ms(now), ms_per_px),
     }
     # Texts go as lists: an empty array of objects would be taken for numbers, and be no colours.
     return {
@@ -204,9 +206,9 @@ def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px:
         f"{runs:,} runs, worst: {state}" if runs > 1 else f"{run_id} · {state}"
         for runs, run_id, state in zip(facts["runs"], facts["run_id"], state, strict=True)
     ]
-    facts["took"] = [duration(v / 1000) if v == v else "–" for v in facts["length"]]
+    facts["took"] = [duration(v / 1000) if v == v else NONE for v in facts["length"]]
     facts["late"] = [
-        "–" if v != v else duration(v) if late else f"no ({duration(v)})"
+        NONE if v != v else duration(v) if late else f"no ({duration(v)})"
         for v, late in zip(facts["late_s"], facts["is_late"], strict=True)
     ]
     facts["colour"] = [palette.LOOKS[State(s)].colour for s in state]
@@ -257,44 +259,65 @@ _MARKERS = {State.SCHEDULED.value: "circle", State.SKIPPED.value: "x", State.ERR
 
 
 def _ghosts(
-    expected: "pd.DataFrame | None", row_of: dict[str, int], typical: dict[str, float], now: float, ms_per_px: float
+    expected: "pd.DataFrame | None",
+    row_of: dict[str, int],
+    typical: dict[str, float],
+    now: float,
+    ms_per_px: float,
 ) -> Columns:
-    """Expected runs, as wide as the job's runs typically are; those nearer than a few pixels become one."""
+    """Expected runs, as wide as the job's runs typically are; those that touch are one ghost with a count."""
     if expected is None or not len(expected):
-        expected = pd.DataFrame({"job_id": pd.Series(dtype=str), "scheduled_at": pd.Series(dtype="datetime64[us, UTC]")})
+        expected = nothing_expected()
     expected = expected[expected["job_id"].isin(list(row_of))]
-    ghosts = pd.DataFrame({"job_id": expected["job_id"].astype(str), "left": milliseconds(expected["scheduled_at"])})
-    ghosts = ghosts.sort_values(["job_id", "left"], ignore_index=True)
+    ghosts = pd.DataFrame(
+        {"job_id": expected["job_id"].astype(str), "left": milliseconds(expected["scheduled_at"])}
+    )
     width = ghosts["job_id"].map(typical).astype(float).fillna(0.0).clip(lower=4 * ms_per_px)
     ghosts["right"] = ghosts["left"] + width
-    bucket = (ghosts["left"] // (6 * ms_per_px)).astype("int64")
-    merged = ghosts.groupby([ghosts["job_id"], bucket], sort=False).agg(
-        left=("left", "min"), right=("right", "max"), job=("job_id", "first"), runs=("left", "size")
+    ghosts["is_strip"] = False
+    if "until_at" in expected:
+        until = milliseconds(expected["until_at"])
+        ghosts["is_strip"] = ~np.isnan(until)
+        ghosts["left"] = np.where(ghosts["is_strip"], np.maximum(ghosts["left"], now), ghosts["left"])
+        ghosts["right"] = np.where(ghosts["is_strip"], until, ghosts["right"])
+    ghosts = ghosts.sort_values(["job_id", "left"], ignore_index=True)
+    reached = ghosts.groupby("job_id")["right"].cummax().groupby(ghosts["job_id"]).shift()
+    group = (~(ghosts["left"] < reached + 2 * ms_per_px)).cumsum()
+    merged = ghosts.groupby(group, sort=False).agg(
+        job_id=("job_id", "first"),
+        left=("left", "min"),
+        right=("right", "max"),
+        runs=("left", "size"),
+        is_strip=("is_strip", "any"),
     )
-    row = merged["job"].map(row_of).astype(float).to_numpy()
-    count = merged["runs"].to_numpy()
+    row = merged["job_id"].map(row_of).astype(float).to_numpy()
+    what = [
+        "expected all the time" if strip else "expected" if n == 1 else f"{n:,} expected"
+        for n, strip in zip(merged["runs"], merged["is_strip"], strict=True)
+    ]
+    none = [float("nan")] * len(merged)
     return {
         "run_id": [""] * len(merged),
-        "job_id": merged["job"].to_numpy(),
-        "runs": count,
-        "scheduled": merged["left"].to_numpy(),
-        "started": np.full(len(merged), np.nan),
-        "finished": np.full(len(merged), np.nan),
-        "what": ["expected" if n == 1 else f"{n:,} expected" for n in count],
-        "took": ["–"] * len(merged),
-        "late": np.where(merged["left"] < now, "not there yet", "–"),
+        "job_id": merged["job_id"].tolist(),
+        "runs": merged["runs"] + merged["is_strip"],  # a tap on a strip zooms, too
+        "scheduled": merged["left"],
+        "started": none,
+        "finished": none,
+        "what": what,
+        "took": [NONE] * len(merged),
+        "late": np.where(merged["left"] < now, "not there yet", NONE),
         "colour": [palette.GHOST] * len(merged),
-        "left": merged["left"].to_numpy(),
-        "right": merged["right"].to_numpy(),
+        "left": merged["left"],
+        "right": merged["right"],
         "top": row + 0.24,
         "bottom": row + 0.76,
     }
 
 
 class Timeline(Viewer):
-    """The picture. It is given frames and fetches nothing; `on_window` tells when another window is looked at."""
+    """The picture. It is given frames and fetches nothing; `on_window` tells where the reader looks."""
 
-    zone = param.Selector(default="local", objects=["local", "utc"], doc="The zone of the axis.")
+    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone of the axis.")
     page = param.String(default="", doc="Address of a run's page up to its id; empty: a tap opens nothing.")
 
     def __init__(
@@ -313,7 +336,7 @@ class Timeline(Viewer):
         self._jobs: list[str] = []
         self._is_moving_itself = False
         self._sources = {kind: ColumnDataSource() for kind in ("bars", "waits", "marks", "ghosts")}
-        self.show(pd.DataFrame({name: [] for name in _FRAME_COLUMNS}), start=start, stop=stop, now=stop)
+        self.draw(pd.DataFrame({name: [] for name in _FRAME_COLUMNS}), start=start, stop=stop, now=stop)
         self.figure = self._make_figure(start, stop)
         if dark is not None:
             _paint(self.figure, dark=dark)
@@ -361,7 +384,7 @@ class Timeline(Viewer):
         finally:
             self._is_moving_itself = False
 
-    def show(
+    def draw(
         self,
         frame: "pd.DataFrame",
         *,
@@ -396,8 +419,8 @@ class Timeline(Viewer):
 
     def _make_figure(self, start: datetime, stop: datetime) -> Any:
         fig = new_figure(
-            x_range=Range1d(epoch_ms(start), epoch_ms(stop)),
-            y_range=Range1d(1, 0),
+            x_range=Range1d(start=epoch_ms(start), end=epoch_ms(stop)),
+            y_range=Range1d(start=1, end=0),
             x_axis_type=None,
             y_axis_type=None,
             height=200,
@@ -420,14 +443,18 @@ class Timeline(Viewer):
     def _axes(self, fig: Any) -> None:
         args = {"zone": self.zone}
         self._ticker = CustomJSTicker(
-            args=args, major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 9)"
+            args=args,
+            major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 9)",
         )
-        self._formatter = CustomJSTickFormatter(args=args, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)")
-        below = LinearAxis(ticker=self._ticker, formatter=self._formatter, major_tick_line_color=None)
+        self._formatter = CustomJSTickFormatter(
+            args=args, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
+        )
+        below: Any = LinearAxis(major_tick_line_color=None)
+        below.ticker, below.formatter = self._ticker, self._formatter
         below.axis_line_color = below.minor_tick_line_color = None
         fig.add_layout(below, "below")
         fig.add_layout(Grid(dimension=0, ticker=self._ticker, grid_line_alpha=0.7))
-        self._rows = LinearAxis(ticker=FixedTicker(), axis_line_color=None, major_tick_line_color=None)
+        self._rows: Any = LinearAxis(axis_line_color=None, major_tick_line_color=None)
         self._rows.major_label_standoff = 10
         fig.add_layout(self._rows, "left")
         self._row_lines = Grid(dimension=1, ticker=FixedTicker(), grid_line_alpha=0.7)
@@ -435,7 +462,11 @@ class Timeline(Viewer):
 
     def _draw(self, fig: Any) -> None:
         self._future = BoxAnnotation(
-            left=epoch_ms(self._now), fill_color=palette.GHOST, fill_alpha=0.06, line_color=None, level="underlay"
+            left=epoch_ms(self._now),
+            fill_color=palette.GHOST,
+            fill_alpha=0.06,
+            line_color=None,
+            level="underlay",
         )
         fig.add_layout(self._future)
         fig.quad(
@@ -447,7 +478,9 @@ class Timeline(Viewer):
             border_radius=2,
             name="ghosts",
         )
-        fig.quad(source=self._sources["waits"], fill_color="colour", fill_alpha=0.75, line_color=None, name="waits")
+        fig.quad(
+            source=self._sources["waits"], fill_color="colour", fill_alpha=0.75, line_color=None, name="waits"
+        )
         fig.quad(
             source=self._sources["bars"],
             fill_color="colour",
@@ -473,7 +506,11 @@ class Timeline(Viewer):
             name="marks",
         )
         self._now_line = Span(
-            location=epoch_ms(self._now), dimension="height", line_color="#2f6df6", line_width=1.5, level="overlay"
+            location=epoch_ms(self._now),
+            dimension="height",
+            line_color="#2f6df6",
+            line_width=1.5,
+            level="overlay",
         )
         fig.add_layout(self._now_line)
 
@@ -537,7 +574,7 @@ def timeline_figure(
         height, width: pixels; by default as high as the rows need and as wide as the place allows.
     """
     picture = Timeline(start=start, stop=stop, height=height, width=width, dark=dark)
-    picture.show(frame, now=now, expected=expected)
+    picture.draw(frame, now=now, expected=expected)
     return picture.figure
 
 

@@ -15,6 +15,7 @@ from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import State
 
 from . import markup, runs_table
+from .ahead import Ahead
 from .board import Board
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
@@ -50,7 +51,7 @@ class TimelinePage(Viewer):
         super().__init__(**params)
         self._page = page
         said = query_of(pn.state.session_args)
-        now = datetime.now(UTC)
+        now = page.now()
         self._span = said.get("span", "24h") if said.get("span", "24h") in SPANS else "24h"
         window = window_of(said)
         self._follows = window is None
@@ -60,11 +61,12 @@ class TimelinePage(Viewer):
         self._table = RunsTable(filters_of(said, start, stop), self._filtered)
         self._rows: list[str] = []  # every job that was seen since the filter changed: rows do not jump
         self._first_row = 0
+        self._ahead = Ahead()
         self._answer: Answer | None = None
         self._bar = Board(self._bar_html(), on_action=self._act)
         self._moving = False
         page.shell.param.watch(lambda event: setattr(self._picture, "zone", event.new), "zone")
-        self._look = page.keep(self._load, self._show, wants=_is_about_runs, every_s=5.0)
+        self._look = page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
         self._list = page.keep(self._load_table, self._show_table, wants=_is_about_runs, every_s=15.0)
 
     def __panel__(self) -> Any:
@@ -76,20 +78,25 @@ class TimelinePage(Viewer):
             "padding": "8px 4px 4px 8px",
         }
         picture = pn.Column(self._picture, sizing_mode="stretch_width", styles=surface)
-        return pn.Column(self._bar, filters, picture, table, sizing_mode="stretch_width", styles={"gap": "12px"})
+        return pn.Column(
+            self._bar, filters, picture, table, sizing_mode="stretch_width", styles={"gap": "12px"}
+        )
 
     # ---- From the server ----
 
+    def _is_about_bars(self, event: ServerEvent) -> bool:
+        if event.type == "job":
+            self._ahead.forget()
+        return event.type in {"run", "late", "job"}
+
     def _load(self) -> Answer:
-        client, now = self._page.client, datetime.now(UTC)
+        client, now = self._page.client, self._page.now()
         start, stop = self._picture.window
         pad = (stop - start) / 4  # so that a small step to the side is already drawn
-        frame = client.history.timeline(since=start - pad, until=stop + pad, px=int(1.5 * self._picture.width_px))
-        ahead = max(now, start - pad)
-        if ahead < stop + pad:
-            expected = client.expected(ahead, stop + pad, limit=1000)
-        else:
-            expected = pd.DataFrame({"job_id": [], "scheduled_at": []})
+        frame = client.history.timeline(
+            since=start - pad, until=stop + pad, px=int(1.5 * self._picture.width_px)
+        )
+        expected = self._ahead.ask(client, start - pad, stop + pad, now)
         return Answer(frame, expected, now)
 
     def _show(self, answer: Answer) -> None:
@@ -111,7 +118,7 @@ class TimelinePage(Viewer):
         self._rows = sorted({*self._rows, *rows_of(frame, expected)})
         self._first_row = min(self._first_row, max(0, len(self._rows) - 1) // MOST_ROWS * MOST_ROWS)
         jobs = self._rows[self._first_row : self._first_row + MOST_ROWS]
-        self._picture.show(frame, expected=expected, now=self._answer.now, jobs=jobs)
+        self._picture.draw(frame, expected=expected, now=self._answer.now, jobs=jobs)
         self._bar.content = self._bar_html()
 
     def _filter(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +134,7 @@ class TimelinePage(Viewer):
         return runs_table.load(self._page.client, self._table.filters)
 
     def _show_table(self, answer: tuple[pd.DataFrame, int]) -> None:
-        self._table.show(*answer)
+        self._table.draw(*answer)
 
     # ---- From the reader ----
 
@@ -136,10 +143,10 @@ class TimelinePage(Viewer):
         start, stop = self._picture.window
         if action == "span" and value in SPANS:
             self._span, self._follows = value, True
-            self._go(*default_window(datetime.now(UTC), SPANS[value]))
+            self._go(*default_window(self._page.now(), SPANS[value]))
         elif action == "now":
             self._follows = True
-            self._go(*default_window(datetime.now(UTC), SPANS[self._span]))
+            self._go(*default_window(self._page.now(), SPANS[self._span]))
         elif action in {"back", "ahead"}:
             step = (stop - start) / 2 * (-1 if action == "back" else 1)
             self._follows = False
@@ -158,7 +165,7 @@ class TimelinePage(Viewer):
         self._settled()
 
     def _moved(self) -> None:
-        """An edge moved: many times a second while somebody drags, so that what follows is done once for all."""
+        """An edge moved: many times a second while somebody drags, so what follows is done once for all."""
         if not self._moving:
             self._moving = True
             pn.state.execute(self._settle)
@@ -175,7 +182,7 @@ class TimelinePage(Viewer):
             middle = start + (stop - start) / 2
             self._picture.look_at(middle - span / 2, middle + span / 2)
             return
-        meant = default_window(datetime.now(UTC), SPANS[self._span])
+        meant = default_window(self._page.now(), SPANS[self._span])
         slack = (stop - start) / 50 + timedelta(seconds=5)
         if self._follows and (abs(start - meant[0]) > slack or abs(stop - meant[1]) > slack):
             self._follows = False
@@ -210,26 +217,29 @@ class TimelinePage(Viewer):
     # ---- HTML ----
 
     def _bar_html(self) -> str:
-        def button(action: str, words: str, name: str, *, value: str = "", pressed: bool | None = None) -> str:
+        def button(
+            action: str, words: str, name: str, *, value: str = "", pressed: bool | None = None
+        ) -> str:
             state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
-            return (
-                f'<button data-action="{action}" data-value="{value}" aria-label="{name}" title="{name}"{state}>'
-                f"{words}</button>"
-            )
+            told = f'data-action="{action}" data-value="{value}" aria-label="{name}" title="{name}"{state}'
+            return f"<button {told}>{words}</button>"
 
         spans = "".join(
             button("span", name, f"The last {name}", value=name, pressed=self._follows and name == self._span)
             for name in SPANS
         )
         start, stop = self._picture.window
-        steps = button("back", "‹", "Earlier") + button("now", "Now", "To the present, and follow it", pressed=self._follows)
-        steps += button("ahead", "›", "Later")
-        zoom = button("closer", "+", "Zoom in") + button("wider", "−", "Zoom out")
+        steps = button("back", "&lsaquo;", "Earlier") + button(
+            "now", "Now", "To the present, and follow it", pressed=self._follows
+        )
+        steps += button("ahead", "&rsaquo;", "Later")
+        zoom = button("closer", "+", "Zoom in") + button("wider", "&minus;", "Zoom out")
         return (
             f'<div class="bar"><div class="group" role="group" aria-label="Window">{spans}</div>'
             f'<div class="group" role="group" aria-label="Move">{steps}</div>'
             f'<div class="group" role="group" aria-label="Zoom">{zoom}</div>'
-            f'<span class="window">{markup.when(start)} – {markup.when(stop)}</span>{self._rows_html()}</div>'
+            f'<span class="window">{markup.when(start)} &ndash; {markup.when(stop)}</span>'
+            f"{self._rows_html()}</div>"
         )
 
     def _rows_html(self) -> str:
@@ -243,13 +253,14 @@ class TimelinePage(Viewer):
             return f'<button data-action="rows" data-value="{max(to, 0)}"{disabled}>{words}</button>'
 
         return (
-            f'<span class="push muted num">jobs {first + 1}–{last} of {count}</span><span class="group">'
-            f"{button(first - MOST_ROWS, '‹')}{button(first + MOST_ROWS, '›')}</span>"
+            f'<span class="push muted num">jobs {first + 1}&ndash;{last} of {count}</span>'
+            '<span class="group">'
+            f"{button(first - MOST_ROWS, '&lsaquo;')}{button(first + MOST_ROWS, '&rsaquo;')}</span>"
         )
 
 
 def _is_about_runs(event: ServerEvent) -> bool:
-    return event.type in {"run", "late", "job"}
+    return event.type in {"run", "late"}
 
 
 def _with_words(frame: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -280,5 +291,9 @@ def filters_of(said: Mapping[str, str], start: datetime, stop: datetime) -> Filt
     state = said.get("state", "")
     known = state in GROUPS or state in {s.value for s in State}
     return Filters(
-        words=said.get("job", ""), state=state if known else "", late=said.get("late") == "1", since=start, until=stop
+        words=said.get("job", ""),
+        state=state if known else "",
+        late=said.get("late") == "1",
+        since=start,
+        until=stop,
     )
