@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .actions import Action, action_from_dict, successor_from
 from .calendars import get_calendar
 from .conditions import Condition, Dependency, MaxRunning, ParamsOf, condition_from_dict
-from .errors import BindError, JobError
+from .errors import BindError, JobError, JobErrors
 from .fields import (
     Fields,
     KeyPath,
@@ -260,8 +260,13 @@ def job_from_dict(job_id: str, data: Any, *, source: str | None = None) -> Job:
     Raises:
         JobErrors: everything that is wrong, and what would be right.
     """
-    fields = Fields(data, (), "the job")
-    fields.what = f"job {job_id}"
+    try:
+        return _job_from(job_id, Fields(data, (), f"job {job_id}"), source)
+    except JobErrors as error:
+        raise JobErrors(job_id, error.errors) from None
+
+
+def _job_from(job_id: str, fields: Fields, source: str | None) -> Job:
     params = fields.get_at("params", _params_from, ())
     program = fields.get_at("program", program_from_dict)
     env = fields.get("env", _read_templates, {})

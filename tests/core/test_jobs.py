@@ -480,7 +480,14 @@ def test_everything_that_is_wrong_is_said_at_once():
         ("late",),
         ("progam",),
     ]
-    assert "job a: missing key 'program'" in str(caught.value)
+    assert str(caught.value).startswith("a: job a: missing key 'program'; schedule.0: ")
+    assert caught.value.job_id == "a"
+
+
+def test_what_is_no_mapping_is_no_job():
+    for data in (None, [], "echo", 3):
+        with pytest.raises(JobErrors, match="^a: job a must be a mapping, not "):
+            job_from_dict("a", data)
 
 
 # -- runs
