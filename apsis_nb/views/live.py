@@ -83,7 +83,7 @@ class Renewal(Generic[T]):
         doc: the page's document.
         load: asks the server; called in a thread.
         show: draws the answer; called when the document may be changed.
-        fail: draws an error's text, or takes it away (None).
+        fail: draws an error, or takes it away (None).
         every_s: load again after so many seconds though nothing was told.
     """
 
@@ -92,7 +92,7 @@ class Renewal(Generic[T]):
         doc: Document,
         load: Callable[[], T],
         show: Callable[[T], Any],
-        fail: Callable[[str | None], Any],
+        fail: Callable[[Exception | None], Any],
         *,
         every_s: float | None = None,
     ) -> None:
@@ -141,13 +141,11 @@ class Renewal(Generic[T]):
             answer = await asyncio.to_thread(self._load)
         except ApsisError as error:
             self._failed = True
-            self._tell(self._fail, str(error))
-        except Exception:
+            self._tell(self._fail, error)
+        except Exception as error:
             log.exception("a part of a page could not be loaded")
             self._failed = True
-            self._tell(
-                self._fail, "This part of the page could not be loaded; the log of the dashboards says why."
-            )
+            self._tell(self._fail, error)
         else:
             if self._failed:
                 self._tell(self._fail, None)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import panel as pn
 from panel_material_ui.template.base import Page as MaterialPage
 
-from apsis_nb.client import Client, ServerEvent
+from apsis_nb.client import Client, NotAuthorized, ServerEvent
 from apsis_nb.core.errors import ApsisError
 
 from . import connection, markup, palette
@@ -54,7 +54,7 @@ class Page:
             self._client = connection.page_client()
             self._feed = connection.feed()
         except ApsisError as error:
-            self.fail(str(error))
+            self.fail(error)
         self.shell.param.watch(self._hidden, "hidden")
         pn.state.onload(self._loaded)
         pn.state.on_session_destroyed(self._destroyed)
@@ -114,18 +114,25 @@ class Page:
         try:
             answer = await asyncio.to_thread(partial(work, *args, **more))
         except ApsisError as error:
-            self.doc.add_next_tick_callback(partial(self.fail, str(error)))
+            self.later(partial(self.fail, error))
             return None
-        self.doc.add_next_tick_callback(partial(self.fail, None))
+        self.later(partial(self.fail, None))
         return answer
 
-    def fail(self, words: str | None) -> None:
+    def fail(self, error: Exception | None) -> None:
         """Say what is wrong, above everything; None: nothing is."""
-        if words is None:
+        if error is None:
             self.wrong.param.update(content="", visible=False)
             return
+        words, again = str(error), '<a href="">Load again</a>'
+        if isinstance(error, NotAuthorized) and self.has_api:
+            words, again = (
+                "Your session has ended, or it may not do this.",
+                '<a href="../login">Log in again</a>',
+            )
+        elif not isinstance(error, ApsisError):
+            words = "This could not be loaded; the log of the dashboards says why."
         sign = palette.WARNING_SIGN
-        again = '<a href="">Load again</a>'
         box = f'<div class="wrong" role="alert">{sign}<p>{markup.text(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)
 
@@ -137,7 +144,7 @@ class Page:
         if self._client is None:
             return
         self._leave = self._feed.listen(self._heard)
-        self.shell.link = self._feed.link
+        self.shell.feed = self._feed.link
         version = await self.act(self._client.version)
         if version is not None:
             self.later(lambda: self._sign(version))
@@ -147,8 +154,8 @@ class Page:
 
     def _heard(self, event: ServerEvent) -> None:
         """An event of the server, on the reader's thread."""
-        if self.shell.link != self._feed.link:
-            self.doc.add_next_tick_callback(lambda: setattr(self.shell, "link", self._feed.link))
+        if self.shell.feed != self._feed.link:
+            self.doc.add_next_tick_callback(lambda: setattr(self.shell, "feed", self._feed.link))
         everything = event.type in {"hello", "resync"}
         for renewal, wants in list(self._renewals):
             if everything or (event.type != "disconnected" and wants(event)):

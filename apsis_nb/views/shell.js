@@ -54,7 +54,7 @@ export function render({model}) {
   })
 
   let answers = true, boot = null, lost = false
-  const colour = () => (!answers || lost ? "red" : model.link === "live" ? "green" : "amber")
+  const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
   const state = () => {
     const now = colour()
     link.dataset.colour = now
@@ -82,7 +82,11 @@ export function render({model}) {
     try {
       const answer = await fetch(model.alive || "static/js/bokeh.min.js", {
         method: model.alive ? "GET" : "HEAD", cache: "no-store", signal: AbortSignal.timeout(4000)})
-      answers = model.alive ? answer.ok || answer.status === 401 : true
+      if (model.alive && answer.status === 401) {
+        location.href = "../login?next=" + encodeURIComponent(location.pathname + location.search)
+        return
+      }
+      answers = !model.alive || answer.ok
       if (model.alive && answer.ok) {
         const {boot_id} = await answer.json()
         if (boot !== null && boot_id && boot_id !== boot) { location.reload(); return }
@@ -124,7 +128,7 @@ export function render({model}) {
       head.querySelector("input").focus()
     }
   })
-  model.on(["link", "running", "failed"], state)
+  model.on(["feed", "running", "failed"], state)
   const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
   setTimeout(watch, 500)

@@ -53,7 +53,7 @@ class Shell(pn.custom.JSComponent):
     alive = param.String(
         doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
     )
-    link = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
+    feed = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
     dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
