@@ -335,14 +335,39 @@ def test_the_check_finds_what_only_shows_beside_other_jobs(tmp_path):
     found = [str(e).removeprefix(f"{tmp_path}/") for e in check_folder(folder, NOW)]
     assert found == [
         "a.yaml:4:5: condition.0.job_id: there is no job 'bb': did you mean 'b'?",
-        "b.yaml:3:1: schedule.0: missing args (x) for job b",
+        "b.yaml:3:1: schedule: missing args (x) for job b",
         "c.yaml:2:1: YAML: did not find expected node content",
     ]
     assert [e.job_id for e in check_folder(folder, NOW, {"b"})] == ["b"]
+
+
+def test_the_check_finds_the_place_in_a_text_that_is_in_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path, {"a.yaml": "\n\n\nsuccessors: zzz\nprogram: x\n"}))
+    posted = load_text("program: x\nsuccessors: zzz\n", "a", file="a.yaml")
+    (error,) = check_folder(Folder({"a": posted}), NOW)
+    assert str(error) == "a.yaml:2:1: successors.job_id: there is no job 'zzz'"
+
+
+def test_the_check_tells_the_item_of_a_list(tmp_path):
+    text = """\
+program: x
+action:
+  type: schedule
+  job_id: yy
+  if: {states: error}
+successors:
+  - a
+  - job_id: zz
+"""
+    errors = check_folder(load_folder(write(tmp_path, {"a.yaml": text})), NOW)
+    assert [(e.line, e.col, e.key_path) for e in errors] == [
+        (4, 3, ("action", "job_id")),
+        (8, 5, ("successors", 1, "job_id")),
+    ]
 
 
 def test_the_check_copes_with_a_file_that_has_gone(tmp_path):
     folder = load_folder(write(tmp_path, {"a.yaml": "program: x\nsuccessors: zzz\n"}))
     (tmp_path / "a.yaml").unlink()
     (error,) = check_folder(folder, NOW)
-    assert (error.line, error.message) == (1, "action.0.job_id: there is no job 'zzz'")
+    assert (error.line, error.message) == (1, "successors.0.job_id: there is no job 'zzz'")

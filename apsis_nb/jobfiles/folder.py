@@ -46,6 +46,7 @@ class JobFile:
     job: Job | None
     errors: tuple[FileError, ...] = ()
     digest: tuple[int, int] | None = None  #: time of change (ns) and size, as it was read
+    text: bytes | str | None = field(default=None, repr=False)  #: of what was not read from a file
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def load_text(
         job_id: the id of the job.
         file: what to call it in errors.
         source: folder that relative paths of its program start from.
-        digest: kept with the answer.
+        digest: of the file that it comes from.
     """
     spot = Spot()
     job: Job | None = None
@@ -167,7 +168,8 @@ def load_text(
     except JobErrors as error:
         errors = [_file_error(fault, spot, file, job_id) for fault in error.errors]
     errors.sort(key=lambda error: (error.line, error.col))
-    return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest)
+    kept = text if digest is None else None
+    return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest, text=kept)
 
 
 def _file_error(error: JobError, spot: Spot, file: str, job_id: str) -> FileError:
@@ -193,8 +195,24 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
         faults = [] if job_file.job is None else faults_of(job_file.job, folder.jobs, now)
         if faults:
             try:
-                spot = parse_yaml(Path(job_file.file).read_bytes())
+                text = Path(job_file.file).read_bytes() if job_file.text is None else job_file.text
+                spot = parse_yaml(text)
             except (OSError, YamlErrors):  # it has changed since it was read
                 spot = Spot()
-            errors += [_file_error(fault, spot, job_file.file, job_file.job_id) for fault in faults]
+            for fault in faults:
+                written = JobError(_as_written(fault.path, spot), fault.message)
+                errors.append(_file_error(written, spot, job_file.file, job_file.job_id))
     return errors
+
+
+def _as_written(path: KeyPath, spot: Spot) -> KeyPath:
+    """The path into a job as its file has it: one item may stand without a list; successors are actions too."""
+    if len(path) < 2:
+        return path
+    key, n, *rest = path
+    actions = spot.parts.get("action", Spot([]))
+    count = len(actions.value) if isinstance(actions.value, list) else 1
+    if key == "action" and isinstance(n, int) and n >= count:
+        key, n = "successors", n - count
+    items = spot.parts.get(key, Spot([]))
+    return (key, n, *rest) if isinstance(items.value, list) else (key, *rest)

@@ -486,7 +486,7 @@ def test_everything_that_is_wrong_is_said_at_once():
 
 def test_what_is_no_mapping_is_no_job():
     for data in (None, [], "echo", 3):
-        with pytest.raises(JobErrors, match="^a: job a must be a mapping, not "):
+        with pytest.raises(JobErrors, match=r"^a: job a must be a mapping, not "):
             job_from_dict("a", data)
 
 
