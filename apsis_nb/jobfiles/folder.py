@@ -206,7 +206,7 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
 
 
 def _as_written(path: KeyPath, spot: Spot) -> KeyPath:
-    """The path into a job as its file has it: one item may stand without a list; successors are actions too."""
+    """The path into a job as its file has it: one item needs no list, and successors are actions too."""
     if len(path) < 2:
         return path
     key, n, *rest = path
