@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import pwd
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
-from apsis_nb.server.dashboards import Dashboards, socket_of
+from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
 from apsis_nb.server.history import history_routes
@@ -28,7 +28,12 @@ API_PREFIX = "/api/v1"
 
 
 def make_app(
-    engine: Engine, config: Config, *, gate: Gatekeeper | None = None, events: Events | None = None
+    engine: Engine,
+    config: Config,
+    *,
+    gate: Gatekeeper | None = None,
+    events: Events | None = None,
+    dashboards_command: Sequence[str] = COMMAND,
 ) -> Guard:
     """The application of a server.
 
@@ -38,6 +43,7 @@ def make_app(
         gate: knows the callers; by default that of the state folder.
         events: passes on what happens. Who makes it ends its streams with `close`, before the server waits
             for its connections; by default one that nobody closes.
+        dashboards_command: starts the dashboards process.
 
     Returns:
         An ASGI application. While its lifespan lasts it passes the engine's events on, and keeps the
@@ -53,7 +59,7 @@ def make_app(
         unlisten = engine.listen(events.publish)
         dashboards = None
         if config.dashboards == "process":
-            process = Dashboards(socket, gate, config.base_url)
+            process = Dashboards(socket, gate, config.base_url, dashboards_command)
             dashboards = asyncio.create_task(process.keep_running())
         try:
             yield

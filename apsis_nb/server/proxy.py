@@ -137,7 +137,7 @@ class DashboardsProxy:
                 str(self._socket),
                 f"ws://{_HOST}{_address(browser)}",
                 origin=_ORIGIN,
-                subprotocols=[Subprotocol(p) for p in browser.scope["subprotocols"]],
+                subprotocols=[Subprotocol(p) for p in browser.scope["subprotocols"]] or None,
                 additional_headers=[
                     (name, value)
                     for name, value in self._headers(browser)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
@@ -60,18 +61,8 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
 
-        settings = uvicorn.Config(
-            make_app(engine, config, gate=gate, events=events),
-            log_config=None,
-            access_log=False,  # it would tell queries, and so tokens; the guard logs what changes something
-            server_header=False,
-            proxy_headers=False,
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE_S,
-            ssl_certfile=config.tls.cert if config.tls else None,
-            ssl_keyfile=config.tls.key if config.tls else None,
-        )
-        server = _HttpServer(settings, events, tell_ready)
+        app = make_app(engine, config, gate=gate, events=events)
+        server = _HttpServer(http_settings(app, config), events, tell_ready)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop, number)
@@ -81,6 +72,21 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             file.unlink(missing_ok=True)
         await engine.stop()
         log.info("stopped; programs that run go on")
+
+
+def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
+    """How HTTP is spoken."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # it would tell queries, and so tokens; the guard logs what changes something
+        server_header=False,
+        proxy_headers=False,  # anybody could send them
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=config.tls.cert if config.tls else None,
+        ssl_keyfile=config.tls.key if config.tls else None,
+    )
 
 
 class _HttpServer(uvicorn.Server):

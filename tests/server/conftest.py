@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from apsis_nb.engine import Engine
 from apsis_nb.server.app import make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import Guard
+from apsis_nb.server.run import http_settings
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 
 JOBS = {
@@ -78,8 +79,8 @@ class _Uvicorn(uvicorn.Server):
 class Served:
     """A server that answers."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, dashboards_command: Sequence[str]) -> None:
+        self.config, self._dashboards_command = config, dashboards_command
         self.url = config.base_url
         self.gate: Gatekeeper
         self.engine: Engine
@@ -104,9 +105,14 @@ class Served:
         await self.engine.start()
         try:
             self.events = Events(self.engine.boot_id, "test")
-            self.app = make_app(self.engine, self.config, gate=self.gate, events=self.events)
-            settings = uvicorn.Config(self.app, log_config=None, lifespan="on", timeout_graceful_shutdown=3)
-            self._http = _Uvicorn(settings, is_up)
+            self.app = make_app(
+                self.engine,
+                self.config,
+                gate=self.gate,
+                events=self.events,
+                dashboards_command=self._dashboards_command,
+            )
+            self._http = _Uvicorn(http_settings(self.app, self.config), is_up)
             await self._http.serve([listening])
         finally:
             await self.engine.stop()
@@ -141,8 +147,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Served]:
-    """A server with its jobs and state in `folder`."""
+def serving(folder: Path, *, dashboards_command: Sequence[str] = (), **settings: str) -> Iterator[Served]:
+    """A server with its jobs and state in `folder`; with dashboards if it is told how to start them."""
     jobs = folder / "jobs"
     if not jobs.exists():
         write_jobs(jobs)
@@ -152,10 +158,10 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
             "state_dir": str(folder / "state"),
             "bind": f"127.0.0.1:{listening.getsockname()[1]}",
             "tz": "UTC",
-            "dashboards": "off",
+            "dashboards": "process" if dashboards_command else "off",
         }
         config = load_config(None, given | settings, env={"HOME": str(folder)})
-        with Served(config).running(listening) as served:
+        with Served(config, dashboards_command).running(listening) as served:
             yield served
 
 

@@ -243,7 +243,8 @@ def test_a_kind_that_does_not_exist_is_told_so(api: httpx2.Client) -> None:
 def test_who_leaves_is_forgotten(served: Served) -> None:
     until("those of other tests are", lambda: not served.events._listeners)
     with stream(served) as response:
-        next(blocks(response))
+        told = blocks(response)  # a generator that nobody holds closes the response
+        next(told)
         assert len(served.events._listeners) == 1
     until("it is forgotten", lambda: not served.events._listeners)
 

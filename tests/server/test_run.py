@@ -1,0 +1,216 @@
+"""A server process from its first to its last moment."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from apsis_nb.config import load_config
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.server.run import serve
+from tests.server.conftest import until, write_jobs
+
+SERVE = """
+import sys
+from apsis_nb.config import load_config
+from apsis_nb.core.errors import ApsisError
+from apsis_nb.server.run import serve
+settings = dict(a.split("=", 1) for a in sys.argv[1:])
+try:
+    serve(load_config(None, settings), ready=lambda url: print(url, flush=True))
+except ApsisError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+class Process:
+    """A server process."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder, self.state_dir = folder, folder / "state"
+        if not (folder / "jobs").exists():
+            write_jobs(folder / "jobs")
+        given = {
+            "jobs": str(folder / "jobs"),
+            "state_dir": str(self.state_dir),
+            "bind": "127.0.0.1:0",
+            "dashboards": "off",
+        } | settings
+        self.log = folder / "log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, *(f"{k}={v}" for k, v in given.items())],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)},
+                text=True,
+            )
+
+    @property
+    def link(self) -> str:
+        """The link that it printed when it was ready."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line, self.log.read_text()
+        return line
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    @property
+    def runtime_files(self) -> list[Path]:
+        return [*self.folder.glob("apsis_nb/runtime/*.json"), *self.state_dir.glob("server.json")]
+
+
+@contextlib.contextmanager
+def process(folder: Path, **settings: str) -> Iterator[Process]:
+    started = Process(folder, **settings)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+        started.process.wait()
+        assert started.process.stdout is not None
+        started.process.stdout.close()
+
+
+def api(server: dict[str, Any], method: str, path: str, **more: Any) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {server['token']}"}
+    return httpx2.request(method, f"{server['url']}/api/v1{path}", headers=headers, trust_env=False, **more)
+
+
+def test_a_server_tells_where_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        link = server.link
+        files = server.runtime_files
+        assert len(files) == 2
+        told = json.loads(files[0].read_text())
+        assert link == f"{told['url']}/?token={told['token']}"
+        assert not told["url"].endswith(":0")
+        for file in (*files, server.state_dir / "token", server.state_dir / "secret"):
+            assert file.stat().st_mode & 0o077 == 0
+        assert api(told, "GET", "/alive").json()["alive"] is True
+        response = httpx2.get(link, trust_env=False)
+        assert response.status_code == 303
+        assert server.end() == 0
+        assert server.runtime_files == []
+        with pytest.raises(httpx2.ConnectError):
+            api(told, "GET", "/alive")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order_although_somebody_listens(tmp_path: Path, number: int) -> None:
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        headers = {"Authorization": f"Bearer {told['token']}"}
+        with httpx2.stream("GET", f"{told['url']}/api/v1/events", headers=headers, trust_env=False) as events:
+            lines = events.iter_lines()
+            assert next(lines)
+            assert server.end(number) == 0
+            assert list(lines)[-1] == ""  # ended, not cut off
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_programs_go_on_without_the_server_and_the_next_one_finds_them(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    os.mkfifo(release)
+    command = {"job": {"program": f"echo begun; read line < {release}; echo ended $line"}}
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        (run,) = api(told, "POST", "/runs", json=command).json()["runs"]
+        where = f"/runs/{run['run_id']}"
+        until("it runs", lambda: api(told, "GET", f"{where}/outputs/output").content == b"begun\n")
+        server.end()
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        assert api(told, "GET", where).json()["state"] == "running"
+        release.write_text("well\n")
+        until("it ends", lambda: api(told, "GET", where).json()["state"] == "success")
+        assert api(told, "GET", f"{where}/outputs/output").content == b"begun\nended well\n"
+        server.end()
+
+
+def test_what_changes_something_is_logged_with_who_and_a_token_never(tmp_path: Path) -> None:
+    with process(tmp_path, **{"log.level": "debug"}) as server:
+        link = server.link
+        url, token = link.split("/?token=")
+        with httpx2.Client(base_url=url, trust_env=False) as client:
+            client.get(f"/dash/overview?token={token}")
+            client.get("/dash/overview?token=wrong-token")
+            client.post("/login", data={"token": token})
+            client.headers["Authorization"] = f"Bearer {token}"
+            client.post("/api/v1/jobs/reload?dry_run=1")
+            client.get("/api/v1/jobs")
+        server.end()
+        log = server.log.read_text()
+        secret = (server.state_dir / "secret").read_text().strip()
+    assert ": POST /api/v1/jobs/reload 200" in log
+    assert "GET /api/v1/jobs" not in log
+    for text in (token, "wrong-token", secret):
+        assert text not in log
+
+
+def test_a_second_server_of_one_state_is_refused_in_one_line(tmp_path: Path) -> None:
+    with process(tmp_path) as first:
+        assert first.link
+        with process(tmp_path) as second:
+            assert second.process.wait(30) == 1
+        lines = first.log.read_text().splitlines()
+        assert "error:" in lines[-1]
+        assert str(first.process.pid) in lines[-1]
+        assert "Traceback" not in first.log.read_text()
+
+
+def refusal(folder: Path, **settings: str) -> str:
+    with process(folder, **settings) as server:
+        assert server.process.wait(30) == 1
+    (line,) = [line for line in server.log.read_text().splitlines() if line.startswith("error:")]
+    assert "Traceback" not in server.log.read_text()
+    return line
+
+
+def test_an_address_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"cannot use {bind} (Address already in use)" in refusal(tmp_path, bind=bind)
+
+
+def test_an_address_of_no_machine_is_told_in_one_line(tmp_path: Path) -> None:
+    line = refusal(tmp_path, bind="no-such-host.invalid:5577", insecure="true")
+    assert "no-such-host.invalid:5577 is no address of this machine" in line
+
+
+def test_a_job_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    assert "nowhere" in refusal(tmp_path, jobs=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0"])
+def test_others_can_reach_it_only_when_told_to(tmp_path: Path, bind: str) -> None:
+    assert "tls" in refusal(tmp_path, bind=bind)
+
+
+def test_the_log_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "server.log"
+    with process(tmp_path, **{"log.file": str(file)}) as server:
+        assert server.link
+        server.end()
+        assert server.log.read_text() == ""
+    assert "apsis_nb.server.run: apsis_nb" in file.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = {"log.file": str(tmp_path / "file" / "log"), "jobs": str(tmp_path)}
+    with pytest.raises(ApsisError, match=r"log.file: .* cannot be written"):
+        serve(load_config(None, settings, env={"HOME": str(tmp_path)}))
