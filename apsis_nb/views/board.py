@@ -1,6 +1,7 @@
 """A piece of a page as HTML: times in it tick and follow the reader's zone, its buttons call back."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,4 +43,4 @@ class Board(pn.custom.JSComponent):
 
     def _handle_msg(self, data: Any) -> None:
         if isinstance(data, dict) and isinstance(data.get("action"), str):
-            pn.state.execute(lambda: self._answer(data))
+            pn.state.execute(partial(self._answer, data))

@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import panel as pn
@@ -70,7 +71,7 @@ class OutputPane(pn.custom.JSComponent):
                 self.name_shown = value
                 self._begin()
             case "earlier" if value.isdigit():
-                pn.state.execute(lambda: self._show_earlier(int(value)))
+                pn.state.execute(partial(self._show_earlier, int(value)))
 
     def _begin(self) -> None:
         """Read from the end of the output on; what is read now is left."""
