@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+#: How many runs a listing asks for at once.
+PAGE_RUNS = 1000
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -266,7 +268,7 @@ class Client:
         found: list[dict[str, Any]] = []
         while len(found) < limit:
             answer = self.connection.json(
-                "GET", "/runs", params=params | {"limit": min(limit - len(found), 1000)}
+                "GET", "/runs", params=params | {"limit": min(limit - len(found), PAGE_RUNS)}
             )
             found += answer["runs"]
             if answer["next"] is None:

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import weakref
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -49,6 +50,9 @@ class Connection:
         self.url = url.rstrip("/")
         self._token = token
         self._http = http or _http_of(self.url)
+        if http is None:
+            # A client that is dropped, as notebooks do, leaves no open socket.
+            weakref.finalize(self, self._http.close)
 
     def close(self) -> None:
         """Close it; the server goes on."""

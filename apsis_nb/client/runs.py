@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from datetime import date, datetime
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
 from apsis_nb.client.connection import Connection, quoted
-from apsis_nb.client.errors import ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
 from apsis_nb.core.times import format_duration, format_time, zone
@@ -208,8 +209,12 @@ class Run:
         return self._ask("stop")
 
     def signal(self, signal: str | int) -> "Run":
-        """Send its program a signal: `USR1`, `SIGUSR1`, 10."""
-        return self._ask(f"signal/{quoted(str(signal))}")
+        """Send its program a signal: `USR1`, `SIGUSR1`, 10.
+
+        Raises:
+            BadRequest: there is no such signal.
+        """
+        return self._ask(f"signal/{_signal_name(signal)}")
 
     def rerun(self, **args: Any) -> "Run":
         """Run it again now, as its job is today.
@@ -310,6 +315,16 @@ def arg_text(value: Any) -> str:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def _signal_name(signal: str | int) -> str:
+    text = str(signal).upper()
+    if text.isdecimal() and int(text) in list(Signals):
+        return Signals(int(text)).name
+    name = text if text.startswith("SIG") else f"SIG{text}"
+    if name not in Signals.__members__:
+        raise BadRequest(f"{signal!r} is no signal: write for example USR1, SIGUSR1 or 10")
+    return name
 
 
 def _last_lines(text: str, count: int) -> str:

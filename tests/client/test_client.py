@@ -1,0 +1,242 @@
+"""What the client tells of jobs, history and the server, and how it says that something is wrong."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from apsis_nb import frames
+from apsis_nb.client import (
+    BadRequest,
+    Client,
+    NoSuch,
+    NotAuthorized,
+    RequestRefused,
+    ServerDown,
+    ServerEvent,
+)
+from apsis_nb.config import write_runtime
+from tests.client.serving import JOBS, Served
+
+WITHIN_S = 20.0
+
+
+def test_jobs_are_a_mapping(client: Client):
+    assert list(client.jobs) == sorted(JOBS)
+    assert len(client.jobs) == len(JOBS)
+    assert "fails" in client.jobs
+    assert client.jobs.get("nonsense") is None
+    assert client.jobs._ipython_key_completions_() == sorted(JOBS)
+
+
+def test_a_job_that_is_not_there_is_a_key_error_with_a_hint(client: Client):
+    with pytest.raises(KeyError, match="did you mean fails"):
+        client.jobs["fail5"]
+    assert issubclass(NoSuch, KeyError)
+
+
+def test_a_job_tells_its_times(client: Client):
+    times = client.jobs["daily/report"].next(3)
+    assert list(times.columns) == ["job_id", "args", "nominal_at", "scheduled_at"]
+    assert len(times) == 3
+    assert set(times["scheduled_at"].dt.tz_convert("Europe/London").dt.hour) == {9}
+    assert [a["date"] for a in times["args"]] == [f"{t:%Y-%m-%d}" for t in times["scheduled_at"]]
+
+
+def test_jobs_are_shown_with_their_words_escaped(client: Client):
+    assert "Sums &lt;b&gt;up&lt;/b&gt;" in client.jobs._repr_html_()
+    shown = client.jobs["daily/report"]._repr_html_()
+    assert "one of short, full" in shown
+    assert "every day at 09:00:00 Europe/London" in shown
+    assert "<b>up" not in shown
+
+
+def test_expected_runs_are_those_of_the_window(client: Client):
+    expected = client.expected("2030-06-01T00:00:00Z", "2030-06-03T00:00:00Z")
+    assert [str(t) for t in expected["scheduled_at"]] == [
+        "2030-06-01 08:00:00+00:00",
+        "2030-06-02 08:00:00+00:00",
+    ]
+
+
+def test_runs_have_the_columns_that_the_frame_promises(client: Client):
+    client.schedule("greet/hello", name="framed", label="framed").wait(WITHIN_S)
+    runs = client.runs(label=None)
+    assert list(runs.columns) == [c.name for c in frames.RUNS]
+    assert [str(t) for t in runs.dtypes] == [c.dtype for c in frames.RUNS]
+
+
+def test_no_runs_have_the_same_dtypes(client: Client):
+    some, none = client.runs(), client.runs(job="daily/report")
+    assert none.empty
+    assert list(none.dtypes) == list(some.dtypes)
+
+
+def test_runs_are_filtered(client: Client):
+    good = client.schedule("greet/hello", name="wanted", at="now").wait(WITHIN_S)
+    bad = client.schedule("fails").wait(WITHIN_S)
+    later = client.schedule("greet/hello", name="wanted", at="+2h")
+    ids = set(client.runs()["run_id"])
+    assert {good.run_id, bad.run_id, later.run_id} <= ids
+    assert set(client.runs(state="failure")["state"]) == {"failure"}
+    assert set(client.runs(args={"name": "wanted"})["run_id"]) == {good.run_id, later.run_id}
+    assert list(client.runs(job="greet/hello", state=["scheduled"], since="now")["run_id"]) == [later.run_id]
+    assert client.runs(since="2001-01-01", until=date(2001, 2, 1)).empty
+    assert len(client.runs(limit=2)) == 2
+    expanded = client.runs(job="greet/hello", expand_args=True)
+    assert "wanted" in set(expanded["arg_name"])
+    later.skip()
+
+
+def test_listed_runs_come_newest_first_over_several_pages(client: Client, monkeypatch: pytest.MonkeyPatch):
+    made = client.schedule_runs("greet/hello", args={"name": "many"}, count=7)
+    whole = client.list_runs(args={"name": "many"})
+    assert [r["run_id"] for r in whole] == [r.run_id for r in reversed(made)]
+    monkeypatch.setattr("apsis_nb.client.client.PAGE_RUNS", 3)
+    for limit in (2, 3, 5, 100):
+        listed = client.list_runs(args={"name": "many"}, limit=limit)
+        assert [r["run_id"] for r in listed] == [r["run_id"] for r in whole[:limit]]
+
+
+def test_sql_gives_aware_times_and_takes_params(client: Client):
+    client.schedule("fails").wait(WITHIN_S)
+    answer = client.sql(
+        "SELECT run_id, scheduled_at, elapsed_s FROM runs WHERE job_id = ? LIMIT 1", ["fails"]
+    )
+    assert str(answer["scheduled_at"].dtype) == "datetime64[us, UTC]"
+    assert len(answer) == 1
+    assert client.sql("SELECT $n + 1 AS m", {"n": 41})["m"].tolist() == [42]
+    names, rows = client.sql_rows("SELECT 1 AS a, 'x' AS b")
+    assert (names, rows) == (["a", "b"], [{"a": 1, "b": "x"}])
+
+
+@pytest.mark.parametrize(
+    "query", ["DROP VIEW runs", "SELEC 1", "SELECT * FROM nonsense", "SELECT 1; SELECT 2"]
+)
+def test_a_query_that_is_wrong_is_told(client: Client, query: str):
+    with pytest.raises(BadRequest):
+        client.sql(query)
+
+
+@pytest.mark.parametrize(
+    "name", ["counts", "durations", "lateness", "calendar", "missed", "timeline", "jobs", "log"]
+)
+def test_each_history_has_the_columns_of_its_frame(client: Client, name: str):
+    frame = getattr(client.history, name)()
+    assert [str(t) for t in frame.dtypes] == [c.dtype for c in frames.FRAMES[name]]
+
+
+def test_history_takes_a_unit_and_jobs(client: Client):
+    client.schedule("fails").wait(WITHIN_S)
+    counts = client.history.counts("1d", job=["fails"], unit="hour", by_job=True)
+    assert set(counts["job_id"]) == {"fails"}
+    with pytest.raises(BadRequest, match="unit"):
+        client.history.counts(unit="fortnight")
+
+
+def test_times_without_a_zone_are_in_that_of_the_server(client: Client):
+    texts = client.connection.text_of
+    assert texts("2026-07-01T12:00:00") == texts(datetime(2026, 7, 1, 12)) == "2026-07-01T11:00:00Z"  # noqa: DTZ001
+    assert texts("20260701") == texts(date(2026, 7, 1)) == "2026-06-30T23:00:00Z"
+    assert client.moment("20260701") == client.moment("2026-07-01")
+
+
+def test_a_duration_goes_back_from_now_or_forward(client: Client):
+    now = datetime.now(UTC)
+    week = timedelta(days=7)
+    assert abs(client.moment("7d") - (now - week)) < timedelta(minutes=1)
+    assert abs(client.moment(week) - (now - week)) < timedelta(minutes=1)
+    assert abs(client.connection.instant(week) - (now + week)) < timedelta(minutes=1)
+
+
+def test_a_time_that_is_none_is_told(client: Client):
+    with pytest.raises(BadRequest, match="tomorrowish"):
+        client.runs(since="tomorrowish")
+
+
+def test_events_begin_with_hello_and_tell_of_runs(client: Client):
+    events = client.events(["run"])
+    hello = next(events)
+    assert hello.type == "hello"
+    assert hello.facts["boot_id"] == client.version()["boot_id"]
+    run = client.schedule("greet/hello")
+    for event in events:
+        assert isinstance(event, ServerEvent)
+        if event.facts["run_id"] == run.run_id and event.facts["state"] == "success":
+            break
+    events.close()
+
+
+def test_reload_tells_and_takes_what_changed(client: Client, server: Served):
+    file = server.jobs / "fresh.yaml"
+    file.write_text("program: ['true']\n")
+    try:
+        assert client.reload(dry_run=True)["added"] == ["fresh"]
+        assert "fresh" not in client.jobs
+        assert client.reload()["applied"]
+        assert client.schedule("fresh").result(WITHIN_S).state == "success"
+    finally:
+        file.unlink()
+        assert client.reload()["removed"] == ["fresh"]
+
+
+def test_the_server_tells_of_itself(client: Client):
+    assert client.version()["tz"] == "Europe/London"
+    assert client.alive()["alive"] is True
+
+
+def test_a_wrong_token_is_told(server: Served):
+    with pytest.raises(NotAuthorized, match="APSIS_NB_TOKEN"):
+        Client(server.url, "wrong").version()
+
+
+def test_no_server_is_told_with_what_to_do():
+    with pytest.raises(ServerDown, match="apsis-nb serve"):
+        Client("http://127.0.0.1:1", "t").version()
+    with pytest.raises(ServerDown, match="not the address"):
+        Client("nonsense", "t").version()
+
+
+def test_events_of_a_server_that_is_not_there_end_at_once():
+    with pytest.raises(ServerDown):
+        next(Client("http://127.0.0.1:1", "t").events())
+
+
+def test_the_users_own_server_is_found(server: Served, monkeypatch: pytest.MonkeyPatch):
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, server.env[name])
+    monkeypatch.delenv("APSIS_NB_URL", raising=False)
+    monkeypatch.delenv("APSIS_NB_TOKEN", raising=False)
+    assert Client().url == server.url
+    assert Client(server.url).version()["tz"] == "Europe/London"
+    with pytest.raises(NotAuthorized, match="no token"):
+        Client("http://127.0.0.1:1")
+
+
+def test_of_several_servers_one_must_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Served
+):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("XDG_STATE_HOME", server.env["XDG_STATE_HOME"])
+    monkeypatch.delenv("APSIS_NB_URL", raising=False)
+    with pytest.raises(ServerDown, match="no server answers"):
+        Client()
+    write_runtime("http://127.0.0.1:1", "t", tmp_path / "one")
+    assert Client().url == "http://127.0.0.1:1"
+
+
+def test_an_error_shows_as_one_line_in_a_notebook():
+    assert ServerDown("no server")._render_traceback_() == ["ServerDown: no server"]
+
+
+def test_a_stop_of_a_finished_run_is_refused(client: Client):
+    run = client.schedule("greet/hello").wait(WITHIN_S)
+    with pytest.raises(RequestRefused, match="finished"):
+        run.stop()
+
+
+def test_times_are_pandas_times(client: Client):
+    run = client.schedule("greet/hello", at=pd.Timestamp("2030-01-01T00:00:00Z"))
+    assert run.facts["scheduled_at"] == "2030-01-01T00:00:00Z"
+    run.skip()
