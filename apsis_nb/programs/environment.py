@@ -105,7 +105,9 @@ def environment(
     return whole
 
 
-def spec(run: Run, process: Process, env: Mapping[str, str], home: str, max_output_b: int) -> dict[str, Any]:
+def spec(
+    run: Run, process: Process, env: Mapping[str, str], home: str, max_output_b: int, spare: str | None
+) -> dict[str, Any]:
     """What a supervisor is asked to run, as `supervisor.Supervisor` takes it.
 
     Raises:
@@ -122,6 +124,7 @@ def spec(run: Run, process: Process, env: Mapping[str, str], home: str, max_outp
         "timeout_s": None if timeout is None else timeout.duration_s,
         "timeout_signal": None if timeout is None else signal_number(timeout.signal),
         "max_output_b": max_output_b,
+        "spare": spare,
     }
 
 

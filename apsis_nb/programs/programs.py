@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -18,12 +16,10 @@ from apsis_nb.core.states import State
 from .environment import Account, environment, signal_number, spec
 from .noops import NoOps
 from .remains import end_remains
+from .removal import Removal
 from .rundir import Ended, Record, RunDir, UnreadableRecord
-from .spawner import SPEC, Spawner
-from .supervisor import NEW, OUTPUT, RECORD, boot_id
-
-#: Prefix of a run directory that is being removed.
-GONE = ".gone-"
+from .spawner import Spawner
+from .supervisor import OUTPUT, boot_id
 
 #: The second line, should a message be lost or a pidfd not be had: every so many seconds, so many runs.
 _LOOK_S = 0.5
@@ -81,10 +77,8 @@ class Programs:
         self._news: list[Event] = []
         self._to_look_at: list[int] = []
         self._look_timer: asyncio.TimerHandle | None = None
-        self._to_remove: list[tuple[Path, bool]] = []
-        self._gone_numbers = count()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._remover: asyncio.Task[None] | None = None
+        self._removal = Removal(self._root)
         self._spawner = Spawner(self._root, hear=self._hear, lost=self._ask_again)
 
     async def open(self) -> None:
@@ -96,7 +90,7 @@ class Programs:
         """
         self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._root.chmod(0o711)  # programs of other accounts pass through to what is theirs, and list nothing
-        self._remove((path, False) for path in self._half_made())
+        self._removal.tidy()
         await self._spawner.open()
         self._look_around()
 
@@ -208,15 +202,9 @@ class Programs:
             # The last server's spawner may still have the run in its queue, and claim it when we have long
             # forgotten it. So the claim stays until the next server starts, which is told by `leftovers`.
             self._resumed.discard(run_id)
-            if path.exists():
-                self._remove([(path, True)])
-            return
-        gone = self._root / f"{GONE}{path.name}-{os.getpid()}-{next(self._gone_numbers)}"
-        try:
-            path.rename(gone)
-        except FileNotFoundError:  # a no-op has none
-            return
-        self._remove([(gone, False)])
+            self._removal.empty(path)
+        else:
+            self._removal.remove(path)
 
     def leftovers(self) -> list[int]:
         """Runs that have a run directory, but were neither started nor resumed here, and have no supervisor.
@@ -243,6 +231,7 @@ class Programs:
         await self._spawner.close()
         while self._tasks:
             await asyncio.gather(*self._tasks)
+        await self._removal.close()
 
     # --- Processes: what their run directories say is so; everything else only says when to look.
 
@@ -251,7 +240,9 @@ class Programs:
         run = live.run
         env = environment(run, process, self._dir(run.run_id).path, self._login, self._env, self._url)
         try:
-            self._spawner.ask(spec(run, process, env, self._account.home, self._max_output_b))
+            self._spawner.ask(
+                spec(run, process, env, self._account.home, self._max_output_b, self._removal.spare())
+            )
         except ValueError as error:
             self._end(live, "error", f"cannot start: {error}")
         except OSError as error:
@@ -391,7 +382,7 @@ class Programs:
             )
         )
 
-    # --- Telling and removing, in batches.
+    # --- Telling.
 
     def _tell_soon(self, event: Event) -> None:
         if not self._news:
@@ -403,44 +394,11 @@ class Programs:
         for event in news:
             self._tell(event)
 
-    def _remove(self, paths: Iterable[tuple[Path, bool]]) -> None:
-        """Remove directories and files in a thread; of one with True, all but its record."""
-        self._to_remove.extend(paths)
-        if self._to_remove and self._remover is None:
-            self._remover = self._do(self._remove_all())
-
-    async def _remove_all(self) -> None:
-        while self._to_remove:
-            batch, self._to_remove = self._to_remove, []
-            await asyncio.to_thread(_remove, batch)
-        self._remover = None
-
     def _do(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _half_made(self) -> Iterable[Path]:
-        for path in self._root.iterdir():
-            if path.name.startswith((GONE, SPEC)):
-                yield path
-            elif path.name.startswith(NEW):
-                maker = path.name.removeprefix(NEW).split("-")[1]
-                if not os.path.exists(f"/proc/{maker}"):
-                    yield path
-
     def _dir(self, run_id: int) -> RunDir:
         return RunDir(self._root, run_id)
-
-
-def _remove(paths: list[tuple[Path, bool]]) -> None:
-    for path, keeps_record in paths:
-        if keeps_record:
-            for entry in path.iterdir():
-                if entry.name != RECORD:
-                    _remove([(entry, False)])
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

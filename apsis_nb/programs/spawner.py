@@ -16,9 +16,8 @@ from typing import Any
 from apsis_nb.core.errors import ApsisError
 
 from . import supervisor
+from .removal import SPEC
 
-#: Prefix of a spec too long for a message; of this server's process id.
-SPEC = ".spec-"
 #: What spawner and supervisors say that is meant for nobody: a traceback would be a bug of ours.
 LOG = ".spawner.log"
 
@@ -131,7 +130,7 @@ class Spawner:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd="/",
-                env={},
+                env={"LD_BIND_NOW": "1"},  # look up the libraries' functions once, not in each supervisor
                 start_new_session=True,  # Ctrl-C at the server's terminal is not meant for programs
             )
         self._sock = ours

@@ -153,7 +153,7 @@ class Supervisor:
         root: descriptor of the folder of run directories.
         boot: the boot id.
         spec: what to run: `run`, `argv`, `env`, `cwd`, `stop_signal`, `grace_s`, `timeout_s`,
-            `timeout_signal`, `max_output_b`.
+            `timeout_signal`, `max_output_b`, and `spare`, the name of a directory to use again.
     """
 
     def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
@@ -186,6 +186,7 @@ class Supervisor:
         else:
             self._watch()
             self._end_descendants()
+            os.close(self.control)  # with what was not read: the pipe may soon be another run's
             assert self.return_code is not None
             outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
             self._write_end(
@@ -201,16 +202,19 @@ class Supervisor:
         """Make the run directory under the run's name; False if it is there already."""
         name = run_dir_name(self.spec["run"])
         hidden = f"{NEW}{name}-{os.getpid()}-{time.monotonic_ns()}"
-        os.mkdir(hidden, 0o711, dir_fd=self.root)
+        is_fresh = not self._take_spare(hidden)
         try:
+            if is_fresh:
+                os.mkdir(hidden, 0o711, dir_fd=self.root)
             self.here = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.root)
             # Stays open, and so locked, until this process is gone.
             self.record = os.open(RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self.here)
             fcntl.flock(self.record, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._write(claimed={"format": FORMAT, "pid": os.getpid(), "boot_id": self.boot})
-            os.mkdir(OUT, 0o700, dir_fd=self.here)
-            os.mkdir(TMP, 0o700, dir_fd=self.here)
-            os.mkfifo(CONTROL, 0o600, dir_fd=self.here)
+            if is_fresh:
+                os.mkdir(OUT, 0o700, dir_fd=self.here)
+                os.mkdir(TMP, 0o700, dir_fd=self.here)
+                os.mkfifo(CONTROL, 0o600, dir_fd=self.here)
             # For reading and writing, so that it never comes to its end when a writer leaves.
             self.control = os.open(CONTROL, os.O_RDWR | os.O_NONBLOCK, dir_fd=self.here)
             os.rename(hidden, name, src_dir_fd=self.root, dst_dir_fd=self.root)
@@ -221,6 +225,16 @@ class Supervisor:
             raise
         # Before the program starts: after a loss of power the run must not look as if it had never started.
         os.fsync(self.root)
+        return True
+
+    def _take_spare(self, hidden: str) -> bool:
+        """Use a directory again that another run has left; False if there is none."""
+        if self.spec["spare"] is None:
+            return False
+        try:
+            os.rename(self.spec["spare"], hidden, src_dir_fd=self.root, dst_dir_fd=self.root)
+        except FileNotFoundError:  # a later server tidied up
+            return False
         return True
 
     def _unmake(self, hidden: str) -> None:
