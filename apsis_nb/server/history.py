@@ -2,19 +2,22 @@
 
 import asyncio
 import re
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import pyarrow as pa
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
-from apsis_nb.config import Config
+from apsis_nb.config import Config, Sql
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import caller_of, instant
 from apsis_nb.server.problems import Problem
 from apsis_nb.server.turns import Turns
-from apsis_nb.store import HISTORY, StoreError
+from apsis_nb.store import HISTORY, QueryError, Store, StoreError
 from apsis_nb.wire import ARROW, arrow_stream, to_json, to_json_columns, to_json_rows
 
 #: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
@@ -58,22 +61,83 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
     async def sql(request: Request, question: Question) -> Response:
         """The answer to one SELECT over the documented views: an Arrow stream, if `Accept` names it, or JSON.
 
-        Few run at once; others wait for their turn. A query that takes too long is stopped.
+        Few run at once; others wait for their turn. A query that takes too long, or whose asker leaves, is
+        stopped.
         """
-        async with queries.turn(caller_of(request).user):
-            try:
-                table = await asyncio.to_thread(
-                    engine.store.sql,
-                    question.query,
-                    question.params,
-                    timeout_s=config.sql.max_time,
-                    max_rows=config.sql.max_rows,
-                )
-            except StoreError as error:
-                raise Problem(422, str(error)) from None
-            return await _told(request, table)
+
+        async def in_turn() -> Response:
+            async with queries.turn(caller_of(request).user):
+                return await _told(request, await _asked(engine.store, question, config.sql))
+
+        try:
+            return await _unless_left(request, in_turn())
+        except QueryError as error:
+            raise Problem(422, str(error)) from None
 
     return router
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """Do the work; it is cancelled when the client leaves."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_until_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _asked(store: Store, question: Question, bounds: Sql) -> pa.Table:
+    """The answer to a query; when this is cancelled, the query is stopped and has ended."""
+    stop = _Stop()
+    answering = asyncio.ensure_future(
+        asyncio.to_thread(
+            store.sql,
+            question.query,
+            question.params,
+            timeout_s=bounds.max_time,
+            max_rows=bounds.max_rows,
+            started=stop.started,
+        )
+    )
+    try:
+        return await asyncio.shield(answering)
+    except asyncio.CancelledError:
+        stop.now()
+        await asyncio.wait({answering})
+        answering.exception()  # that it was stopped is no news
+        raise
+
+
+class _Stop:
+    """Stops a query, be it before or after it has started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_wanted = False
+        self._stop: Callable[[], None] | None = None
+
+    def started(self, stop: Callable[[], None]) -> None:
+        """The query has started, on this thread; `stop` stops it."""
+        with self._lock:
+            self._stop = stop
+            if self._is_wanted:
+                stop()
+
+    def now(self) -> None:
+        with self._lock:
+            self._is_wanted = True
+            if self._stop is not None:
+                self._stop()
 
 
 async def _told(request: Request, table: pa.Table) -> Response:

@@ -517,6 +517,17 @@ def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         assert "stopped" in problem(response, 422)
 
 
+def test_a_query_whose_asker_leaves_is_stopped(tmp_path: Path) -> None:
+    endless = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
+    with serving(tmp_path, **{"sql.max_time": "600s", "sql.heavy": "1"}) as served:
+        with served.client(timeout=0.5) as client, pytest.raises(httpx2.ReadTimeout):
+            client.post("/api/v1/sql", json={"query": endless})
+        with served.client(timeout=0.5) as client, pytest.raises(httpx2.ReadTimeout):
+            client.post("/api/v1/sql", json={"query": endless})
+        with served.client() as client:
+            assert client.post("/api/v1/sql", json={"query": "SELECT 1 AS n"}).json()["rows"] == [{"n": 1}]
+
+
 # -- what is not there, or too much
 
 
