@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, overload
 
 from apsis_nb.core.actions import action_from_dict
-from apsis_nb.core.conditions import condition_from_dict
+from apsis_nb.core.conditions import Const, condition_from_dict
 from apsis_nb.core.instructions import SaveRun
 from apsis_nb.core.jobs import program_from_dict
 from apsis_nb.core.programs import Program
@@ -246,6 +246,16 @@ def made_run(row: LogRow, program: Mapping[str, Any]) -> Run:
         message=data.get("message"),
         **given,
     )
+
+
+def held_back(row: LogRow) -> LogRow:
+    """The row without what may be unreadable, for a run that nobody shall start: a condition that never holds
+    takes the place of its own, and it has no actions."""
+    run_id, ts, state, message, text = row
+    if text is None:
+        return row
+    data = {**json.loads(text), "conditions": [Const(value=False).to_dict()], "actions": []}
+    return run_id, ts, state, message, json.dumps(data)
 
 
 def program_id_of(row: LogRow) -> int:

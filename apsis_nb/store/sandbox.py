@@ -1,8 +1,8 @@
 """SQL of clients, boxed in: one SELECT over the documented views, which can change nothing and ends in time.
 
-Three guards, as each alone has a hole. The type of the statement: a CTE may hold a DELETE and the whole is still
-of type SELECT. The parsed tree: only what is known to be harmless passes. A read-only transaction: it does not
-stop a COPY in a CTE, a checkpoint or a look at the settings. And the database reaches no files, see `lock_down`.
+Three guards, as each alone has a hole. The type of the statement: a CTE may hold a DELETE and the whole is
+still of type SELECT. The parsed tree: only what is known to be harmless passes. A read-only transaction: it
+does not stop a COPY in a CTE, a checkpoint or a look at the settings. No files can be reached: `lock_down`.
 """
 
 import json

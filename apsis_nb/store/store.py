@@ -8,12 +8,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
 
 from apsis_nb.core.errors import ApsisError, NotFound
 from apsis_nb.core.instructions import FindRun, SaveClock, SaveRun
-from apsis_nb.core.programs import Program
+from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.opening import connect, lock_down, set_up
@@ -25,6 +26,7 @@ from apsis_nb.store.rows import (
     OutputRow,
     aware,
     facts_of_row,
+    held_back,
     made_run,
     moved_on,
     naive,
@@ -79,7 +81,7 @@ class Store:
         self.path = path
         #: Names the folder of run directories; another one for each new or restored store.
         self.epoch = set_up(connection, path, naive(now()))
-        #: Live runs that cannot be read back, as (run id, why). They are left as they are.
+        #: Live runs that could not be read back as they were, as (run id, why).
         self.damaged: list[tuple[int, str]] = []
         self._connection = connection
         self._now = now
@@ -213,15 +215,13 @@ class Store:
         programs = {program_id: json.loads(program) for program_id, program in found}
         live: dict[int, tuple[Run, int]] = {}
         for run_id, program_id in program_ids.items():
-            rows = journal[run_id]
             try:
-                run = made_run(rows[0], programs[program_id])
-                for row in rows[1:]:
-                    run = moved_on(run, row)
+                run = _rebuilt(journal[run_id], programs[program_id])
             except (ApsisError, ValueError, KeyError, TypeError) as e:
                 self.damaged.append((run_id, f"cannot be rebuilt: {e}"))
-            else:
-                live[run_id] = run, program_id
+                # Somebody must be able to see it and to end it, so it comes back with a program that fails.
+                run = _rebuilt([held_back(row) for row in journal[run_id]], NoOp(success=False).to_dict())
+            live[run_id] = run, program_id
         self._live.update(live)
 
     # -- writing
@@ -521,6 +521,7 @@ class Store:
         asked = HISTORY[name] | {k: v for k, v in given.items() if v is not None}
         if asked.get("unit", "day") not in UNITS:
             raise StoreError(f"unit is one of {', '.join(UNITS)}, not {asked['unit']}")
+        _check_zone(asked.get("tz", "UTC"))
         until = asked["until"] or self._now()
         params = {
             **{k: v for k, v in asked.items() if k not in _TRANSLATED},
@@ -537,6 +538,20 @@ class Store:
 
 
 _TRANSLATED = frozenset({"since", "until", "job_id", "state", "label", "args"})
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise StoreError(f"there is no time zone {name}") from None
+
+
+def _rebuilt(rows: Sequence[LogRow], program: Mapping[str, Any]) -> Run:
+    run = made_run(rows[0], program)
+    for row in rows[1:]:
+        run = moved_on(run, row)
+    return run
 
 
 def _several(values: str | Sequence[str] | None) -> list[str] | None:
