@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from apsis_nb._version import __version__
 from apsis_nb.core.errors import ApsisError
@@ -117,7 +125,7 @@ class Late(_Section):
 class StoreSettings(_Section):
     """Resources of the run store."""
 
-    memory_limit: Annotated[str, BeforeValidator(_memory)] = "1GB"
+    memory_limit: Annotated[str, AfterValidator(_memory)] = "1GB"
     threads: Annotated[int, Field(gt=0)] | None = None  #: None: one less than the machine has cores
 
 
@@ -125,13 +133,13 @@ class Config(_Section):
     """The settings of a server; made by `load_config`. Durations are seconds, paths absolute."""
 
     jobs: FullPath = Field(default_factory=lambda: Path("jobs").absolute())  #: folder of job files
-    name: Annotated[str, BeforeValidator(_server_name)] = ""  #: of this server; by default from the jobs path
+    name: Annotated[str, AfterValidator(_server_name)] = ""  #: of this server; by default from the jobs path
     state_dir: FullPath = Path()  #: by default XDG_STATE_HOME/apsis_nb/NAME
-    bind: Annotated[str, BeforeValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
-    tz: Annotated[str, BeforeValidator(_zone_name)] = "UTC"  #: by default the system's
+    bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
+    tz: Annotated[str, AfterValidator(_zone_name)] = "UTC"  #: by default the system's
     env: dict[str, str] = {}  #: for every program
     dashboards: Literal["process", "off"] = "process"
-    public_url: Annotated[str, BeforeValidator(_web_address)] | None = None  #: how people reach the server
+    public_url: Annotated[str, AfterValidator(_web_address)] | None = None  #: how people reach the server
     tls: Tls | None = None
     insecure: bool = False  #: allows an address that others can reach without TLS
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()  #: further Host headers to accept

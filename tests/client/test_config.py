@@ -1,0 +1,229 @@
+"""Settings from file, environment and command line; and how running servers are found."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apsis_nb.config import (
+    Config,
+    ConfigError,
+    find_servers,
+    load_config,
+    name_of,
+    runtime_dir,
+    server_of,
+    system_zone,
+    write_runtime,
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "apsis.yaml"
+    file.write_text(text)
+    return file
+
+
+def faults(file: Path | None = None, **overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load_config(file, {k.replace("__", "."): v for k, v in overrides.items()}, env={})
+    return str(error.value).split("\n")
+
+
+def test_with_nothing_said_a_server_is_for_this_machine_alone(tmp_path: Path):
+    config = load_config(env={"HOME": str(tmp_path), "TZ": "Europe/London"})
+    assert config.bind == "127.0.0.1:5577"
+    assert config.base_url == config.link_url == "http://127.0.0.1:5577"
+    assert config.is_loopback
+    assert config.jobs == Path.cwd() / "jobs"
+    assert config.state_dir == tmp_path / ".local/state/apsis_nb" / config.name
+    assert config.tz == "Europe/London"
+    assert (config.sql.max_time, config.sql.heavy, config.late.start) == (30.0, 2, 60.0)
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path):
+    file = written(tmp_path, "sql: {max_time: 1m, heavy: 3}\nbind: 127.0.0.1:1\nname: file\n")
+    env = {"APSIS_NB_SQL__MAX_TIME": "2m", "APSIS_NB_BIND": "127.0.0.1:2", "APSIS_NB_URL": "no setting"}
+    config = load_config(file, {"bind": "127.0.0.1:3"}, env)
+    assert (config.name, config.sql.heavy, config.sql.max_time, config.port) == ("file", 3, 120.0, 3)
+
+
+def test_relative_paths_of_a_file_start_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir("/")
+    file = written(tmp_path, "jobs: my jobs\nstate_dir: ../state\ntls: {cert: a.pem, key: /b.pem}\n")
+    config = load_config(file, {"log.file": "x.log"}, env={})
+    assert config.jobs == tmp_path / "my jobs"
+    assert config.state_dir == tmp_path / "../state"
+    assert config.tls is not None
+    assert (config.tls.cert, config.tls.key) == (tmp_path / "a.pem", Path("/b.pem"))
+    assert config.log.file == Path("/x.log")
+
+
+def test_values_of_a_file_are_read_as_their_setting_wants(tmp_path: Path):
+    file = written(
+        tmp_path,
+        "env: {N: 012, YES: yes, DOTTED.NAME: x}\ninsecure: true\nallowed_hosts: [a, b]\n"
+        "log:\nstore: {threads: 2}\n",
+    )
+    config = load_config(file, {"env.MORE": "a=b"}, env={})
+    assert config.env == {"N": "012", "YES": "yes", "DOTTED.NAME": "x", "MORE": "a=b"}
+    assert (config.insecure, config.allowed_hosts, config.store.threads) == (True, ("a", "b"), 2)
+    assert load_config(overrides={"allowed_hosts": "a, b"}, env={}).allowed_hosts == ("a", "b")
+
+
+def test_all_that_is_wrong_is_told_with_file_and_line(tmp_path: Path):
+    file = written(tmp_path, "bindd: x\nsql:\n  max_time: 10x\n  heavy: 0\ntls: {cert: a.pem}\n")
+    told = faults(file, sql__max_row="3")
+    assert f"{file}:1: unknown key 'bindd': did you mean 'bind'?" in told
+    assert any(t.startswith(f"{file}:3: sql.max_time: '10x' is no duration") for t in told)
+    assert any(t.startswith(f"{file}:4: sql.heavy: ") for t in told)
+    assert f"{file}:5: tls.key: is missing" in told
+    assert "--set sql.max_row: unknown key 'max_row': did you mean 'max_rows'?" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", ":1: "),
+        ("- a\n", ":1: should be a mapping"),
+        ("bind: a\nbind: b\n", ":2: bind is given twice"),
+        ("sql: 3\n", ":1: sql: "),
+        ("bind: [1]\n", ":1: bind: "),
+    ],
+)
+def test_a_file_that_is_no_config_is_told(tmp_path: Path, text: str, says: str):
+    (told,) = faults(written(tmp_path, text))
+    assert f"apsis.yaml{says}" in told
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    (told,) = faults(tmp_path / "none.yaml")
+    assert told == f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("bind", "5577", "give HOST:PORT"),
+        ("bind", "127.0.0.1:99999", "give HOST:PORT"),
+        ("tz", "Europe/Londn", "did you mean 'Europe/London'"),
+        ("public_url", "jobs.example.org", "https://"),
+        ("name", "a/b", "letters"),
+        ("dashboards", "maybe", "'process' or 'off'"),
+        ("store__memory_limit", "lots", "1GB"),
+        ("nonsense", "1", "known are jobs"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_would_be_right(key: str, value: str, says: str):
+    (told,) = faults(**{key: value})
+    assert told.startswith(f"--set {key.replace('__', '.')}: ")
+    assert says in told
+
+
+def test_an_address_that_others_reach_needs_tls_or_a_clear_word():
+    (told,) = faults(bind="0.0.0.0:5577")
+    assert "tls" in told
+    assert (
+        load_config(overrides={"bind": "0.0.0.0:5577", "insecure": "true"}, env={}).base_url
+        == "http://127.0.0.1:5577"
+    )
+    secure = load_config(overrides={"bind": "[::]:443", "tls.cert": "c", "tls.key": "k"}, env={})
+    assert secure.base_url == "https://[::1]:443"
+
+
+@pytest.mark.parametrize(
+    ("bind", "is_loopback"), [("localhost:1", True), ("[::1]:1", True), ("example.org:1", False)]
+)
+def test_loopback_is_known(bind: str, is_loopback: bool):
+    assert load_config(overrides={"bind": bind, "insecure": "1"}, env={}).is_loopback is is_loopback
+
+
+def test_links_are_as_people_reach_the_server():
+    config = load_config(overrides={"public_url": "https://jobs.example.org/apsis/"}, env={})
+    assert config.link_url == "https://jobs.example.org/apsis"
+    assert config.with_port(99).base_url == "http://127.0.0.1:99"
+
+
+def test_a_config_is_a_value():
+    assert load_config(env={"HOME": "/h"}) == load_config(env={"HOME": "/h"})
+    with pytest.raises(ValueError, match="frozen"):
+        Config().name = "x"  # type: ignore[misc]
+
+
+def test_a_job_folder_has_one_name_however_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my jobs").mkdir()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names = {name_of(p) for p in (Path("my jobs"), tmp_path / "my jobs", Path("other/../my jobs"))}
+    assert len(names) == 1
+    assert names != {name_of(Path("other"))}
+    assert load_config(overrides={"jobs": "my jobs"}, env={}).name in names
+
+
+def test_a_state_folder_names_its_server():
+    assert load_config(overrides={"state_dir": "/tmp/.my state"}, env={}).name == "mystate"
+
+
+def test_the_system_zone_is_one_that_exists():
+    assert system_zone({"TZ": ":Asia/Tokyo"}) == "Asia/Tokyo"
+    assert system_zone({"TZ": "nonsense"})
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "HOME": str(tmp_path),
+    }
+
+
+def test_a_running_server_is_found_by_its_owner_alone(tmp_path: Path, env: dict[str, str]):
+    state = tmp_path / "somewhere"
+    files = write_runtime("http://127.0.0.1:1", "secret", state, env)
+    assert [oct(f.stat().st_mode & 0o777) for f in files] == ["0o600", "0o600"]
+    assert oct(runtime_dir(env).stat().st_mode & 0o777) == "0o700"
+    (server,) = find_servers(env)
+    assert (server.url, server.token, server.pid) == ("http://127.0.0.1:1", "secret", os.getpid())
+    assert server_of(state) == server
+    for file in files:
+        file.unlink()
+    assert find_servers(env) == []
+    assert server_of(state) is None
+
+
+def test_a_server_is_found_by_its_state_when_the_runtime_folder_was_emptied(env: dict[str, str]):
+    state = Path(env["XDG_STATE_HOME"]) / "apsis_nb" / "jobs"
+    _, in_runtime_dir = write_runtime("http://127.0.0.1:1", "t", state, env)
+    in_runtime_dir.unlink()
+    assert [s.state_dir for s in find_servers(env)] == [str(state)]
+
+
+def test_what_a_dead_server_left_is_removed(tmp_path: Path, env: dict[str, str]):
+    told = "import sys; from apsis_nb.config import write_runtime; from pathlib import Path;"
+    told += "write_runtime('http://127.0.0.1:1', 't', Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", told, str(tmp_path / "s")], env={**os.environ, **env}, check=True)
+    assert len(list(runtime_dir(env).iterdir())) == 1
+    assert find_servers(env) == []
+    assert list(runtime_dir(env).iterdir()) == []
+    assert server_of(tmp_path / "s") is None
+
+
+@pytest.mark.parametrize("change", [{"pid_since": "another boot 1"}, {"host": "another"}])
+def test_another_process_or_machine_is_not_taken_for_the_server(
+    tmp_path: Path, env: dict[str, str], change: dict[str, str]
+):
+    (file, _) = write_runtime("http://127.0.0.1:1", "t", tmp_path / "s", env)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert server_of(tmp_path / "s") is None
+
+
+def test_a_file_that_is_no_runtime_file_is_no_server(env: dict[str, str]):
+    runtime_dir(env).mkdir(parents=True)
+    (runtime_dir(env) / "1.json").write_text("{")
+    (runtime_dir(env) / "2.json").write_text("[]")
+    (runtime_dir(env) / "3.json").write_text("{}")
+    assert find_servers(env) == []
