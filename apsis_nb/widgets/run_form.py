@@ -1,0 +1,190 @@
+"""A form that runs a job: a field for each param, checked as one types, and the run as a live card."""
+
+import html
+import threading
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import ipywidgets
+
+from apsis_nb.client import Client, ClientError, Run
+from apsis_nb.core.jobs import PARAM_TYPES, Param
+
+LOOK_S = 0.3  #: between two looks at a run
+
+_WIDE = ipywidgets.Layout(width="340px")
+_NAMES = {"description_width": "110px"}
+
+
+class Field:
+    """One param: its widget, and what is wrong with its value.
+
+    Args:
+        param: what it is.
+        today: what an empty date begins with.
+    """
+
+    def __init__(self, param: Param, today: date) -> None:
+        self.param = param
+        self.widget = _widget_of(param, today)
+        self.error = ipywidgets.HTML()
+        hint = (
+            f"<span style='opacity:.7'>{html.escape(param.description)}</span>" if param.description else ""
+        )
+        self.row = ipywidgets.HBox([self.widget, ipywidgets.VBox([ipywidgets.HTML(hint), self.error])])
+
+    @property
+    def text(self) -> str | None:
+        """What is in the field; None: nothing is, and the default holds."""
+        value = self.widget.value
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return value.isoformat() if isinstance(value, date) else str(value)
+
+    def check(self) -> str:
+        """What is wrong with it; empty: nothing."""
+        if self.text is None:
+            return "" if self.param.default is not None else f"{PARAM_TYPES[self.param.type][0]} is needed"
+        try:
+            self.param.value(self.text)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+
+class RunForm:
+    """A form for one job, in a cell.
+
+    Args:
+        client: as `ap.local` or `ap.connect` gives it.
+        job_id: the job.
+
+    Attributes:
+        fields: the fields by param: `form.fields["date"].widget` is the widget.
+        label: the widget of the label.
+        button: the Run button.
+        run: the run that was asked for last; None at first.
+        ui: the whole, as one widget.
+
+    Raises:
+        NoSuch: there is no such job.
+    """
+
+    def __init__(self, client: Client, job_id: str) -> None:
+        self._client = client
+        facts = client.jobs[job_id].facts
+        self.job_id: str = facts["job_id"]
+        self.run: Run | None = None
+        today = client.moment("0s").astimezone(client.zone).date()
+        self.fields = {name: Field(_param_of(name, told), today) for name, told in facts["params"].items()}
+        self.label = ipywidgets.Text(
+            description="label", placeholder="to find the run again", layout=_WIDE, style=_NAMES
+        )
+        self.button = ipywidgets.Button(description="Run", button_style="primary")
+        self._message = ipywidgets.HTML()
+        self.card = ipywidgets.HTML()
+        about = facts["metadata"].get("description", "")
+        head = f"<b style='font-size:1.1em'>{html.escape(self.job_id)}</b>"
+        head += f"<div style='opacity:.8'>{html.escape(about)}</div>" if about else ""
+        self.ui = ipywidgets.VBox(
+            [
+                ipywidgets.HTML(head),
+                *(field.row for field in self.fields.values()),
+                self.label,
+                ipywidgets.HBox([self.button, self._message]),
+                self.card,
+            ]
+        )
+        for field in self.fields.values():
+            field.widget.observe(self._check, names="value")
+        self.button.on_click(self._ask)
+        self._check()
+
+    @property
+    def args(self) -> dict[str, str]:
+        """What the fields say; empty ones, whose default holds, are left out."""
+        return {name: field.text for name, field in self.fields.items() if field.text is not None}
+
+    def wait(self, timeout: float | None = None) -> Run | None:
+        """Wait until the run that was asked for last has ended; see `Run.wait`."""
+        return None if self.run is None else self.run.wait(timeout)
+
+    def __repr__(self) -> str:
+        return f"<a form for {self.job_id}({', '.join(self.fields)}): it shows in a notebook>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.ui._repr_mimebundle_(**options)
+
+    def _check(self, change: Any = None) -> None:
+        """Say beside each field what is wrong with it."""
+        wrong = 0
+        for field in self.fields.values():
+            words = field.check()
+            field.error.value = f"<span style='color:#c0392b'>{html.escape(words)}</span>" if words else ""
+            wrong += bool(words)
+        self.button.disabled = wrong > 0
+
+    def _ask(self, button: Any = None) -> None:
+        """Ask for the run."""
+        self._message.value = ""
+        try:
+            self.run = self._client.schedule(
+                self.job_id, args=self.args, label=self.label.value.strip() or ()
+            )
+        except ClientError as error:
+            self._message.value = f"<span style='color:#c0392b'>{html.escape(str(error))}</span>"
+            return
+        threading.Thread(
+            target=self._watch, args=(self.run,), name=f"card {self.run.run_id}", daemon=True
+        ).start()
+
+    def _watch(self, run: Run) -> None:
+        """Keep the card up to date until the run has ended, or another one was asked for."""
+        ended = False
+        pause = threading.Event()
+        while run is self.run:
+            self.card.value = run._repr_html_()
+            if ended:
+                return
+            # Looked at once more after its end: the card then has its last lines.
+            try:
+                ended = run.is_finished
+            except ClientError as error:
+                self._message.value = f"<span style='color:#c0392b'>{html.escape(str(error))}</span>"
+                return
+            if not ended:
+                pause.wait(LOOK_S)
+
+
+def _param_of(name: str, told: Mapping[str, Any]) -> Param:
+    return Param(
+        name=name,
+        type=told.get("type", "str"),
+        default=told.get("default"),
+        choices=tuple(told.get("choices", ())),
+        description=told.get("description"),
+    )
+
+
+def _widget_of(param: Param, today: date) -> Any:
+    """The widget that suits a param best."""
+    look: dict[str, Any] = {"description": param.name, "layout": _WIDE, "style": _NAMES}
+    if param.choices:
+        start = param.default if param.default in param.choices else param.choices[0]
+        return ipywidgets.Dropdown(options=list(param.choices), value=start, **look)
+    match param.type:
+        case "bool":
+            return ipywidgets.Checkbox(value=param.default == "true", indent=True, **look)
+        case "date":
+            day = today if param.default is None else date.fromisoformat(param.default)
+            return ipywidgets.DatePicker(value=day, **look)
+        case _:
+            return ipywidgets.Text(
+                value=param.default or "",
+                placeholder=PARAM_TYPES[param.type][0],
+                continuous_update=True,
+                **look,
+            )
