@@ -55,7 +55,7 @@ from .states import State
 from .upcoming import Due, Upcoming
 
 #: Run ids are asked for when fewer than this are left.
-LOW_IDS = 64
+LOW_IDS = 16
 MAX_IDS = 16384
 #: With nothing to do the clock is saved this often.
 CLOCK_EVERY = timedelta(seconds=1)

@@ -35,9 +35,10 @@ from apsis_nb.core.instructions import (
     WakeAt,
 )
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import Machine
+from apsis_nb.core.machine import LOW_IDS, Machine
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import times_between
+from apsis_nb.core.times import format_time
 from apsis_nb.jobfiles import FileError, Folder, load_folder
 from apsis_nb.programs import Programs
 from apsis_nb.store import OutputRow, Store
@@ -119,9 +120,14 @@ class Engine:
             len(self.folder.errors),
             len(live),
         )
-        first, stop = await asyncio.to_thread(self.store.reserve_ids, 64)
+        first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
         self.handle(Restored(runs=tuple(live), clock=clock))
+        if self._saved is not None:
+            await asyncio.shield(self._saved)
+        for run_id in self.programs.leftovers():
+            if run_id not in self.live:  # it was saved as finished, and the last server came no further
+                self.programs.forget(run_id)
         self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
@@ -366,7 +372,7 @@ class Engine:
             self._publish("run", run_facts(run, now))
         line = {
             "run_id": run.name,
-            "ts": run.state_at.isoformat(),
+            "ts": format_time(run.state_at),
             "state": run.state.value,
             "message": save.message,
         }

@@ -152,14 +152,14 @@ def test_without_ids_due_runs_wait_for_them_and_the_clock_with_them():
 
 
 def test_ids_are_asked_for_in_time_and_in_larger_blocks_when_used_fast():
-    m = machine(job(), ids=100)
+    m = machine(job(), ids=40)
 
-    first = m.handle(RunRequested(job_id="a", count=60), after(1))
-    m.handle(IdsReserved(first=1000, stop=1128), after(1.2))
-    second = m.handle(RunRequested(job_id="a", count=110), after(1.5))
+    first = m.handle(RunRequested(job_id="a", count=30), after(1))
+    m.handle(IdsReserved(first=1000, stop=1032), after(1.2))
+    second = m.handle(RunRequested(job_id="a", count=35), after(1.5))
 
-    assert [o.count for o in [*first, *second] if isinstance(o, ReserveIds)] == [128, 256]
-    assert m.ids_left == 40 + 128 - 110
+    assert [o.count for o in [*first, *second] if isinstance(o, ReserveIds)] == [32, 64]
+    assert m.ids_left == 40 - 30 + 32 - 35
 
 
 def a_run() -> Run:
