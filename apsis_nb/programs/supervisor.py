@@ -177,7 +177,8 @@ class Supervisor:
                 self.tell(taken=True)
                 return
         except OSError as error:
-            self.tell(wait=True, error=f"cannot start: {error.strerror}: {error.filename!r}")
+            name = run_dir_name(self.spec["run"])
+            self.tell(wait=True, error=f"cannot start: {error.strerror}: run directory {name!r}")
             return
         try:
             self._spawn()
@@ -186,7 +187,6 @@ class Supervisor:
         else:
             self._watch()
             self._end_descendants()
-            os.close(self.control)  # with what was not read: the pipe may soon be another run's
             assert self.return_code is not None
             outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
             self._write_end(
@@ -415,10 +415,13 @@ class Supervisor:
 
     def _write_end(self, **facts: Any) -> None:
         """Record the end durably, however late: while the disk is full the run waits, and loses nothing."""
-        ended = {"at": time.time(), **facts}
+        os.close(self.control)  # with what was not read: the pipe may soon be another run's
+        line = {"ended": {"at": time.time(), **facts}}
+        if self.started is not None:
+            line["started"] = self.started
         while True:
             try:
-                self._write(ended=ended)
+                self._write(**line)
                 os.fdatasync(self.record)
             except OSError:
                 select.select([], [], [], LOOK_S)

@@ -100,7 +100,7 @@ async def test_a_run_folder_that_cannot_be_written_is_an_error_of_the_run(root):
         shutil.rmtree(root)
         finished = await server.run(a_run(1, shell("true")))
     assert finished.outcome == "error"
-    assert finished.message.startswith("cannot start: No such file or directory")
+    assert finished.message == "cannot start: No such file or directory: run directory 'r1'"
 
 
 # --- What it says
