@@ -164,7 +164,7 @@ class _Answer:
                 headers.setdefault("Cache-Control", "no-store")
             else:
                 headers.setdefault("Content-Security-Policy", page_policy(self._host))
-            if self._scope["method"] not in SAFE_METHODS:
+            if self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS:
                 caller = self._scope.get("state", {}).get("caller")
                 log.info(
                     "%s: %s %s", caller.user if caller else "nobody", _said(self._scope), message["status"]

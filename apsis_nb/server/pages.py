@@ -47,6 +47,7 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
         form = parse_qs((await request.body()).decode("utf-8", errors="replace"))
         target = _own(form.get("next", [""])[0])
         if gate.is_token(form.get("token", [""])[0].strip()):
+            request.state.caller = gate.owner  # for the log
             return log_in(gate, request.scope, target, public_url=config.public_url, now=time.time())
         return _login_page(target, failed=True, status=401)
 

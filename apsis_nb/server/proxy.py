@@ -153,12 +153,13 @@ class DashboardsProxy:
             log.warning("the dashboards process takes no websocket: %s", error)
             await browser.close(1013)
             return
-        try:
-            await browser.accept(process.subprotocol)
-            await _until_one_ends(_from_browser(browser, process), _to_browser(process, browser))
-        finally:
-            await process.close()
-        with contextlib.suppress(RuntimeError):  # the browser closed it
+        # At any moment the browser may have closed it, or have left.
+        with contextlib.suppress(OSError, RuntimeError, WebSocketDisconnect):
+            try:
+                await browser.accept(process.subprotocol)
+                await _until_one_ends(_from_browser(browser, process), _to_browser(process, browser))
+            finally:
+                await process.close()
             await browser.close(1001)
 
     def _headers(self, browser: HTTPConnection) -> list[tuple[str, str]]:

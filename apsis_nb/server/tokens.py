@@ -75,7 +75,7 @@ class Gatekeeper:
             lasts_s: how long it is good for, seconds.
         """
         session = Session(user=caller.user, role=caller.role, use=use, expires=now + lasts_s)
-        body = base64.urlsafe_b64encode(json.dumps(asdict(session)).encode())
+        body = base64.urlsafe_b64encode(json.dumps(asdict(session)).encode()).rstrip(b"=")
         return f"{body.decode()}.{self._mac(body)}"
 
     def session(self, signed: str, use: Use, *, now: float) -> Session | None:
@@ -84,7 +84,7 @@ class Gatekeeper:
         if not hmac.compare_digest(mac.encode(), self._mac(body.encode()).encode()):
             return None
         try:
-            session = Session(**json.loads(base64.urlsafe_b64decode(body)))
+            session = Session(**json.loads(base64.urlsafe_b64decode(body + "==")))
         except (binascii.Error, ValueError, TypeError):
             return None  # signed by another version
         return session if session.use == use and now < session.expires else None

@@ -16,6 +16,7 @@ import pytest
 
 from apsis_nb.config import load_config
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.server.app import account
 from apsis_nb.server.run import serve
 from tests.server.conftest import until, write_jobs
 
@@ -23,6 +24,7 @@ SERVE = """
 import sys
 from apsis_nb.config import load_config
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.server.app import account
 from apsis_nb.server.run import serve
 settings = dict(a.split("=", 1) for a in sys.argv[1:])
 try:
@@ -148,14 +150,16 @@ def test_what_changes_something_is_logged_with_who_and_a_token_never(tmp_path: P
         with httpx2.Client(base_url=url, trust_env=False) as client:
             client.get(f"/dash/overview?token={token}")
             client.get("/dash/overview?token=wrong-token")
-            client.post("/login", data={"token": token})
+            client.post("/login", data={"token": token}, headers={"Origin": url})
             client.headers["Authorization"] = f"Bearer {token}"
             client.post("/api/v1/jobs/reload?dry_run=1")
             client.get("/api/v1/jobs")
         server.end()
         log = server.log.read_text()
         secret = (server.state_dir / "secret").read_text().strip()
-    assert ": POST /api/v1/jobs/reload 200" in log
+    user = account()
+    assert f"{user}: POST /login 303" in log
+    assert f"{user}: POST /api/v1/jobs/reload 200" in log
     assert "GET /api/v1/jobs" not in log
     for text in (token, "wrong-token", secret):
         assert text not in log
