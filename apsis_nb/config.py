@@ -40,7 +40,7 @@ _ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN"})
 
 
 class ConfigError(ApsisError):
-    """The configuration is wrong: a line of text for each thing that is, with file and line if it has them."""
+    """The configuration is wrong: a line for each thing that is, with file and line if it has them."""
 
 
 def _duration(value: object) -> object:
@@ -259,7 +259,7 @@ class _Settings:
         self.values = self._plain(node, (), file)
 
     def _plain(self, node: yaml.Node, path: tuple[str, ...], file: Path) -> Any:
-        """The node as text, lists and mappings; pydantic makes numbers and booleans of text where it wants."""
+        """The node as text, lists and mappings; pydantic makes numbers and booleans of text where wanted."""
         self.said[path] = f"{file}:{node.start_mark.line + 1}"
         self.folders[path] = file.absolute().parent
         match node:

@@ -1,0 +1,235 @@
+"""The command line against a real server."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Shell
+from tests.client.serving import JOBS, Served
+
+
+def listed(shell: Shell, command: str, *words: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(shell.good(command, "--format", "json", *words))
+    return rows
+
+
+def scheduled(shell: Shell, *words: str) -> dict[str, Any]:
+    (row,) = json.loads(shell("schedule", *words, "--wait", "--format", "json").stdout)
+    return dict(row)
+
+
+def test_schedule_waits_and_tells_how_it_ended(shell: Shell):
+    run = scheduled(shell, "greet/hello", "name=a b")
+    assert (run["state"], run["args"]) == ("success", {"name": "a b"})
+    assert shell.good("output", run["run_id"]) == "hello a b\n"
+
+
+def test_schedule_wait_of_a_run_that_fails_ends_with_1(shell: Shell):
+    ended = shell("schedule", "fails", "--wait", "--label", "one", "--label", "two")
+    assert ended.returncode == 1
+    assert "failure" in ended.stdout
+    assert ended.stderr.endswith("the end is near\n")
+
+
+def test_schedule_at_a_time_tells_it_on_the_readers_clock(shell: Shell):
+    told = shell.good("schedule", "greet/hello", "--at", "2031-07-01T12:00:00Z")
+    assert "2031-07-01 13:00:00" in told
+    (run,) = listed(shell, "runs", "--times", "2031-07-01..2031-07-02")
+    assert run["run_id"] in told
+    assert shell.good("skip", run["run_id"]) == f"{run['run_id']} skipped greet/hello name=world\n"
+
+
+def test_count_makes_several(shell: Shell):
+    rows = listed(shell, "schedule", "greet/hello", "name=many", "--count", "3")
+    assert len({row["run_id"] for row in rows}) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["schedule", "nonsense"], "there is no job 'nonsense'"),
+        (["schedule", "greet"], "greet/again, greet/hello"),
+        (["schedule", "daily/report"], "missing args (date)"),
+        (["schedule", "fails", "--at", "tomorrowish"], "tomorrowish"),
+        (["run", "r999999"], "r999999"),
+        (["output", "r999999"], "r999999"),
+        (["sql", "DROP VIEW runs"], "SELECT"),
+        (["runs", "--since", "nonsense"], "nonsense"),
+        (["job", "nonsense"], "nonsense"),
+    ],
+)
+def test_what_is_refused_is_one_line_and_ends_with_1(shell: Shell, words: list[str], says: str):
+    ended = shell(*words)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("apsis-nb: ")
+    assert says in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_adhoc_runs_words_here_and_shell_lines(shell: Shell):
+    (run,) = listed(shell, "adhoc", "--", "echo", "{{ x }}", "a  b")
+    assert run["origin"] == "ad_hoc"
+    shell.good("output", run["run_id"], "--follow")
+    assert shell.good("output", run["run_id"]) == "{{ x }} a  b\n"
+    (piped,) = listed(shell, "adhoc", "--shell", "--", "pwd; seq 3 | tail -n 1")
+    assert shell.good("output", piped["run_id"], "--follow") == f"{shell.folder}\n3\n"
+
+
+def test_output_is_the_bytes_and_nothing_else(shell: Shell):
+    (run,) = listed(shell, "adhoc", "--shell", "--", r"printf 'a\0\xff\nno newline'")
+    written = subprocess.run(
+        [COMMAND, "output", run["run_id"], "--follow"], env=dict(shell.env), capture_output=True, check=True
+    )
+    assert written.stdout == b"a\0\xff\nno newline"
+
+
+def test_a_run_is_stopped_signalled_started_and_repeated(shell: Shell, tmp_path: Path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (run,) = listed(shell, "schedule", "waits", f"fifo={fifo}")
+    with subprocess.Popen(
+        [COMMAND, "output", run["run_id"], "--follow"], env=dict(shell.env), stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "up\n"
+        assert shell.good("signal", "USR1", run["run_id"]).split()[0] == run["run_id"]
+    (ended,) = listed(shell, "run", run["run_id"])
+    assert (ended["state"], ended["return_code"]) == ("failure", -10)
+    again = shell.good("rerun", run["run_id"]).split()
+    assert again[0] != run["run_id"]
+    assert again[2] == "waits"
+    with fifo.open("w") as line:  # opens once its program reads
+        line.write("go\n")
+    assert shell.good("output", again[0], "--follow").endswith("got go\n")
+    refused = shell("stop", run["run_id"], "r999999")
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 2
+
+
+def test_start_does_not_wait_for_the_time(shell: Shell):
+    (run,) = listed(shell, "schedule", "greet/hello", "--at", "+1h")
+    assert shell.good("start", run["run_id"]).split()[1] in {"starting", "running", "success"}
+
+
+def test_runs_are_listed_and_filtered(shell: Shell):
+    failed = scheduled(shell, "fails", "--label", "wanted")
+    assert [r["run_id"] for r in listed(shell, "runs", "--label", "wanted")] == [failed["run_id"]]
+    assert {r["state"] for r in listed(shell, "runs", "--state", "failure", "--times", "1h")} == {"failure"}
+    assert {r["job_id"] for r in listed(shell, "runs", "fails")} == {"fails"}
+    assert [r["run_id"] for r in listed(shell, "runs", failed["run_id"])] == [failed["run_id"]]
+    assert listed(shell, "runs", "--late") == []
+    assert len(listed(shell, "runs", "--limit", "1")) == 1
+
+
+def test_an_empty_listing_is_empty_but_for_a_word(shell: Shell):
+    ended = shell("runs", "--times", "2001-01-01..2001-02-01")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "no such runs\n")
+    assert shell.good("runs", "--times", "2001-01-01..2001-02-01", "--format", "json") == "[]\n"
+
+
+def test_a_table_has_a_line_a_run_and_no_colours_in_a_pipe(shell: Shell):
+    run = scheduled(shell, "greet/hello", "name=table")
+    head, *lines = shell.good("runs", "--limit", "3").splitlines()
+    assert head.split()[:3] == ["run", "job", "state"]
+    assert "scheduled (Europe/London)" in head
+    assert len(lines) == 3
+    assert any(line.startswith(run["run_id"]) for line in shell.good("runs", "hello").splitlines())
+    assert not any("\x1b" in line or line.endswith(" ") for line in lines)
+
+
+def test_csv_has_the_names_of_the_api(shell: Shell):
+    scheduled(shell, "greet/hello", "name=x,y")
+    (row, *_) = csv.DictReader(io.StringIO(shell.good("runs", "hello", "--format", "csv")))
+    assert row["job_id"] == "greet/hello"
+    assert json.loads(row["args"]).keys() == {"name"}
+
+
+def test_run_and_log_tell_the_story(shell: Shell):
+    run = scheduled(shell, "fails")
+    told = shell.good("run", run["run_id"])
+    assert told.startswith(f"{run['run_id']}  fails\n")
+    for words in ("state      failure", "exit code  3", "manual, asked for by "):
+        assert words in told
+    states = [line["state"] for line in listed(shell, "log", run["run_id"])]
+    assert states[-2:] == ["running", "failure"]
+    assert "exit code 3" in shell.good("log", run["run_id"])
+
+
+def test_jobs_and_job_are_readable(shell: Shell):
+    assert [j["job_id"] for j in listed(shell, "jobs")] == sorted(JOBS)
+    assert [j["job_id"] for j in listed(shell, "jobs", "--label", "report")] == ["daily/report"]
+    assert [j["job_id"] for j in listed(shell, "jobs", "--path", "greet")] == ["greet/again", "greet/hello"]
+    page = shell.good("job", "report")
+    for words in (
+        "daily/report\n",
+        "Sums <b>up</b>",
+        "date: date",
+        "one of short, full, default full",
+        "every day at 09:00:00",
+    ):
+        assert words in page
+    assert page.count(" 09:00:00 ") >= 3
+
+
+def test_next_tells_local_times_and_args(shell: Shell):
+    told = shell.good("next", "daily/report", "-n", "2")
+    assert told.startswith("daily/report: every day at 09:00:00 Europe/London")
+    assert told.count(" 09:00:00 ") >= 2
+    assert len(listed(shell, "next", "report", "-n", "4")) == 4
+
+
+def test_sql_in_three_forms_and_from_standard_input(shell: Shell):
+    query = "SELECT 1 AS a, NULL AS b, 'x,y' AS c"
+    assert listed(shell, "sql", query) == [{"a": 1, "b": None, "c": "x,y"}]
+    assert shell.good("sql", query, "--format", "csv") == 'a,b,c\n1,,"x,y"\n'
+    assert shell.good("sql", query).splitlines()[0].split() == ["a", "b", "c"]
+    assert shell.good("sql", "-", "--format", "csv", stdin="SELECT 2 AS n") == "n\n2\n"
+
+
+def test_what_jobs_say_does_not_reach_the_terminal_raw(shell: Shell):
+    told = shell.good("sql", "SELECT 'a' || chr(27) || '[31mb' || chr(10) || 'c' AS t")
+    assert "\x1b" not in told
+    assert len(told.splitlines()) == 2
+
+
+def test_reload_tells_what_changes(shell: Shell, server: Served):
+    file = server.jobs / "fresh.yaml"
+    file.write_text("program: ['true']\n")
+    try:
+        assert shell.good("reload", "--dry-run") == "added fresh\n"
+        assert shell.good("reload") == "added fresh\n"
+        file.write_text("program: [\n")
+        ended = shell("reload")
+        assert ended.returncode == 1
+        assert "fresh.yaml:" in ended.stderr
+    finally:
+        file.unlink()
+        shell("reload")
+    assert "nothing has changed" in shell("reload").stderr
+
+
+def test_token_is_that_of_the_server(shell: Shell, server: Served):
+    assert shell.good("token") == f"{server.token}\n"
+
+
+def test_a_server_may_be_named(alone: Shell, server: Served):
+    assert alone("jobs", "--url", server.url, APSIS_NB_TOKEN=server.token).returncode == 0
+    assert alone("jobs", APSIS_NB_URL=server.url, APSIS_NB_TOKEN=server.token).returncode == 0
+    refused = alone("jobs", "--url", server.url, APSIS_NB_TOKEN="wrong")
+    assert refused.returncode == 1
+    assert "APSIS_NB_TOKEN" in refused.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(shell: Shell):
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {COMMAND} sql 'FROM range(100000)' --format csv | head -n 1"],
+        env=dict(shell.env), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.stdout == "range\n"
+    assert ended.stderr == ""
