@@ -132,7 +132,7 @@ INSERT INTO base.run_log
 WITH moves AS (
     SELECT run_id, nominal_at AS ts, 'scheduled'::base.run_state AS state, 'made by the schedule' AS message,
         json_object('job_id', job_id, 'args', args, 'origin', 'schedule', 'scheduled_at', strftime(nominal_at,
-            '%Y-%m-%dT%H:%M:%S'), 'nominal_at', strftime(nominal_at, '%Y-%m-%dT%H:%M:%S'), 'labels', labels,
+            '%Y-%m-%dT%H:%M:%S'), 'nominal_at', strftime(nominal_at, '%Y-%m-%dT%H:%M:%S'), 'labels', labels, 'late_start_s', 60.0,
             'program_id', program_id)::VARCHAR AS data
     FROM made_lives
     UNION ALL

@@ -174,6 +174,7 @@ def _made_from(run: Run) -> dict[str, Any]:
         "job_id": run.inst.job_id,
         "args": run.inst.args_json,
         "origin": run.origin.value,
+        "late_start_s": run.late_start_s,  # also if it is the default: the view of live runs needs it
     }
     for field in _KEPT:
         value = getattr(run, field.name)

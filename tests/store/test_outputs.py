@@ -66,7 +66,7 @@ def test_a_pack_file_belongs_to_its_day(store: Store, clock: Clock, path: Path, 
 
 
 def test_an_output_without_a_committed_row_is_seen_by_nobody(path: Path, tmp_path: Path) -> None:
-    """The cut between pack and commit; then all is done again. The cut between commit and forget does it twice."""
+    """The cut between pack and commit: all is done again. That between commit and forget: once more."""
     with Store.open(path, now=Clock()) as store:
         store.save([saved(a_run(1), is_new=True)]).result(10)
         keep(store, 1, {"output": b"first try"}, tmp_path).result(10)
@@ -82,9 +82,9 @@ def test_an_output_without_a_committed_row_is_seen_by_nobody(path: Path, tmp_pat
 
 
 def test_what_is_not_there_is_named(store: Store, path: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="run r7 has no output chart.png"):
+    with pytest.raises(NotFound, match=r"run r7 has no output chart\.png"):
         store.read_output(7, "chart.png")
-    with pytest.raises(StoreError, match="outputs cannot be kept.*absent"):
+    with pytest.raises(StoreError, match=r"outputs cannot be kept.*absent"):
         store.pack(1, [("output", tmp_path / "absent")]).result(10)
     rows = keep(store, 1, {"output": b"x" * 10}, tmp_path).result(10)
     store.save(whole_life(a_run(1)), {1: rows}).result(10)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def everything(store: Store) -> list[list[tuple[object, ...]]]:
         ("WITH a AS (FROM runs), b AS (FROM a) SELECT count(*) AS n FROM b", [{"n": 3}]),
         ("WITH runs AS (SELECT 1 AS x) SELECT x FROM runs", [{"x": 1}]),
         (
-            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 4) SELECT max(n) AS m FROM t",
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION SELECT n + 1 FROM t WHERE n < 4) FROM t SELECT max(n) m",
             [{"m": 4}],
         ),
         ("SELECT 1 AS a UNION ALL SELECT 2 ORDER BY a", [{"a": 1}, {"a": 2}]),
@@ -168,17 +169,15 @@ def test_files_cannot_be_reached_even_by_a_query_that_passed(asked: Store) -> No
 
 @given(st.text(max_size=30) | st.sampled_from([query for query, _ in REFUSED]).map(lambda q: f"({q})"))
 def test_any_text_is_answered_or_refused_in_words(asked: Store, query: str) -> None:
-    try:
-        asked.sql(query, timeout_s=5, max_rows=5)
-    except QueryError as e:
-        assert str(e)
+    with suppress(QueryError):
+        assert asked.sql(query, timeout_s=5, max_rows=5).num_rows <= 5
 
 
 def test_values_come_as_parameters(asked: Store) -> None:
     text = "'; DROP VIEW runs; --"
     assert asked.sql("SELECT $t AS t", {"t": text}).to_pylist() == [{"t": text}]
     assert asked.sql("SELECT run_id FROM runs WHERE run_id = ?", [2]).to_pylist() == [{"run_id": 2}]
-    with pytest.raises(QueryError, match="(?i)param"):
+    with pytest.raises(QueryError, match=r"(?i)param"):
         asked.sql("SELECT $t")
 
 
