@@ -20,7 +20,7 @@ def main() -> None:
         """
         CREATE TABLE sales AS
         SELECT shop, product, sum("count")::INTEGER AS items, round(sum("count" * price), 2) AS revenue
-        FROM read_csv($orders) JOIN read_csv($products) USING (product)
+        FROM read_csv($orders) AS orders JOIN read_csv($products) AS products USING (product)
         GROUP BY ALL
         """,
         {"orders": str(data / "orders" / f"{day}.csv"), "products": str(data / "products.csv")},
