@@ -7,7 +7,7 @@ from ansi2html import Ansi2HTMLConverter
 #: The sixteen colours, for a light and for a dark pane; each is readable on it (4.5:1 at least).
 LIGHT = (
     "#24292f", "#b42318", "#116329", "#7d5600", "#0a58ca", "#8a3ffc", "#0b6e75", "#57606a",
-    "#57606a", "#c4320a", "#1a7f37", "#8a6100", "#0969da", "#a0369c", "#0f7b83", "#6e7781",
+    "#57606a", "#c4320a", "#1a7f37", "#8a6100", "#0969da", "#a0369c", "#0f7b83", "#656d76",
 )  # fmt: skip
 DARK = (
     "#8b949e", "#ff7b72", "#56d364", "#e3b341", "#79b8ff", "#d2a8ff", "#56d4dd", "#d0d7de",

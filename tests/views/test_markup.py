@@ -1,0 +1,108 @@
+"""Pieces of HTML: safe whatever comes from outside, and in words that people read."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsis_nb.core.states import State
+from apsis_nb.views import markup
+
+
+class Tags(HTMLParser):
+    """What a browser would make of it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data):
+        self.words += data
+
+
+ANY_TEXT = st.text(max_size=40) | st.sampled_from(
+    ["<script>alert(1)</script>", '" onmouseover="x', "'><img src=x onerror=y>", "a&b", "{{ x }}", "${x}"]
+)
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_args_and_labels_are_never_markup(name, value):
+    page = Tags(markup.chips({name: value}, [value]))
+
+    assert set(page.tags) <= {"span", "i"}
+    assert set(page.attributes) <= {"class"}
+
+
+@given(ANY_TEXT)
+def test_a_job_id_is_never_markup(job_id):
+    page = Tags(markup.job_link(job_id))
+
+    assert page.tags == ["a", "span"]
+    assert set(page.attributes) == {"class", "href"}
+
+
+@given(ANY_TEXT)
+def test_a_run_id_is_never_markup(run_id):
+    assert Tags(markup.run_link(run_id)).attributes == ["class", "href"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 ms"), (0.0123, "12 ms"), (0.9999, "1.0 s"), (4.24, "4.2 s"), (9.96, "10 s"), (59.4, "59 s"),
+        (59.6, "1 m 00 s"), (185, "3 m 05 s"), (3599.6, "1 h 00 m"), (7800, "2 h 10 m"), (273600, "3 d 4 h"),
+        (-5, "-5.0 s"), (None, ""), (float("nan"), ""),
+    ],
+)  # fmt: skip
+def test_a_duration_has_two_units_at_most(seconds, words):
+    assert markup.duration(seconds) == words
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9))
+def test_no_duration_shows_sixty_of_anything(one, other):
+    assert "60 " not in markup.duration(one).replace("60 ms", "").replace("60 d", "").replace("60 h", "")
+
+
+def test_a_time_says_its_instant_to_the_browser():
+    at = datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
+
+    assert 'datetime="2026-01-31T09:00:00.250Z"' in markup.when(at)
+
+
+def test_a_naive_time_is_utc():
+    assert 'datetime="2026-01-31T09:00:00.000Z"' in markup.when(pd.Timestamp("2026-01-31 09:00"))
+
+
+@pytest.mark.parametrize("nothing", [None, pd.NaT, float("nan")])
+def test_no_time_is_what_the_caller_says(nothing):
+    assert markup.when(nothing, empty="not yet") == "not yet"
+
+
+def test_a_state_is_told_by_its_word():
+    assert Tags(markup.badge("failure")).words == "failure"
+    assert Tags(markup.badge(State.RUNNING)).words == "running"
+
+
+def test_a_row_opens_its_run_by_the_keyboard():
+    page = markup.table([("Run", "")], [["r7"]], caption="Runs", ids=["r7"])
+
+    assert 'data-href="run?id=r7"' in page
+    assert 'tabindex="0"' in page
+
+
+def test_instants_of_json_and_of_frames_are_the_same():
+    at = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+    assert markup.instant("2026-01-31T09:00:00Z") == at
+    assert markup.instant(pd.Timestamp(at)) == at

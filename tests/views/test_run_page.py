@@ -1,0 +1,135 @@
+"""The page of a run: what it offers in each state, and what it says."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from apsis_nb.core.states import State
+from apsis_nb.views.run_page import (
+    absent_html,
+    actions_html,
+    details_html,
+    head_html,
+    life_html,
+    log_html,
+    others_html,
+    program_html,
+)
+from tests.views.test_markup import Tags
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def facts_of(state="success", **more):
+    """The facts of a run, as the server tells them."""
+    started = state not in {"scheduled", "waiting", "starting", "skipped"}
+    ended = State(state).is_finished
+    return {
+        "run_id": "r7", "job_id": "team/report", "args": {"date": "2026-11-23"}, "origin": "schedule",
+        "attempt": 1, "rerun_of": None, "backfill_id": None, "state": state, "skip_reason": None,
+        "labels": ["daily"], "nominal_at": "2026-11-23T11:00:00Z", 
+        "scheduled_at": "2026-11-23T11:00:00Z", "started_at": "2026-11-23T11:00:30Z" if started else None,
+        "finished_at": "2026-11-23T11:02:00Z" if ended else None, "stop_at": None, "late": False,
+        "late_s": 30.0, "late_why": None, "elapsed_s": 90.0 if ended else None, "return_code": 0 if ended else None,
+        "message": None, "host": "local", "by": None, "program": {"type": "shell", "command": "echo hello"},
+    } | more  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        ("scheduled", ["start", "skip"]), ("waiting", ["start", "skip"]), ("starting", ["stop"]),
+        ("running", ["stop"]), ("stopping", []), ("success", ["rerun"]), ("failure", ["rerun"]),
+        ("error", ["rerun"]), ("skipped", ["rerun"]),
+    ],
+)  # fmt: skip
+def test_a_state_offers_what_can_be_done_in_it(state, offered):
+    buttons, templates = actions_html(facts_of(state))
+
+    assert [f'data-action="{action}"' in buttons for action in offered] == [True] * len(offered)
+    assert buttons.count("<button") == len(offered)
+    assert templates.count("<template") == len(offered)
+
+
+def test_stop_says_what_will_happen():
+    program = {"type": "shell", "command": "x", "stop": {"signal": "SIGINT", "grace_period": 5.0}}
+    _, said = actions_html(facts_of("running", program=program))
+
+    assert "SIGINT" in said
+    assert "5.0 s" in said
+
+
+def test_start_says_what_the_run_waits_for():
+    _, said = actions_html(facts_of("waiting", message="waiting for <b>x</b>"))
+
+    assert "waiting for &lt;b&gt;x" in said
+
+
+def test_run_again_asks_for_each_arg():
+    _, said = actions_html(facts_of(args={"date": "2026-11-23", 'q"': '">'}))
+
+    assert 'name="arg:date" value="2026-11-23"' in said
+    assert 'name="arg:q&quot;" value="&quot;&gt;"' in said
+
+
+@pytest.mark.parametrize("state", [s.value for s in State])
+def test_every_state_has_a_page(state):
+    facts = facts_of(state)
+
+    page = head_html(facts, pd.DataFrame(), NOW) + details_html(facts) + program_html(facts)
+    assert state in Tags(page).words
+
+
+def test_nothing_from_outside_is_markup():
+    evil = "<script>alert(1)</script>"
+    facts = facts_of(
+        "failure", job_id=evil, args={evil: evil}, labels=[evil], message=evil, late_why=evil, late=True
+    )
+    facts |= {
+        "by": evil,
+        "host": evil,
+        "program": {"type": evil, "argv": [evil], "env": {evil: evil}, "cwd": evil},
+    }
+    log = pd.DataFrame({"ts": [pd.Timestamp(NOW)], "state": ["failure"], "message": [evil]})
+
+    page = head_html(facts, pd.DataFrame(), NOW) + details_html(facts) + program_html(facts) + log_html(log)
+    assert "script" not in Tags(page).tags
+
+
+def test_the_life_of_a_run_is_in_proportion():
+    assert 'aria-label="waited 30 s, ran 1 m 30 s"' in life_html(facts_of(), NOW)
+    assert "width:25.00%" in life_html(facts_of(), NOW)
+
+
+def test_a_run_that_is_not_due_has_no_life_yet():
+    assert life_html(facts_of("scheduled"), NOW - timedelta(hours=2)) == ""
+
+
+def test_the_log_shows_how_long_each_step_took():
+    at = pd.to_datetime(["2026-11-23T11:00:00Z", "2026-11-23T11:00:30Z"])
+    log = pd.DataFrame({"ts": at, "state": ["waiting", "running"], "message": ["for x", None]})
+
+    assert "+30 s" in log_html(log)
+    assert "for x" in log_html(log)
+
+
+def test_the_last_runs_stand_oldest_first():
+    others = pd.DataFrame(
+        {"run_id": [9, 7, 5], "state": ["failure", "success", "success"], "elapsed_s": [1.0, 2.0, None]}
+    )
+    page = others_html(others, "r7")
+
+    assert page.index("r5: ") < page.index("r7: ") < page.index("r9: ")
+    assert 'class="col here"' in page
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("", "No run is named"), ("x1", "no run id"), ("r99", "no run r99")]
+)
+def test_a_run_that_is_not_there_is_told_in_words(name, words):
+    assert words in Tags(absent_html(name)).words
+
+
+def test_what_is_asked_for_is_never_markup():
+    assert Tags(absent_html("<script>")).tags.count("script") == 0
