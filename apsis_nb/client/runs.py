@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FINISHED = {state.value for state in FINISHED}
 #: Seconds between two looks at a run that somebody waits for: quick at first, then at ease.
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.5
+_START_S = 10.0  # that a program may take to be there
 _OUTPUT_PIECE = 1 << 20  # bytes of output asked for at once
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 #: Of the card's edge; the state itself stands there in words.
@@ -206,6 +207,7 @@ class Run:
 
     def stop(self) -> "Run":
         """Ask its program to end; after the job's grace period it is killed."""
+        self._wait_while_starting()
         return self._ask("stop")
 
     def signal(self, signal: str | int) -> "Run":
@@ -214,7 +216,9 @@ class Run:
         Raises:
             BadRequest: there is no such signal.
         """
-        return self._ask(f"signal/{_signal_name(signal)}")
+        name = _signal_name(signal)
+        self._wait_while_starting()
+        return self._ask(f"signal/{name}")
 
     def rerun(self, **args: Any) -> "Run":
         """Run it again now, as its job is today.
@@ -225,6 +229,12 @@ class Run:
         texts = {name: arg_text(value) for name, value in args.items()}
         runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})["runs"]
         return Run(self._connection, next(r for r in runs if r["rerun_of"] == self.run_id))
+
+    def _wait_while_starting(self) -> None:
+        """A program can be asked something once it is there, which takes a moment."""
+        deadline = time.monotonic() + _START_S
+        while self.state == "starting" and time.monotonic() < deadline:
+            time.sleep(_FIRST_LOOK_S)
 
     def _ask(self, what: str) -> "Run":
         runs = self._connection.json("POST", f"/runs/{self.run_id}/{what}")["runs"]

@@ -91,6 +91,10 @@ def test_stop_ends_the_program(client: Client, fifo: Path):
     assert "SIGTERM" in run.facts["message"]
 
 
+def test_a_run_can_be_stopped_at_once(client: Client, fifo: Path):
+    assert client.schedule("waits", fifo=fifo).stop().wait(WITHIN_S).state == "failure"
+
+
 def test_a_signal_reaches_the_program(client: Client, fifo: Path):
     run = begun(client.schedule("waits", fifo=fifo)).signal("KILL").wait(WITHIN_S)
     assert run.facts["return_code"] == -9
