@@ -43,8 +43,13 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         `q`: beginnings of words of the id, or a part of the description. `path`: only below this folder.
         """
-        found = await asyncio.to_thread(_chosen, dict(engine.jobs), q, label, path)
-        return answer({"jobs": found, "errors": [error_facts(e) for e in engine.folder.errors]})
+        known, folder = engine.jobs, engine.folder
+
+        def listing() -> Response:
+            errors = [error_facts(e) for e in folder.errors]
+            return answer({"jobs": _chosen(known, q, label, path), "errors": errors})
+
+        return await asyncio.to_thread(listing)
 
     @router.post("/jobs/reload")
     async def reload(dry_run: bool = False, force: bool = False) -> Response:

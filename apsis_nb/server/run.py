@@ -41,7 +41,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
         ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
     """
     _set_up_log(config)
-    with contextlib.closing(_bound(config)) as listening:
+    with contextlib.closing(bound(config)) as listening:
         asyncio.run(_serve(config.with_port(listening.getsockname()[1]), listening, ready))
 
 
@@ -116,8 +116,8 @@ class _HttpServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _bound(config: Config) -> socket.socket:
-    """A socket that has the address of the config.
+def bound(config: Config) -> socket.socket:
+    """A socket that has the address of the config; port 0 becomes one that is free.
 
     Raises:
         ApsisError: the address is in use, or is none of this machine.
@@ -130,6 +130,7 @@ def _bound(config: Config) -> socket.socket:
         )[0]
     except OSError as error:
         raise ApsisError(f"bind: {config.bind} is no address of this machine: {error.strerror}") from None
+    # With the protocol named: else asyncio leaves Nagle's algorithm on, and each answer takes 40 ms.
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -127,14 +127,18 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             late=late,
             before=None if cursor is None else _position(cursor),
         )
-        live = list(engine.live.values())
-        runs, following = await asyncio.to_thread(find_runs, live, engine.store, wanted, limit)
-        if not runs and job_id is not None and job_id not in engine.jobs and cursor is None:
-            ids = matching(job_id, engine.jobs)
-            if len(ids) == 1:
-                wanted = replace(wanted, job_id=ids[0])
-                runs, following = await asyncio.to_thread(find_runs, live, engine.store, wanted, limit)
-        return answer({"runs": runs, "next": following})
+        live, jobs = list(engine.live.values()), engine.jobs
+
+        def page() -> Response:
+            runs, following = find_runs(live, engine.store, wanted, limit)
+            if not runs and job_id is not None and job_id not in jobs and cursor is None:
+                ids = matching(job_id, jobs)
+                if len(ids) == 1:
+                    chosen = replace(wanted, job_id=ids[0])
+                    runs, following = find_runs(live, engine.store, chosen, limit)
+            return answer({"runs": runs, "next": following})
+
+        return await asyncio.to_thread(page)
 
     @router.post("/runs", status_code=201)
     async def request_runs(request: Request, wanted: RunRequest) -> Response:

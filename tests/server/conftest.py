@@ -18,7 +18,7 @@ from apsis_nb.engine import Engine
 from apsis_nb.server.app import make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import Guard
-from apsis_nb.server.run import http_settings
+from apsis_nb.server.run import bound, http_settings
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 
 JOBS = {
@@ -152,15 +152,16 @@ def serving(folder: Path, *, dashboards_command: Sequence[str] = (), **settings:
     jobs = folder / "jobs"
     if not jobs.exists():
         write_jobs(jobs)
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        given = {
-            "jobs": str(jobs),
-            "state_dir": str(folder / "state"),
-            "bind": f"127.0.0.1:{listening.getsockname()[1]}",
-            "tz": "UTC",
-            "dashboards": "process" if dashboards_command else "off",
-        }
-        config = load_config(None, given | settings, env={"HOME": str(folder)})
+    given = {
+        "jobs": str(jobs),
+        "state_dir": str(folder / "state"),
+        "bind": "127.0.0.1:0",
+        "tz": "UTC",
+        "dashboards": "process" if dashboards_command else "off",
+    }
+    config = load_config(None, given | settings, env={"HOME": str(folder)})
+    with contextlib.closing(bound(config)) as listening:
+        config = config.with_port(listening.getsockname()[1])
         with Served(config, dashboards_command).running(listening) as served:
             yield served
 

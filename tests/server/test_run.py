@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ import pytest
 from apsis_nb.config import load_config
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.server.app import account
-from apsis_nb.server.run import serve
+from apsis_nb.server.run import bound, serve
+from tests.conftest import needs
 from tests.server.conftest import until, write_jobs
 
 SERVE = """
@@ -25,7 +27,7 @@ import sys
 from apsis_nb.config import load_config
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.server.app import account
-from apsis_nb.server.run import serve
+from apsis_nb.server.run import bound, serve
 settings = dict(a.split("=", 1) for a in sys.argv[1:])
 try:
     serve(load_config(None, settings), ready=lambda url: print(url, flush=True))
@@ -190,6 +192,16 @@ def test_an_address_in_use_is_told_in_one_line(tmp_path: Path) -> None:
         assert f"cannot use {bind} (Address already in use)" in refusal(tmp_path, bind=bind)
 
 
+def test_small_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
+    settings = {"jobs": str(tmp_path), "bind": "127.0.0.1:0"}
+    with contextlib.closing(bound(load_config(None, settings, env={"HOME": str(tmp_path)}))) as listening:
+        listening.listen()
+        with contextlib.closing(socket.create_connection(listening.getsockname())):
+            accepted, _ = listening.accept()
+            with accepted:  # asyncio sets TCP_NODELAY for this protocol only
+                assert accepted.proto == socket.IPPROTO_TCP
+
+
 def test_an_address_of_no_machine_is_told_in_one_line(tmp_path: Path) -> None:
     line = refusal(tmp_path, bind="no-such-host.invalid:5577", insecure="true")
     assert "no-such-host.invalid:5577 is no address of this machine" in line
@@ -202,6 +214,25 @@ def test_a_job_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> N
 @pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0"])
 def test_others_can_reach_it_only_when_told_to(tmp_path: Path, bind: str) -> None:
     assert "tls" in refusal(tmp_path, bind=bind)
+
+
+def test_over_tls_it_may_be_reached_from_elsewhere(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    command = [needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    subprocess.run([*command, *subject, *files], check=True, capture_output=True)
+    settings = {"tls.cert": str(cert), "tls.key": str(key), "bind": "0.0.0.0:0"}
+    with process(tmp_path, **settings) as server:
+        url, token = server.link.split("/?token=")
+        assert url.startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=str(cert))
+        here = url.replace("127.0.0.1", "localhost")
+        with httpx2.Client(base_url=here, verify=context, trust_env=False) as client:
+            response = client.get("/", params={"token": token})
+            assert "Secure" in response.headers["set-cookie"]
+            assert client.get("/api/v1/alive").json()["alive"] is True
+        server.end()
 
 
 def test_the_log_may_be_a_file(tmp_path: Path) -> None:
