@@ -1,0 +1,48 @@
+"""What a notebook gets: the client of `ap.connect`, and pictures that need no network."""
+
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import apsis_nb as ap
+from apsis_nb.client import Client, NotAuthorized, ServerDown
+from apsis_nb.notebook import NotebookClient
+from tests.client.serving import Served
+
+
+@pytest.fixture
+def notebook(server: Served) -> NotebookClient:
+    return ap.connect(server.url, server.token)
+
+
+def test_connect_gives_a_client_that_draws(notebook: NotebookClient):
+    assert isinstance(notebook, Client)
+    assert "greet/hello" in notebook.jobs
+
+
+def test_connect_tells_at_once_what_is_wrong(server: Served):
+    with pytest.raises(NotAuthorized):
+        ap.connect(server.url, "wrong")
+    with pytest.raises(ServerDown):
+        ap.connect("http://127.0.0.1:1", "t")
+
+
+def test_the_timeline_is_a_picture_that_loads_nothing(notebook: NotebookClient, tmp_path: Path):
+    notebook.schedule("greet/hello").wait(20)
+    picture = notebook.timeline(since="1h", job=["greet/hello"])
+    picture.save(tmp_path / "timeline.html")
+    page = (tmp_path / "timeline.html").read_text()
+    assert "greet/hello" in page
+    assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
+    cell = picture._repr_html_()
+    assert cell.startswith("<iframe srcdoc=")
+    assert "<script" not in cell, "the page stays within its frame"
+
+
+def test_a_client_may_use_a_connection_of_ones_own(server: Served):
+    with httpx2.Client(base_url=server.url) as http:
+        client = Client(token=server.token, http=http)
+        assert client.url == server.url
+        assert client.version()["tz"] == "Europe/London"
