@@ -211,7 +211,7 @@ class Engine:
         Returns:
             {added, removed, changed: [job ids], errors: [{job_id, file, line, col, message}], applied: bool}
         """
-        folder = await asyncio.to_thread(load_folder, self.config.jobs)
+        folder = await asyncio.to_thread(load_folder, self.config.jobs, self.folder)
         old, new = self.folder.jobs, folder.jobs
         broken = {error.job_id for error in folder.errors}
         lost = sorted(broken & set(old))
