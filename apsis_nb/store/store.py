@@ -177,7 +177,7 @@ class Store:
         self._readers.close()
         self._boxed.close()
         with suppress(StoreError):  # the journal beside the file has it all; the next `open` reads it
-            self._checkpoint()
+            self.checkpoint()
         for cursor in (self._writer_cursor, self._side_cursor, self._connection):
             cursor.close()
         self._held.discard(self.path)
