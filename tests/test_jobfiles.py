@@ -203,7 +203,6 @@ metadata:
   labels: {}
 """
     assert said(text) == [
-        "a.yaml:1:1: job a: missing key 'program'",
         "a.yaml:2:1: unknown key 'progam': did you mean 'program'?",
         "a.yaml:5:5: schedule.0.tz: unknown time zone 'Erope/London': did you mean 'Europe/London'?",
         "a.yaml:6:25: schedule.0.daytime.1: '9:99' is no daytime: write it as '09:30:00'",

@@ -38,6 +38,7 @@ class Fields:
             self.stop()
         self._left = {str(key): value for key, value in data.items()}
         self._known: list[str] = []
+        self._missing: dict[str, JobError] = {}
 
     def get(self, key: str, read: Callable[[Any], T], default: Any = _REQUIRED) -> T:
         """The value of `key`, read; `default` where it is absent. A key without default must be there."""
@@ -49,6 +50,7 @@ class Fields:
         if key not in self._left:
             if default is _REQUIRED:
                 self.fail(f"{self.what}: missing key '{key}'")
+                self._missing[key] = self.errors[-1]
             return cast(T, default)
         path = (*self.path, key)
         return cast(T, self.read(read, self._left.pop(key), path))
@@ -100,6 +102,8 @@ class Fields:
                 text = f"unknown key '{key}': {hints[key]}"
             else:
                 text = f"unknown key '{key}'{suggestion(key, self._known)}"
+                if meant := [known for known in nearest(key, self._known) if known in self._missing]:
+                    self.errors.remove(self._missing.pop(meant[0]))  # one slip is one fault
             self.fail(text, key)
         if self.errors:
             self.stop()
@@ -141,8 +145,13 @@ def choose(data: Any, path: KeyPath, what: str, kinds: Collection[str], later: C
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """A question after what may have been meant by a misspelt word, or nothing."""
-    close = difflib.get_close_matches(word, sorted(set(known)), n=1)
+    close = nearest(word, known)
     return f": did you mean '{close[0]}'?" if close else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known word that a misspelt one may have been meant for, if there is one."""
+    return difflib.get_close_matches(word, sorted(set(known)), n=1)
 
 
 def noun(value: Any) -> str:

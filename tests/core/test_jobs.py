@@ -323,7 +323,10 @@ def shell(**keys: Any) -> dict[str, Any]:
         (shell(stop={"grace_period": -1}), "program.stop.grace_period: must be 0 or more, not -1"),
         (shell(stop="SIGTERM"), "program.stop: 'stop' must be a mapping, not the text 'SIGTERM'"),
         (shell(timeout={"duration": 0}), "program.timeout.duration: must be more than 0, not 0"),
-        (shell(timeout={"durtion": 1}), "program.timeout: 'timeout': missing key 'duration'"),
+        (
+            shell(timeout={"durtion": 1}),
+            "program.timeout.durtion: unknown key 'durtion': did you mean 'duration'?",
+        ),
         (
             shell(timeout={"duration": "{{ x }}"}),
             "program.timeout.duration: templates are not supported here yet",
@@ -472,7 +475,6 @@ def test_everything_that_is_wrong_is_said_at_once():
         job_from_dict("a", {"progam": "x", "schedule": [{"type": "daily"}, {}], "condition": [3], "late": 1})
     paths = [error.path for error in caught.value.errors]
     assert paths == [
-        (),
         ("schedule", 0),
         ("schedule", 0),
         ("schedule", 1),
