@@ -67,11 +67,17 @@ class Picture:
         )
 
     def _page(self) -> str:
-        from bokeh.embed import file_html
-        from bokeh.resources import INLINE
+        from bokeh.embed import components
+        from bokeh.resources import Resources
 
-        page: str = file_html(self.figure, INLINE, title="apsis_nb")
-        return page
+        # `file_html` would add what Panel's own components load, by paths that only its server knows.
+        library = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+        script, place = components(self.figure)
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>apsis_nb</title>'
+            f"<style>body {{ margin: 0 }}</style><script>{library}</script></head>"
+            f"<body>{place}{script}</body></html>"
+        )
 
 
 def connect(url: str | None = None, token: str | None = None) -> NotebookClient:
