@@ -112,9 +112,11 @@ def _in_words(facts: Mapping[str, Any]) -> str:
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]], cap: int = 50) -> str:
     """A small table; beyond `cap` rows it says how many there are."""
     head = "".join(f"<th style='text-align:left'>{html.escape(h)}</th>" for h in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row) + "</tr>"
-        for row in rows[:cap]
-    )
+    body = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows[:cap])
     more = f"<div>{cap} of {len(rows)}</div>" if len(rows) > cap else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _html_cell(text: str) -> str:
+    wraps = "normal" if " " in text else "nowrap"
+    return f"<td style='text-align:left;white-space:{wraps}'>{html.escape(text)}</td>"

@@ -272,7 +272,7 @@ class Run:
         args = ", ".join(f"{k}={v}" for k, v in facts["args"].items())
         text = f"<run {self.run_id} of {self.job_id}({args}): {facts['state']}"
         if facts["elapsed_s"] is not None:
-            text += f", {format_duration(round(facts['elapsed_s'], 1))}"
+            text += f", {_in_words(facts['elapsed_s'])}"
         return text + (f", {facts['message']}" if facts["message"] else "") + ">"
 
     def _repr_html_(self) -> str:
@@ -283,10 +283,10 @@ class Run:
         told = [
             ("scheduled", self._local(facts["scheduled_at"])),
             ("started", self._local(facts["started_at"])),
-            ("took", None if facts["elapsed_s"] is None else format_duration(round(facts["elapsed_s"], 1))),
+            ("took", None if facts["elapsed_s"] is None else _in_words(facts["elapsed_s"])),
             (
                 "late",
-                format_duration(round(facts["late_s"], 1)) if facts["late"] and facts["late_s"] else None,
+                _in_words(facts["late_s"]) if facts["late"] else None,
             ),
             ("labels", ", ".join(facts["labels"])),
             ("says", facts["message"] or facts["skip_reason"]),
@@ -325,6 +325,10 @@ def arg_text(value: Any) -> str:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def _in_words(seconds: float) -> str:
+    return format_duration(round(seconds, 3 if seconds < 1 else 1))
 
 
 def _signal_name(signal: str | int) -> str:
