@@ -52,7 +52,8 @@ _BATCH_ROWS = 65_536
 
 def to_json(value: Any) -> bytes:
     """JSON without blanks, UTF-8. `value` holds JSON's own types; a float that is no number is refused."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="replace")  # half of a surrogate pair is no text
 
 
 def run_facts(run: Run, now: datetime) -> dict[str, Any]:

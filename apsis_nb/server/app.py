@@ -7,11 +7,12 @@ import pwd
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
+from apsis_nb.server.asking import only_text
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
@@ -59,7 +60,9 @@ def make_app(
         unlisten = engine.listen(events.publish)
         dashboards = None
         if config.dashboards == "process":
-            process = Dashboards(socket, gate, config.base_url, dashboards_command)
+            # Under TLS only the public address has the name that the certificate is for.
+            url = config.link_url if config.tls else config.base_url
+            process = Dashboards(socket, gate, url, dashboards_command)
             dashboards = asyncio.create_task(process.keep_running())
         try:
             yield
@@ -83,7 +86,7 @@ def make_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     handle_problems(app)
-    api = APIRouter(prefix=API_PREFIX)
+    api = APIRouter(prefix=API_PREFIX, dependencies=[Depends(only_text)])
     api.include_router(system_routes(engine, config, events))
     api.include_router(job_routes(engine, config))
     api.include_router(run_routes(engine, config))

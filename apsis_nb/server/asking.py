@@ -1,8 +1,9 @@
 """What the routes have in common: how a request's parts are read, and how it is answered."""
 
 import difflib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,38 @@ def answer(value: Any, status: int = 200) -> Response:
 def utc_now() -> datetime:
     """The time of a request."""
     return datetime.now(UTC)
+
+
+async def only_text(request: Request) -> None:
+    """Refuse what JSON can say but is no text that can be kept: half of a character, and NUL.
+
+    Raises:
+        Problem: the body holds such.
+    """
+    body = await request.body()
+    if b"\\u" not in body:  # only by an escape can they be said
+        return
+    try:
+        texts = list(_texts(json.loads(body)))
+    except ValueError:
+        return  # no JSON: whoever reads it says so
+    if any("\0" in text for text in texts):
+        raise Problem(422, "the request holds a NUL character, which no program can be given")
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        raise Problem(422, "the request holds half of a character: \\ud800 to \\udfff come in pairs")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield name
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 def caller_of(request: Request) -> Caller:

@@ -48,19 +48,18 @@ class Dashboards:
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
-            code = await self._run()
+            try:
+                code: object = await self._run()
+            except OSError as error:  # no memory, too many processes ...
+                code = error
             if time.monotonic() - began > _STAYED_S:
                 pause_s = _FIRST_PAUSE_S
-            log.error("the dashboards process ended (exit code %s); next start in %.1f s", code, pause_s)
+            log.error("the dashboards process ended (%s); next start in %.1f s", code, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
     async def _run(self) -> int:
-        """Start the process and wait for its end.
-
-        Returns:
-            Its exit code.
-        """
+        """Start the process and wait for its end; gives its exit code."""
         # In a session of its own: a Ctrl+C at the terminal is for the server, which ends it in order.
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True

@@ -158,11 +158,13 @@ class _Answer:
             headers["X-Request-Id"] = self.request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
-            headers.setdefault("Referrer-Policy", "no-referrer")
             if self._scope["path"].startswith(API):
+                headers.setdefault("Referrer-Policy", "no-referrer")
                 headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'self'")
                 headers.setdefault("Cache-Control", "no-store")
             else:
+                # Under `no-referrer` a browser would send `Origin: null` with the forms of a page.
+                headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Content-Security-Policy", page_policy(self._host))
             if self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS:
                 caller = self._scope.get("state", {}).get("caller")

@@ -22,13 +22,12 @@ _ICON = (_FILES / "icon.svg").read_text(encoding="utf-8")
 _LOGIN = Template((_FILES / "login.html").read_text(encoding="utf-8"))
 _FAILED = '<p class="failed" id="failed" role="alert">That is not the token of this server.</p>'
 
-#: A form of this page and nothing else. Under `no-referrer` a browser would send `Origin: null` with it.
+#: A form of this page and nothing else.
 _LOGIN_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; "
         "frame-ancestors 'self'; base-uri 'none'"
     ),
-    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 

@@ -1,5 +1,6 @@
 """What the routes answer, over HTTP, from a real engine and store."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,9 @@ def test_an_adhoc_command_runs(api: httpx2.Client, finished: Finished) -> None:
         ({"job_id": "ops/hello", "count": 0}, 422, "count"),
         ({"job_id": "ops/hello", "args": {"a": [1]}}, 422, "args"),
         ({"job_id": "ops/hello", "args": {"a": "\0"}}, 422, "NUL"),
+        ({"job_id": "ops/hello", "labels": ["\0"]}, 422, "NUL"),
+        ({"job_id": "ops/hello", "label": "\ud800"}, 422, "half of a character"),
+        ({"job": {"program": "true", "metadata": {"\udfff": 1}}}, 422, "half of a character"),
         ({"job_id": "ops/hello", "args": {"a": "x" * 40_000}}, 422, "are too many"),
         ({"job": {"progam": "true"}}, 422, "did you mean 'program'"),
         ({"job": {"program": {"type": "apsis.program.X"}}}, 422, "type"),
@@ -245,8 +249,16 @@ def test_a_request_that_cannot_be_met_makes_nothing(
     api: httpx2.Client, served: Served, body: dict[str, Any], status: int, text: str
 ) -> None:
     before = api.get("/runs", params={"limit": 1}).json()
-    assert text in problem(api.post("/runs", json=body), status)
+    content, headers = json.dumps(body), {"Content-Type": "application/json"}
+    assert text in problem(api.post("/runs", content=content, headers=headers), status)
     assert api.get("/runs", params={"limit": 1}).json() == before
+
+
+def test_a_label_may_be_any_text(api: httpx2.Client, finished: Finished) -> None:
+    label = "\U0001f600 \\u0000 'quoted' \n<b>"
+    run_id = schedule(api, "ops/hello", label=label)
+    assert finished(run_id)["labels"] == [label]
+    assert [r["run_id"] for r in found(api, label=label)] == [run_id]
 
 
 def test_a_running_program_is_stopped(api: httpx2.Client, finished: Finished) -> None:

@@ -250,6 +250,15 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     assert not Path(f"/proc/{second}").exists()
 
 
+def test_a_process_that_cannot_be_started_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path, dashboards_command=("/no/such/program",)) as served, served.client() as client:
+        until("it was tried again", lambda: caplog.text.count("No such file or directory") >= 2)
+        assert client.get("/dash/overview").status_code == 503
+        assert client.get("/api/v1/alive").json()["alive"] is True
+
+
 def test_the_process_ends_with_the_server(tmp_path: Path) -> None:
     with serving(tmp_path, dashboards_command=COMMAND) as served, served.client() as client:
         response = until("it is up", lambda: (r := client.get("/dash/told")).status_code == 200 and r)
