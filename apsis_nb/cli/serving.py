@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from apsis_nb.cli.options import UrlOption, client_of
 from apsis_nb.core.errors import ApsisError
+
+if TYPE_CHECKING:
+    from apsis_nb.config import Config
 
 BindOption = Annotated[
     str | None,
@@ -64,6 +67,7 @@ def serve(
         raise ApsisError(
             f"{wanted.jobs}: there is no such folder; give the folder of the job files, or make it"
         )
+    _refuse_a_second(wanted)
     run_server(wanted, ready=_say_address)
 
 
@@ -89,14 +93,17 @@ def demo(
     from apsis_nb.demo import demo_config, prepare
     from apsis_nb.server.run import serve as run_server
 
+    config = demo_config(folder, bind=bind)
+    _refuse_a_second(config)
     prepare(folder, history=history, reset=reset, tell=_tell)
+    _tell(f"the jobs are in {config.jobs}, the log is {config.log.file}; Ctrl-C stops it")
 
     def ready(address: str) -> None:
         _say_address(address)
         if browser:
             _open_browser(address)
 
-    run_server(demo_config(folder, bind=bind), ready=ready)
+    run_server(config, ready=ready)
 
 
 def reload(
@@ -165,6 +172,16 @@ def _setting(word: str) -> tuple[str, str]:
             f"{word!r}: write KEY=VALUE, for example sql.max_time=10s", param_hint="--set"
         )
     return key, value
+
+
+def _refuse_a_second(config: "Config") -> None:
+    """Say where the server is that keeps its history there already."""
+    from apsis_nb.config import server_of
+
+    server = server_of(config.state_dir)
+    if server is not None:
+        who = f"{server.url} (process {server.pid})"
+        raise ApsisError(f"a server with the state {config.state_dir} runs already: {who}")
 
 
 def _tell(line: str) -> None:

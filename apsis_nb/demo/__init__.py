@@ -26,6 +26,7 @@ def demo_config(folder: Path, bind: str | None = None) -> Config:
         "name": "demo",
         "jobs": str(folder / "jobs"),
         "state_dir": str(folder / "state"),
+        "log.file": str(folder / "state" / "server.log"),
         "env.DEMO_DATA": str(folder / "data"),
         # The jobs are Python programs that need DuckDB: that of the environment of apsis_nb itself.
         "env.PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",

@@ -218,6 +218,13 @@ def test_token_is_that_of_the_server(shell: Shell, server: Served):
     assert shell.good("token") == f"{server.token}\n"
 
 
+def test_a_second_server_of_the_same_history_is_refused(shell: Shell, server: Served):
+    ended = shell("serve", str(server.jobs), "--state-dir", str(server.state), "--bind", "127.0.0.1:0")
+    assert ended.returncode == 1
+    assert f"runs already: {server.url}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_server_may_be_named(alone: Shell, server: Served):
     assert alone("jobs", "--url", server.url, APSIS_NB_TOKEN=server.token).returncode == 0
     assert alone("jobs", APSIS_NB_URL=server.url, APSIS_NB_TOKEN=server.token).returncode == 0
