@@ -51,16 +51,16 @@ async def only_text(request: Request) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield name
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
+    """All texts in a JSON value, however deep."""
+    parts = [value]
+    while parts:
+        match parts.pop():
+            case str() as text:
+                yield text
+            case dict() as mapping:
+                parts += [*mapping, *mapping.values()]
+            case list() as sequence:
+                parts += sequence
 
 
 def caller_of(request: Request) -> Caller:

@@ -6,11 +6,10 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -47,16 +46,14 @@ class Guard:
             return
         headers = Headers(scope=scope)
         answer = _Answer(scope, send, headers)
-        response = self._refusal(scope, headers) or self._entry(scope, headers)
-        if response is not None:
-            if scope["type"] == "websocket":
+        try:
+            response = self._refusal(scope, headers) or self._entry(scope, headers)
+            if response is None:
+                await self.app(scope, receive, answer.send)
+            elif scope["type"] == "websocket":
                 await _reject(scope, response, send)
             else:
                 await response(scope, receive, answer.send)
-            return
-        scope.setdefault("state", {})["request_id"] = answer.request_id
-        try:
-            await self.app(scope, receive, answer.send)
         except ClientDisconnect:
             log.debug("the client left: %s", _said(scope))
         except Exception:
@@ -72,8 +69,7 @@ class Guard:
         """The answer to a request that does not come to us, or comes from somebody else's page."""
         host = headers.get("host", "")
         name = _host_name(host)
-        # A page of another site can have its own name point to this machine; then its requests carry that
-        # name.
+        # A page of another site can have its name point to this machine; its requests then carry that name.
         if name not in self._hosts and name != (scope.get("server") or ("",))[0]:
             log.warning("refused: Host %r is none of this server's: %s", host, _said(scope))
             return problem_response(
@@ -87,7 +83,7 @@ class Guard:
                 return problem_response(403, f"a page of {origin!r} may not ask {host!r}")
         # One that does not say how much it brings is cut off by the app.
         size = headers.get("content-length", "0")
-        if not size.isdecimal() or int(size) > BODY_BYTES:
+        if not re.fullmatch(r"[0-9]{1,15}", size) or int(size) > BODY_BYTES:
             return problem_response(413, f"the request is too large: at most {BODY_BYTES} bytes")
         return None
 
@@ -117,8 +113,7 @@ class Guard:
             response.headers["WWW-Authenticate"] = "Bearer"
             return response
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            # A browser sends the cookie whoever made the page, and always says the Origin of what changes
-            # something.
+            # A browser sends the cookie whoever made the page, but it says whose page it is.
             if by_cookie and "origin" not in headers:
                 return problem_response(
                     403, "a browser must say the Origin of a request that changes something"
@@ -130,17 +125,12 @@ class Guard:
 
     def _caller(self, headers: Headers, now: float) -> tuple[Caller | None, bool]:
         """Who it is, and whether only a cookie says so."""
-        authorization = headers.get("authorization")
-        if authorization is not None:
-            scheme, _, shown = authorization.partition(" ")
-            return (self._gate.bearer(shown.strip(), now=now) if scheme.lower() == "bearer" else None), False
-        cookies: SimpleCookie = SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except CookieError:
-            return None, False
-        morsel = cookies.get(self._gate.cookie)
-        return (self._gate.session(morsel.value, "browser", now=now) if morsel else None), True
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":  # another scheme is for a proxy in front of us
+            return self._gate.bearer(shown.strip(), now=now), False
+        # Python's own parser gives up at a cookie that it does not like; those of other ports come here too.
+        signed = cookie_parser(headers.get("cookie", "")).get(self._gate.cookie, "")
+        return self._gate.session(signed, "browser", now=now), True
 
 
 class _Answer:

@@ -146,6 +146,12 @@ def test_a_cookie_alone_changes_nothing(client: TestClient, served: Served) -> N
     assert client.post("/api/v1/jobs/reload?dry_run=1", headers=own).status_code == 200
 
 
+def test_strange_cookies_of_other_servers_do_not_hide_ours(client: TestClient, served: Served) -> None:
+    own = cookie(served)["Cookie"]
+    for header in (f'json={{"a": [1, "b"]}}; {own}', f"a b=c d; =; ;{own}; x", f'q="; {own}'):
+        assert client.get("/api/v1/alive", headers={"Cookie": header}).status_code == 200, header
+
+
 def test_a_session_that_has_ended_is_none(client: TestClient, served: Served) -> None:
     assert client.get("/api/v1/alive", headers=cookie(served, lasts_s=-1)).status_code == 401
 
