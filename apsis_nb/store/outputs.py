@@ -60,7 +60,9 @@ class Packer:
 
     def start(self) -> None:
         """Begin to pack."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if not self._folder.exists():
+            self._folder.mkdir(mode=0o700)
+            _sync_folder(self._folder.parent)
         self._thread.start()
 
     def submit(self, files: Sequence[tuple[str, Path]]) -> "Future[list[OutputRow]]":

@@ -40,6 +40,9 @@ WITHHELD_PREFIXES = ("__internal", "pg_", "current_", "has_", "inet_", "st_", "v
 WANTED = frozenset(
     {"current_date", "current_localtime", "current_localtimestamp", "pg_typeof", "pg_size_pretty"}
 )
+#: With them DuckDB gives a zone to each time of a column: 0.7 s on 10 million runs, against 7 ms.
+SLOW_CLOCKS = frozenset({"now", "transaction_timestamp"})
+HINT = "utc_now() is the time as the columns have it; next to them it is many times quicker than now()"
 
 
 class Rules:
@@ -65,8 +68,11 @@ class Rules:
             if name in WANTED or (name not in WITHHELD and not name.startswith(WITHHELD_PREFIXES))
         }
 
-    def check(self, cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+    def check(self, cursor: duckdb.DuckDBPyConnection, query: str) -> frozenset[str]:
         """Refuse a query that is more than a harmless SELECT.
+
+        Returns:
+            The functions that it calls, in lower case.
 
         Raises:
             QueryError: it is, or it cannot be parsed; the text says what is not allowed.
@@ -84,15 +90,22 @@ class Rules:
             tree = json.loads(text)
             if tree["error"]:
                 raise QueryError(f"only a plain SELECT may be asked: {tree['error_message']}")
-            self._visit(tree["statements"][0]["node"], frozenset())
+            used: set[str] = set()
+            self._visit(tree["statements"][0]["node"], frozenset(), used)
+            return frozenset(used)
         except RecursionError:
             raise QueryError("the query is nested too deeply") from None
 
-    def _visit(self, part: Any, ctes: frozenset[str]) -> None:
-        """Look at a part of the tree. `ctes`: the names that are known there, in lower case."""
+    def _visit(self, part: Any, ctes: frozenset[str], used: set[str]) -> None:
+        """Look at a part of the tree.
+
+        Args:
+            ctes: the names that are known there, in lower case.
+            used: gets the functions that it calls.
+        """
         if isinstance(part, list):
             for item in part:
-                self._visit(item, ctes)
+                self._visit(item, ctes, used)
             return
         if not isinstance(part, dict):
             return
@@ -100,7 +113,7 @@ class Rules:
         if "cte_map" in part or (isinstance(kind, str) and kind.endswith("_NODE")):
             if kind not in NODES:
                 raise QueryError(f"only a SELECT may be asked, not {_words(kind)}")
-            ctes = self._visit_ctes(part, ctes)
+            ctes = self._visit_ctes(part, ctes, used)
         elif "sample" in part or kind == "SHOW_REF":  # what stands in FROM
             if kind not in TABLES:
                 raise QueryError(f"{_words(kind)} is not allowed in FROM")
@@ -110,17 +123,18 @@ class Rules:
                 name = part["function"]["function_name"].lower()
                 if name not in TABLE_FUNCTIONS:
                     raise QueryError(f"the function {name} is not allowed in FROM")
-                self._visit(part["function"]["arguments"], ctes)
+                self._visit(part["function"]["arguments"], ctes, used)
                 return
         elif "function_name" in part:
             name = part["function_name"].lower()
             if name not in self.functions:
                 raise QueryError(f"the function {name} is not allowed, or there is none")
+            used.add(name)
         for key, value in part.items():
             if key != "cte_map":
-                self._visit(value, ctes)
+                self._visit(value, ctes, used)
 
-    def _visit_ctes(self, node: dict[str, Any], ctes: frozenset[str]) -> frozenset[str]:
+    def _visit_ctes(self, node: dict[str, Any], ctes: frozenset[str], used: set[str]) -> frozenset[str]:
         """Look at the CTEs of a node, each of which knows those before it; gives all names that it knows."""
         if node["type"] == "RECURSIVE_CTE_NODE":
             ctes |= {node["cte_name"].lower()}
@@ -128,8 +142,8 @@ class Rules:
             query, name = entry["value"].get("query_node"), entry["key"].lower()
             if not isinstance(query, dict):
                 raise QueryError("only a SELECT may be asked in WITH")
-            self._visit(query, ctes)
-            self._visit({k: v for k, v in entry["value"].items() if k != "query_node"}, ctes)
+            self._visit(query, ctes, used)
+            self._visit({k: v for k, v in entry["value"].items() if k != "query_node"}, ctes, used)
             ctes |= {name}
         return ctes
 

@@ -210,10 +210,18 @@ def test_a_query_is_stopped_when_nobody_wants_it_any_more(asked: Store) -> None:
     assert asked.sql("SELECT 1 AS a").to_pylist() == [{"a": 1}]  # and no later one is
 
 
-def test_a_query_that_needs_too_much_memory_says_so(asked: Store) -> None:
+def test_a_query_that_needs_too_much_memory_says_so_and_the_writer_goes_on(store: Store) -> None:
     with pytest.raises(QueryError, match="more memory than it may use"):
-        asked.sql("SELECT list(range) FROM range(400000000)")
-    asked.save(whole_life(a_run(asked.reserve_ids(1)[0] + 100))).result(10)
+        store.sql("SELECT list(range) FROM range(400000000)")
+    store.save(whole_life(a_run(1))).result(10)
+
+
+def test_a_query_that_will_be_slow_on_a_long_history_gets_a_hint(asked: Store) -> None:
+    slow = asked.sql("SELECT count(*) FROM runs WHERE scheduled_at > now() - INTERVAL 1 DAY")
+    quick = asked.sql("SELECT count(*) FROM runs WHERE scheduled_at > utc_now() - INTERVAL 1 DAY")
+    assert "utc_now()" in slow.schema.metadata[b"hint"].decode()
+    assert quick.schema.metadata is None
+    assert slow.equals(quick)
 
 
 def test_nested_too_deeply_is_no_crash(asked: Store) -> None:
