@@ -2,15 +2,17 @@
 
 import heapq
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
+from apsis_nb.core.times import zone
 
 if TYPE_CHECKING:
     from apsis_nb.core.jobs import Job
@@ -78,7 +80,7 @@ def next_times(
       apsis-nb next sales/report -n 5
       apsis-nb next jobs/sales/report.yaml
     """
-    from apsis_nb.cli.listing import Shown, args_text, duration, local, show, zone_head
+    from apsis_nb.cli.listing import Shown, args_text, duration, local, local_zone, show, zone_head
 
     now = datetime.now(UTC)
     if job.endswith((".yaml", ".yml")):
@@ -87,14 +89,18 @@ def next_times(
         client = client_of(url)
         facts = client.jobs[job].facts
         rows = client.list_next(facts["job_id"], n)
+    tz = _zone_of(facts)
     columns = [
-        Shown(zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
+        Shown(zone_head("scheduled", tz), lambda r: local(r["scheduled_at"], tz)),
+        Shown(zone_head("here"), lambda r: local(r["scheduled_at"])),
         Shown("in", lambda r: duration(_seconds_from(now, r["scheduled_at"])), right=True),
-        Shown("clocks", _clock_note(rows)),
+        Shown("clocks", _clock_note(rows, tz)),
         Shown("args", lambda r: args_text(r["args"]), gives_way=True),
     ]
-    if not any(columns[2].text(r) for r in rows):
-        del columns[2]
+    if not any(columns[3].text(r) for r in rows):
+        del columns[3]
+    if tz.key == local_zone().key:
+        del columns[1]
     if format is Format.table:
         budget = f"; late if it starts more than {duration(facts['late']['start'])} after its time"
         words = "; ".join(facts["explain"]["schedule"]) + budget if facts["schedule"] else "no schedule"
@@ -240,14 +246,20 @@ def _times(job: "Job", now: datetime) -> Iterator[tuple[datetime, dict[str, str]
     return heapq.merge(*(of(s) for s in job.schedules if s.enabled), key=lambda time: time[0])
 
 
-def _clock_note(rows: list[dict[str, Any]]) -> Any:
-    """What tells that the reader's clocks have changed between a row and the one before."""
+def _zone_of(facts: dict[str, Any]) -> ZoneInfo:
+    """The zone of a job's schedules; the reader's, if they name none or several."""
     from apsis_nb.cli.listing import local_zone
 
+    zones = {schedule["tz"] for schedule in facts["schedule"] if "tz" in schedule}
+    return zone(zones.pop()) if len(zones) == 1 else local_zone()
+
+
+def _clock_note(rows: list[dict[str, Any]], tz: ZoneInfo) -> Callable[[Mapping[str, Any]], str]:
+    """What tells that the clocks have changed between a row and the one before."""
     notes: dict[str, str] = {}
     before = None
     for row in rows:
-        at = datetime.fromisoformat(row["scheduled_at"]).astimezone(local_zone())
+        at = datetime.fromisoformat(row["scheduled_at"]).astimezone(tz)
         if before is not None and at.utcoffset() != before.utcoffset():
             notes[row["scheduled_at"]] = f"{before:%Z} to {at:%Z}"
         before = at

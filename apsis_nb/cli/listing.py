@@ -130,16 +130,16 @@ def local_zone() -> ZoneInfo:
     return zone(system_zone())
 
 
-def zone_head(head: str) -> str:
-    """The head of a column of local times."""
-    return f"{head} ({local_zone().key.removeprefix('Etc/')})"
+def zone_head(head: str, tz: ZoneInfo | None = None) -> str:
+    """The head of a column of times of a zone, by default the reader's."""
+    return f"{head} ({(tz or local_zone()).key.removeprefix('Etc/')})"
 
 
-def local(at: str | None) -> str:
-    """A time of the API as the clock on the wall shows it, to the second."""
+def local(at: str | None, tz: ZoneInfo | None = None) -> str:
+    """A time of the API as the clocks of a zone, by default the reader's, show it, to the second."""
     if at is None:
         return ""
-    return datetime.fromisoformat(at).astimezone(local_zone()).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromisoformat(at).astimezone(tz or local_zone()).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def local_with_zone(at: str | None) -> str:

@@ -113,6 +113,18 @@ def test_next_of_a_file_needs_no_server(alone: Shell):
     assert told.count(" 01:30:00  ") == 3
 
 
+def test_next_shows_the_clocks_of_the_schedule_and_when_they_change(alone: Shell):
+    (alone.folder / "job.yaml").write_text(
+        GOOD.replace("Mon-Fri", "all").replace("Europe/London", "America/New_York")
+    )
+    head, *lines = alone.good("next", "job.yaml", "-n", "400").splitlines()[1:]
+    assert "scheduled (America/New_York)" in head
+    assert "here (Europe/London)" in head
+    assert sum("EST to EDT" in line for line in lines) == 1
+    assert sum("EDT to EST" in line for line in lines) == 1
+    assert all(" 01:30:00 " in line for line in lines)
+
+
 def test_next_of_a_wrong_file_is_told(alone: Shell):
     (alone.folder / "job.yaml").write_text("program: 'true'\nschedule: {type: daily, tz: Mars}\n")
     ended = alone("next", "job.yaml")
