@@ -80,7 +80,7 @@ def next_times(
       apsis-nb next sales/report -n 5
       apsis-nb next jobs/sales/report.yaml
     """
-    from apsis_nb.cli.listing import Shown, args_text, duration, local, local_zone, show, zone_head
+    from apsis_nb.cli.listing import Shown, args_text, duration, local, show, zone_head
 
     now = datetime.now(UTC)
     if job.endswith((".yaml", ".yml")):
@@ -99,7 +99,7 @@ def next_times(
     ]
     if not any(columns[3].text(r) for r in rows):
         del columns[3]
-    if tz.key == local_zone().key:
+    if zone_head("", tz) == zone_head(""):
         del columns[1]
     if format is Format.table:
         budget = f"; late if it starts more than {duration(facts['late']['start'])} after its time"
