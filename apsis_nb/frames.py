@@ -95,7 +95,7 @@ TIMELINE: tuple[Column, ...] = (
     Column("started_at", "time", "when its program started; of a merged bar the first start"),
     Column("finished_at", "time", "its end, none while it runs; of a merged bar the last end"),
     Column(
-        "state", "state", "the state; of a merged bar the worst: error, failure, the live ones, skipped, success"
+        "state", "state", "the state; of a merged bar the worst: error, failure, live ones, skipped, success"
     ),
     Column("late", "flag", "whether any run of it is late"),
     Column("late_s", "number", "seconds late; of a merged bar the most"),
