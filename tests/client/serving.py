@@ -74,13 +74,13 @@ def write_jobs(folder: Path, jobs: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def served(folder: Path, jobs: Mapping[str, str] = JOBS) -> Iterator[Served]:
+def served(folder: Path, jobs: Mapping[str, str] = JOBS, *, bind: str = "127.0.0.1:0") -> Iterator[Served]:
     """A server of these jobs, which keeps everything below `folder`; it is stopped at the end."""
     write_jobs(folder / "jobs", jobs)
     env = environment(folder)
     command = [
         sys.executable, "-m", "apsis_nb", "serve", str(folder / "jobs"), "--state-dir", str(folder / "state"),
-        "--bind", "127.0.0.1:0", "--dashboards", "off", "--set", "tz=Europe/London",
+        "--bind", bind, "--dashboards", "off", "--set", "tz=Europe/London",
     ]  # fmt: skip
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

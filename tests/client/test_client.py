@@ -17,7 +17,7 @@ from apsis_nb.client import (
     ServerEvent,
 )
 from apsis_nb.config import write_runtime
-from tests.client.serving import JOBS, Served
+from tests.client.serving import JOBS, Served, served
 
 WITHIN_S = 20.0
 
@@ -166,6 +166,23 @@ def test_events_begin_with_hello_and_tell_of_runs(client: Client):
         if event.facts["run_id"] == run.run_id and event.facts["state"] == "success":
             break
     events.close()
+
+
+def test_events_go_on_after_a_restart_of_the_server(tmp_path: Path):
+    with served(tmp_path) as first:
+        client = first.client()
+        events = client.events(["run"])
+        assert next(events).type == "hello"
+    assert next(events).type == "disconnected"
+    with served(tmp_path, bind=first.url.removeprefix("http://")):
+        seen = next(event for event in events if event.type != "disconnected")
+        assert seen.type == "hello"
+        assert next(events).type == "resync"
+        run = client.schedule("greet/hello")
+        assert next(events).facts["run_id"] == run.run_id
+        events.close()
+    with pytest.raises(ServerDown):
+        next(client.events(reconnect=False))
 
 
 def test_reload_tells_and_takes_what_changed(client: Client, server: Served):
