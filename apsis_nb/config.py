@@ -36,7 +36,7 @@ DEFAULT_BIND = "127.0.0.1:5577"
 
 _ENV_PREFIX = "APSIS_NB_"
 #: Variables with our prefix that are not settings of the server.
-_ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN"})
+_ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN", "APSIS_NB_DEBUG"})
 
 
 class ConfigError(ApsisError):

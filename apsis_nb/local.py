@@ -1,6 +1,7 @@
 """Start a server on this machine, or join the one that runs: one for each state folder."""
 
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -77,7 +78,7 @@ def start_or_join(
 
 
 def _start(command: list[str], state_dir: Path, log: Path) -> RunningServer:
-    with log.open("ab") as out:
+    with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:  # it tells the token
         start = out.tell()
         process = subprocess.Popen(
             command,

@@ -46,7 +46,12 @@ def test_with_nothing_said_a_server_is_for_this_machine_alone(tmp_path: Path):
 
 def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path):
     file = written(tmp_path, "sql: {max_time: 1m, heavy: 3}\nbind: 127.0.0.1:1\nname: file\n")
-    env = {"APSIS_NB_SQL__MAX_TIME": "2m", "APSIS_NB_BIND": "127.0.0.1:2", "APSIS_NB_URL": "no setting"}
+    env = {
+        "APSIS_NB_SQL__MAX_TIME": "2m",
+        "APSIS_NB_BIND": "127.0.0.1:2",
+        "APSIS_NB_URL": "no setting",
+        "APSIS_NB_DEBUG": "1",
+    }
     config = load_config(file, {"bind": "127.0.0.1:3"}, env)
     assert (config.name, config.sql.heavy, config.sql.max_time, config.port) == ("file", 3, 120.0, 3)
 

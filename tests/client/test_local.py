@@ -43,6 +43,7 @@ def test_the_second_who_asks_joins_the_first(folder: Path):
     told: list[str] = []
     where = {"jobs": folder / "jobs", "state_dir": folder / "state", "dashboards": False}
     first = start_or_join(**where, tell=told.append)
+    assert oct((folder / "state" / "server.log").stat().st_mode & 0o777) == "0o600"
     assert [line.partition(" ")[0] for line in told] == ["starting", "it"]
     assert start_or_join(**where, tell=told.append) == first
     assert len(told) == 2
