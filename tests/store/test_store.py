@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
@@ -379,6 +380,39 @@ def test_a_checkpoint_gets_past_a_reader(store: Store) -> None:
         assert cursor.execute("SELECT count(*) FROM runs").fetchall() == [(499,)]
         cursor.rollback()
     assert store.wal_bytes() == 0
+
+
+def test_a_checkpoint_that_cannot_be_done_now_is_done_later(store: Store) -> None:
+    store.save([save for n in range(1, 500) for save in whole_life(a_run(n))]).result(10)
+    with store.bulk([]) as (cursor, _):
+        cursor.begin()
+        cursor.execute("UPDATE base.ids SET next_id = next_id")  # what the store itself never does
+        cursor.execute("CREATE TABLE base.in_the_way (x INTEGER)")
+        with pytest.raises(StoreError, match="the checkpoint failed"):
+            store.checkpoint()
+        store.save(whole_life(a_run(500))).result(10)  # nobody else is kept waiting
+        cursor.rollback()
+    store.checkpoint()
+    assert store.wal_bytes() == 0
+    assert store.health()["ok"]
+
+
+def test_checkpoints_are_made_in_the_background(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apsis_nb.store.store.CHECKPOINT_INTERVAL_S", 0.02)
+    with Store.open(path, threads=1, now=Clock()) as store:
+        size, ids, deadline = 0, itertools.count(1), time.monotonic() + 20
+        while store.wal_bytes() >= size:
+            size = store.wal_bytes()
+            store.save([save for _ in range(300) for save in whole_life(a_run(next(ids)))]).result(10)
+            assert time.monotonic() < deadline
+        assert size > 0
+
+
+def test_rows_that_come_from_elsewhere_are_refused_in_words(store: Store) -> None:
+    with pytest.raises(StoreError, match="does not exist"), store.bulk([]) as (cursor, _):
+        cursor.execute("INSERT INTO base.nothing VALUES (1)")
+    with pytest.raises(StoreError, match="does not exist"):
+        store._readers.rows("SELECT * FROM base.nothing", {})
 
 
 # -- a crash
