@@ -53,6 +53,16 @@ def aware(at: datetime | None) -> datetime | None:
 # -- to rows
 
 
+def storable(text: str | None) -> str | None:
+    """Text as the store can hold it: half characters, which programs may write, become question marks.
+
+    One such character must not make a whole save fail.
+    """
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
 def log_row(save: SaveRun, before: Run | None, at: datetime, program_id: int | None) -> LogRow:
     """The row of `base.run_log`.
 
@@ -72,7 +82,8 @@ def log_row(save: SaveRun, before: Run | None, at: datetime, program_id: int | N
     else:
         changed = _changes(before, run, save.message if save.is_transition else before.message)
         data = json.dumps(changed, ensure_ascii=False) if changed else None
-    return run.run_id, at.astimezone(UTC).replace(tzinfo=None), run.state.value, save.message, data
+    ts = at.astimezone(UTC).replace(tzinfo=None)
+    return run.run_id, ts, run.state.value, storable(save.message), storable(data)
 
 
 def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
@@ -81,14 +92,14 @@ def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
     return (
         run.run_id,
         run.inst.job_id,
-        run.inst.args_json,
+        storable(run.inst.args_json),
         run.origin.value,
         run.attempt,
         run.rerun_of,
         run.backfill_id,
         run.state.value,
-        run.skip_reason,
-        _labels(run),
+        storable(run.skip_reason),
+        storable(_labels(run)),
         naive(run.nominal_at),
         naive(run.scheduled_at),
         naive(run.started_at),
@@ -99,16 +110,17 @@ def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
         run.late_why,
         run.elapsed_s,
         run.return_code,
-        run.message,
+        storable(run.message),
         run.host,
-        run.by,
+        storable(run.by),
         program_id,
     )
 
 
 def program_text(program: Program) -> str:
     """Canonical JSON of a program."""
-    return json.dumps(program.to_dict(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(program.to_dict(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return storable(text) or ""
 
 
 def _labels(run: Run) -> str:

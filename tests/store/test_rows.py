@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.instructions import SaveRun
 from apsis_nb.core.runs import Run
+from apsis_nb.core.states import State
 from apsis_nb.store import Store
 from apsis_nb.store.rows import log_row, made_run, moved_on, program_id_of, program_text
-from tests.store.made import NOON, Clock, lives, with_ids
+from tests.store.made import NOON, Clock, a_run, lives, whole_life, with_ids
 
 
 @given(lives())
@@ -72,3 +73,14 @@ def test_an_opened_file_knows_every_run_as_it_was_saved_last(
 
 
 _names = itertools.count()
+
+
+def test_a_half_character_harms_neither_its_own_run_nor_others(tmp_path: Path) -> None:
+    strange = a_run(1, args={"file": "caf\ud800"}, labels=("\udfff",), message="made of \udc80")
+    with Store.open(tmp_path / "runs.duckdb", threads=1, now=Clock()) as store:
+        store.save([*whole_life(strange, State.FAILURE, message="no \udc80"), *whole_life(a_run(2))]).result(
+            10
+        )
+        assert store.run(1)["message"] == "no ?"  # type: ignore[index]
+        assert store.run(1)["args"] == {"file": "caf?"}  # type: ignore[index]
+        assert store.run(2)["state"] == "success"  # type: ignore[index]
