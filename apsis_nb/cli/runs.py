@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +37,8 @@ WaitOption = Annotated[
 
 def runs(
     query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", help="A run, or a job: its id or a part of it.")
+        str | None,
+        typer.Argument(metavar="QUERY", help="A run, or words in the ids or descriptions of jobs."),
     ] = None,
     state: Annotated[
         list[State] | None,
@@ -80,16 +82,28 @@ def runs(
     else:
         if query is not None and job is not None:
             raise typer.BadParameter("the job is named twice: as QUERY and by --job")
-        found = client.list_runs(
-            job=query or job,
-            state=[s.value for s in state or ()],
-            label=label,
-            since=since or None,
-            until=until or None,
-            late=True if late else None,
-            limit=limit,
-        )
-    _show_runs(found, format)
+        # What matches no job of today may be one of the past.
+        names = [job] if query is None else [j["job_id"] for j in client.jobs.find(query)] or [query]
+        found = [
+            facts
+            for name in names
+            for facts in client.list_runs(
+                job=name,
+                state=[s.value for s in state or ()],
+                label=label,
+                since=since or None,
+                until=until or None,
+                late=True if late else None,
+                limit=limit,
+            )
+        ]
+        found.sort(key=_place, reverse=True)
+    _show_runs(found[:limit], format)
+
+
+def _place(facts: dict[str, Any]) -> tuple[datetime, int]:
+    """Of a run in a listing."""
+    return datetime.fromisoformat(facts["scheduled_at"]), int(facts["run_id"][1:])
 
 
 def run(

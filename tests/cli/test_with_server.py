@@ -123,6 +123,13 @@ def test_runs_are_listed_and_filtered(shell: Shell):
     assert {r["state"] for r in listed(shell, "runs", "--state", "failure", "--times", "1h")} == {"failure"}
     assert {r["job_id"] for r in listed(shell, "runs", "fails")} == {"fails"}
     assert [r["run_id"] for r in listed(shell, "runs", failed["run_id"])] == [failed["run_id"]]
+    again = scheduled(shell, "greet/again", "name=x")
+    hello = scheduled(shell, "greet/hello")
+    assert [r["run_id"] for r in listed(shell, "runs", "greet", "--limit", "2")] == [
+        hello["run_id"],
+        again["run_id"],
+    ]
+    assert shell("runs", "nonsense").stderr == "no such runs\n"
     assert listed(shell, "runs", "--late") == []
     assert len(listed(shell, "runs", "--limit", "1")) == 1
 
