@@ -56,7 +56,7 @@ def runs(
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Due before then.")] = None,
     times: Annotated[
         str | None,
-        typer.Option("--times", metavar="SPAN", help="Due within: 24h, or 2026-01-01..2026-02-01."),
+        typer.Option("--times", metavar="SPAN", help="Due within: 24h up to now, or 2026-01-01..2026-02-01."),
     ] = None,
     late: Annotated[bool, typer.Option("--late", help="Only late ones.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
@@ -76,7 +76,7 @@ def runs(
         if since is not None or until is not None:
             raise typer.BadParameter("--times says both ends: leave out --since and --until")
         since, dots, end = times.partition("..")
-        until = end if dots else None
+        until = end if dots else "now"
     if query is not None and query[:1] == "r" and query[1:].isdecimal():
         found = [client.run(query).facts]
     else:
