@@ -1,0 +1,130 @@
+"""The documentation is true: its jobs are good and run when it says, and every key and type is in it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from apsis_nb.core import actions, conditions, jobs, programs, schedules
+from apsis_nb.core.jobs import PARAM_TYPES, Job, bind_run
+from apsis_nb.core.runs import Origin
+from apsis_nb.core.schedules import Misfire
+from apsis_nb.core.states import State
+from apsis_nb.core.times import format_time
+from apsis_nb.jobfiles import load_text
+from apsis_nb.simulation import expected
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "job-files.md").read_text()
+NOW = datetime(2026, 3, 27, tzinfo=UTC)
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
+LINES = [f"line {PAGE[: PAGE.index(text)].count(chr(10)) + 1}" for text, _ in EXAMPLES]
+
+#: An arg for each param of the examples that has no default.
+ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00:15:00+00:00"} | {
+    "region": "emea",
+    "mode": "full",
+}
+
+
+def job_of(text: str) -> Job:
+    file = load_text(text, "team/example", source="/jobs/team")
+    assert [str(error) for error in file.errors] == []
+    assert file.job is not None
+    return file.job
+
+
+@pytest.mark.parametrize("text", [text for text, _ in EXAMPLES], ids=LINES)
+def test_each_example_is_a_job_whose_runs_can_be_made(text: str):
+    job = job_of(text)
+    params_of = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, conditions.Dependency)}
+    args = {p.name: ARGS[p.name] for p in job.params if p.default is None}
+
+    run = bind_run(
+        job,
+        run_id=1,
+        args=args,
+        origin=Origin.MANUAL,
+        scheduled_at=NOW,
+        now=NOW,
+        params_of=params_of.get,
+    )
+
+    assert "{{" not in str(run.program)
+    assert "{{" not in str([c.to_dict() for c in run.conditions])
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [example for example in EXAMPLES if example[1]],
+    ids=[line for line, (_, times) in zip(LINES, EXAMPLES, strict=True) if times],
+)
+def test_each_example_runs_when_the_page_says(text: str, times: str):
+    told = times.splitlines()
+    coming = expected([job_of(text)], NOW, NOW + timedelta(days=31))
+
+    lines = []
+    for row in coming.itertuples():
+        args = [f"{name}={value}" for name, value in row.args.items()]
+        stop = [] if str(row.stop_at) == "NaT" else [f"stop={format_time(row.stop_at)}"]
+        lines.append("  ".join(filter(None, [format_time(row.scheduled_at), " ".join(args + stop)])))
+    assert lines[: len(told)] == told
+
+
+def test_the_times_are_counted_from_when_the_page_says():
+    assert f"from {format_time(NOW)} on, a {NOW:%A}" in PAGE
+
+
+def test_each_kind_of_schedule_shows_its_times():
+    shown = {type(s) for text, times in EXAMPLES if times for s in job_of(text).schedules}
+
+    assert shown == set(get_args(schedules.Schedule))
+
+
+def test_every_key_of_a_job_file_is_told():
+    read = re.compile(r"\b\w*fields\.(?:get|get_at|read_list)\(\s*\"(\w+)\"|\bboth\.get_at\(\"(\w+)\"")
+    sources = [Path(module.__file__ or "").read_text() for module in (actions, jobs, schedules)]
+    keys = {a or b for source in sources for a, b in read.findall(source)}
+    keys |= {key for known in conditions._KEYS.values() for key in known} - {"inst"}  # of stored runs only
+    keys -= {"resources"}  # it must be empty
+
+    assert len(keys) > 40
+    assert [key for key in sorted(keys) if not is_told(key)] == []
+
+
+def test_every_type_state_and_policy_is_told():
+    names = [
+        *(*PARAM_TYPES, *schedules._TYPES, *schedules._STOP_TYPES, *jobs._PROGRAM_TYPES),
+        *(*conditions._KEYS, *actions._TYPES, *(state.value for state in State), *get_args(Misfire)),
+    ]
+
+    assert [name for name in names if not is_told(name)] == []
+
+
+def is_told(name: str) -> bool:
+    """Whether the page has it as code: alone, or as a key or a type of an example."""
+    return bool(re.search(rf"`{name}`|`{name}: |[\s{{]{name}: |type: {name}\b", PAGE))
+
+
+def test_every_variable_of_the_environment_is_told():
+    source = (Path(programs.__file__ or "").parents[1] / "programs/environment.py").read_text()
+    variables = set(re.findall(r'"(APSIS_[A-Z_]+)"', source))
+
+    assert len(variables) > 8
+    assert [name for name in sorted(variables) if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_each_link_leads_somewhere(page: str):
+    text = (DOCS / page).read_text()
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        file, _, heading = target.partition("#")
+        assert not file or (DOCS / file).exists(), target
+        assert file or heading in headings, target
