@@ -41,6 +41,7 @@ from .ahead import nothing_expected
 from .markup import NONE, duration
 
 ROW_PX = 26  #: height of a row
+LEAST_ROWS = 3  #: of a picture, though it may have fewer jobs
 MOST_LANES = 4  #: runs of one job that overlap more than this share the last lane
 LEAST_PX = 3.0  #: no bar is narrower
 _AXIS_PX = 52
@@ -535,12 +536,12 @@ class Timeline(Viewer):
         fig.toolbar.active_drag = pan
 
     def _label_rows(self) -> None:
-        count = max(1, len(self._jobs))
+        count = max(LEAST_ROWS, len(self._jobs))
         self._rows.ticker = FixedTicker(ticks=[n + 0.5 for n in range(len(self._jobs))])
         self._rows.major_label_overrides = {n + 0.5: job for n, job in enumerate(self._jobs)}
         self._row_lines.ticker = FixedTicker(ticks=list(range(count + 1)))
         self.figure.y_range.update(start=count, end=0)
-        self.figure.height = self._height or max(120, count * ROW_PX + _AXIS_PX)
+        self.figure.height = self._height or count * ROW_PX + _AXIS_PX
 
     def _set_zone(self, event: Any) -> None:
         self._ticker.args = {"zone": self.zone}

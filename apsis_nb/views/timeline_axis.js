@@ -10,6 +10,7 @@ const shown = (ms) => new Date(ms + shift(ms))
 const at = (y, mo, d) => (utc ? Date.UTC(y, mo, d) : new Date(y, mo, d).getTime())
 
 function timesBetween(start, end, most) {
+  if (!(end > start)) { return [] }
   const step = STEPS.find(s => (end - start) / s <= most) ?? STEPS.at(-1)
   const found = []
   if (step < D) {
