@@ -1,22 +1,27 @@
 """The documentation is true: its jobs are good and run when it says, and every key and type is in it."""
 
+import pkgutil
 import re
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from apsis_nb.core import actions, conditions, jobs, programs, schedules
-from apsis_nb.core.jobs import PARAM_TYPES, Job, bind_run
+from apsis_nb import core
+from apsis_nb.core.conditions import Dependency
+from apsis_nb.core.jobs import Job, bind_run
 from apsis_nb.core.runs import Origin
-from apsis_nb.core.schedules import Misfire
+from apsis_nb.core.schedules import Misfire, Schedule
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 from apsis_nb.jobfiles import load_text
 from apsis_nb.simulation import expected
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
 PAGE = (DOCS / "job-files.md").read_text()
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
@@ -39,7 +44,7 @@ def job_of(text: str) -> Job:
 @pytest.mark.parametrize("text", [text for text, _ in EXAMPLES], ids=LINES)
 def test_each_example_is_a_job_whose_runs_can_be_made(text: str):
     job = job_of(text)
-    params_of = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, conditions.Dependency)}
+    params_of = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, Dependency)}
     args = {p.name: ARGS[p.name] for p in job.params if p.default is None}
 
     run = bind_run(
@@ -80,36 +85,37 @@ def test_the_times_are_counted_from_when_the_page_says():
 def test_each_kind_of_schedule_shows_its_times():
     shown = {type(s) for text, times in EXAMPLES if times for s in job_of(text).schedules}
 
-    assert shown == set(get_args(schedules.Schedule))
+    assert shown == set(get_args(Schedule))
 
 
 def test_every_key_of_a_job_file_is_told():
-    read = re.compile(r"\b\w*fields\.(?:get|get_at|read_list)\(\s*\"(\w+)\"|\bboth\.get_at\(\"(\w+)\"")
-    sources = [Path(module.__file__ or "").read_text() for module in (actions, jobs, schedules)]
-    keys = {a or b for source in sources for a, b in read.findall(source)}
-    keys |= {key for known in conditions._KEYS.values() for key in known} - {"inst"}  # of stored runs only
-    keys -= {"resources"}  # it must be empty
+    read = re.compile(r"\b(?:\w*fields|both)\.(?:get|get_at|read_list)\(\s*\"(\w+)\"")
+    sources = [file.read_text() for file in (ROOT / "apsis_nb/core").rglob("*.py")]
+    keys = {key for source in sources for key in read.findall(source)}
+    keys -= {"inst", "resources"}  # of stored runs only; must be empty
 
     assert len(keys) > 40
     assert [key for key in sorted(keys) if not is_told(key)] == []
 
 
 def test_every_type_state_and_policy_is_told():
-    names = [
-        *(*PARAM_TYPES, *schedules._TYPES, *schedules._STOP_TYPES, *jobs._PROGRAM_TYPES),
-        *(*conditions._KEYS, *actions._TYPES, *(state.value for state in State), *get_args(Misfire)),
+    modules = [import_module(m.name) for m in pkgutil.walk_packages(core.__path__, "apsis_nb.core.")]
+    types = [
+        word for m in modules for name, words in vars(m).items() if name.endswith("_TYPES") for word in words
     ]
 
-    assert [name for name in names if not is_told(name)] == []
+    assert {"daily", "duration", "no-op", "schedule", "str"} <= set(types)
+    names = {*types, *(state.value for state in State), *get_args(Misfire)}
+    assert [name for name in sorted(names) if not is_told(name)] == []
 
 
 def is_told(name: str) -> bool:
-    """Whether the page has it as code: alone, or as a key or a type of an example."""
-    return bool(re.search(rf"`{name}`|`{name}: |[\s{{]{name}: |type: {name}\b", PAGE))
+    """Whether the documentation has it as code: alone, or as a key or a type of an example."""
+    return bool(re.search(rf"`{name}`|`{name}: |[\s{{]{name}: |type: {name}\b", ALL_PAGES))
 
 
 def test_every_variable_of_the_environment_is_told():
-    source = (Path(programs.__file__ or "").parents[1] / "programs/environment.py").read_text()
+    source = (ROOT / "apsis_nb/programs/environment.py").read_text()
     variables = set(re.findall(r'"(APSIS_[A-Z_]+)"', source))
 
     assert len(variables) > 8
