@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, assert_never
 
 from .actions import ScheduleAction
-from .conditions import Ask, Dependency, Wait, Yes
+from .conditions import Ask, Dependency, MaxRunning, Wait, Yes
 from .errors import BindError, NotFound, Refused
 from .events import (
     Event,
@@ -78,7 +78,11 @@ class Machine:
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
         self._due: deque[Due] = deque()  # due, but without a run id yet
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
-        self._watchers: dict[Instance, dict[RunId, None]] = {}  # waiting runs, first come first served
+        self._dependents: dict[Instance, dict[RunId, None]] = {}  # waiting runs, first come first served
+        self._limited: dict[
+            Instance, dict[RunId, int]
+        ] = {}  # the same, held by `max_running`, with its count
+        self._freed: dict[Instance, None] = {}  # instances of which a place has become free
         self._asked: set[tuple[RunId, Instance]] = set()
         self._held: dict[RunId, Wait | Ask] = {}  # what holds each waiting run
         self._woken: dict[RunId, None] = {}  # waiting runs to look at again
@@ -197,11 +201,16 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while self._woken or (self._fired and self._ids_left):
+        while self._woken or self._freed or (self._fired and self._ids_left):
             if self._fired and self._ids_left:
                 self._fire(*self._fired.popleft(), now)
-            else:
+            elif self._woken:
                 self._consider(next(iter(self._woken)), now)
+            else:
+                inst, _ = self._freed.popitem()
+                for run_id, count in list(self._limited.get(inst, {}).items()):
+                    if self.runs.busy(inst) < count:  # most of those who wait still wait: this must be quick
+                        self._consider(run_id, now)
         if self._ids_left < LOW_IDS or self._fired:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
@@ -266,8 +275,11 @@ class Machine:
 
     def _make_due(self, due: Due, now: datetime) -> None:
         """A run of a schedule: it gets its id as it leaves the schedule."""
-        job, at = due.job, due.occurrence.at
+        job, at, nominal_at = due.job, due.at, due.occurrence.at
         run_id, args = self._next_id(), job.args_for(due.occurrence.args, due.schedule.args)
+        skip, most = due.skip, due.schedule.max_runs
+        if skip is None and most is not None and (live := self.runs.of_schedules(job.job_id)) >= most:
+            skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
         try:
             run = bind_run(
                 job,
@@ -275,7 +287,7 @@ class Machine:
                 args=args,
                 origin=Origin.SCHEDULE,
                 scheduled_at=at,
-                nominal_at=at,
+                nominal_at=nominal_at,
                 stop_at=stop_time(due.schedule, at),
                 now=now,
                 params_of=self._params_of,
@@ -287,7 +299,7 @@ class Machine:
                 program=job.program,
                 origin=Origin.SCHEDULE,
                 scheduled_at=at,
-                nominal_at=at,
+                nominal_at=nominal_at,
                 state_at=now,
                 labels=job.labels,
             )
@@ -295,8 +307,8 @@ class Machine:
             self._move(run, State.ERROR, now, str(error))
             return
         self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-        if due.skip is not None:
-            self._move(run, State.SKIPPED, now, due.skip, skip_reason=due.skip)
+        if skip is not None:
+            self._move(run, State.SKIPPED, now, skip, skip_reason=skip)
         else:
             self._begin(run, now)
 
@@ -397,19 +409,24 @@ class Machine:
             self._start(run, now)
 
     def _watch(self, run: Run) -> None:
+        """Hear of what may change the decisions of a waiting run's conditions."""
         for condition in run.conditions:
-            inst = condition.watches()
-            if inst is not None:
-                self._watchers.setdefault(inst, {})[run.run_id] = None
+            match condition:
+                case MaxRunning():
+                    self._limited.setdefault(condition.inst or run.inst, {})[run.run_id] = int(
+                        condition.count
+                    )
+                case Dependency(inst=Instance() as inst):
+                    self._dependents.setdefault(inst, {})[run.run_id] = None
 
     def _unwatch(self, run: Run) -> None:
         for condition in run.conditions:
-            inst = condition.watches()
-            if inst is not None and (watchers := self._watchers.get(inst)) is not None:
-                watchers.pop(run.run_id, None)
-                if not watchers:
-                    del self._watchers[inst]
-                self._asked.discard((run.run_id, inst))
+            match condition:
+                case MaxRunning():
+                    _leave(self._limited, condition.inst or run.inst, run.run_id)
+                case Dependency(inst=Instance() as inst):
+                    _leave(self._dependents, inst, run.run_id)
+                    self._asked.discard((run.run_id, inst))
         self._held.pop(run.run_id, None)
 
     def _consider(self, run_id: RunId, now: datetime) -> None:
@@ -546,7 +563,9 @@ class Machine:
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
             self._order(Forget(cause=self._cause, run_id=run.run_id))
-            self._woken.update(self._watchers.get(run.inst, {}))
+            self._woken.update(self._dependents.get(run.inst, {}))
+            if run.inst in self._limited:
+                self._freed[run.inst] = None
         self._fired.extend((run, action) for action in run.actions if to in action.states)
         return run
 
@@ -555,6 +574,14 @@ class Machine:
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
+
+
+def _leave(watchers: dict[Instance, dict[RunId, Any]], inst: Instance, run_id: RunId) -> None:
+    """A run waits for the instance no more."""
+    watching = watchers.get(inst, {})
+    watching.pop(run_id, None)
+    if not watching:
+        watchers.pop(inst, None)
 
 
 #: What a run that is to be run again has not got yet.
