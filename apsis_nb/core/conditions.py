@@ -59,10 +59,6 @@ class Const:
     def decide(self, run: Run, runs: RunSet) -> Decision:
         return Yes() if self.value else Wait("the constant false")
 
-    def watches(self) -> Instance | None:
-        """The instance whose moves may change the decision."""
-        return None
-
     def to_dict(self) -> dict[str, Any]:
         return {"type": "const", "value": self.value, **_enabled_dict(self.enabled)}
 
@@ -97,9 +93,6 @@ class MaxRunning:
         inst, count = self.inst or run.inst, int(self.count)
         busy = runs.busy(inst)
         return Yes() if busy < count else Wait(f"{busy} of {count} of {inst} running", "limit")
-
-    def watches(self) -> Instance | None:
-        return self.inst
 
     def to_dict(self) -> dict[str, Any]:
         jso: dict[str, Any] = {"type": "max_running", "count": self.count}
@@ -146,9 +139,6 @@ class Dependency:
         if runs.ended_in(self.inst, self.states):
             return Yes()
         return Ask(f"waiting for {self}", self.inst, self.states)
-
-    def watches(self) -> Instance | None:
-        return self.inst
 
     def to_dict(self) -> dict[str, Any]:
         jso: dict[str, Any] = {
