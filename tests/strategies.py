@@ -6,15 +6,17 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from apsis_nb.core.calendars import WEEKDAYS, Calendar, get_calendar
+from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.jobs import Param
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
     DailyIntervalSchedule,
     DailySchedule,
+    Dst,
     ExplicitSchedule,
     IntervalSchedule,
+    MisfireRule,
     Schedule,
     StopDaytime,
     StopDuration,
@@ -72,7 +74,33 @@ def weekday_names() -> st.SearchStrategy[str]:
 
 
 def calendars() -> st.SearchStrategy[Calendar]:
+    """Of weekdays, which never end, and none among them."""
     return (st.sampled_from(["all", "none", "Mon-Fri", "Fri-Mon"]) | weekday_names()).map(get_calendar)
+
+
+#: Days around the changes above, as a file may list them.
+FILES = {
+    "some": dates_from_text("some", "START 2021-01-01\nSTOP 2031-01-01\n2023-03-12\n2023-11-05\n2024-02-29")
+}
+
+
+def calendar_names() -> st.SearchStrategy[str]:
+    """Of every kind and combined; those of `FILES` among them."""
+    simple = weekday_names() | st.sampled_from(
+        ["all", "none", "US-holidays", "DE-BY-business", "XNYS-business", "some"]
+    )
+    return st.recursive(
+        simple,
+        lambda inner: st.one_of(
+            st.builds("({} {} {})".format, inner, st.sampled_from("&|-"), inner), inner.map("~{}".format)
+        ),
+        max_leaves=3,
+    )
+
+
+def any_calendars() -> st.SearchStrategy[Calendar]:
+    """Of every kind and combined."""
+    return calendar_names().map(lambda name: get_calendar(name, FILES))
 
 
 def args() -> st.SearchStrategy[dict[str, str]]:
@@ -87,8 +115,21 @@ def _common() -> dict[str, Any]:
         "args": args(),
         "enabled": st.booleans(),
         "stop": stops,
-        "misfire": st.sampled_from([None, "all", "latest", "none"]),
+        "jitter_s": st.sampled_from([0.0, 0.0, 1.0, 300.0, 7200.5]),
+        "misfire": st.builds(
+            MisfireRule,
+            policy=st.sampled_from([None, "all", "latest", "none"]),
+            max_age_s=st.sampled_from([86400.0, 60.0]),
+            max_count=st.sampled_from([20, 0, 3]),
+        ),
+        "max_runs": st.sampled_from([None, 1, 3]),
     }
+
+
+def dsts() -> st.SearchStrategy[Dst]:
+    """Every policy for changes of the clocks."""
+    gaps, folds = st.sampled_from(["skip", "shift"]), st.sampled_from(["first", "second", "both"])
+    return st.builds(Dst, gap=gaps, fold=folds)
 
 
 def _seconds(most: int) -> st.SearchStrategy[float]:
@@ -132,9 +173,11 @@ def schedules() -> st.SearchStrategy[Schedule]:
         DailySchedule,
         tz=zones(),
         daytimes=st.lists(daytimes(), min_size=1, max_size=4, unique=True).map(lambda d: tuple(sorted(d))),
-        calendar=calendars(),
+        calendar=calendars() | any_calendars(),
+        days_of_month=st.sampled_from([(), (), (1,), (3, -1), (31, -31)]),
         date_shift=st.integers(-3, 3),
         cal_shift=st.integers(-3, 3),
+        dst=dsts(),
         **_common(),
     )
     windows = st.builds(
@@ -143,7 +186,8 @@ def schedules() -> st.SearchStrategy[Schedule]:
         start=_bounds(),
         stop_before=_bounds(),
         interval_s=_seconds(80_000),
-        calendar=calendars(),
+        calendar=calendars() | any_calendars(),
+        dst=dsts(),
         **_common(),
     )
     explicit = st.builds(
@@ -151,7 +195,7 @@ def schedules() -> st.SearchStrategy[Schedule]:
         times=st.lists(instants(), min_size=1, max_size=5, unique=True).map(lambda t: tuple(sorted(t))),
         **_common(),
     )
-    cron = st.builds(CronSchedule, cron=crons(), tz=zones(), **_common())
+    cron = st.builds(CronSchedule, cron=crons(), tz=zones(), dst=st.none() | dsts(), **_common())
     return _intervals() | daily | windows | explicit | cron
 
 
@@ -236,6 +280,7 @@ JOB_WORDS = (
         "env",
         "cwd",
     ),
+    *("jitter", "dst", "gap", "fold", "policy", "max_age", "max_count", "max_runs", "day_of_month"),
     *(
         "no-op",
         "shell",

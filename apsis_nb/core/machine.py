@@ -275,8 +275,11 @@ class Machine:
 
     def _make_due(self, due: Due, now: datetime) -> None:
         """A run of a schedule: it gets its id as it leaves the schedule."""
-        job, at = due.job, due.occurrence.at
+        job, at, nominal_at = due.job, due.at, due.occurrence.at
         run_id, args = self._next_id(), job.args_for(due.occurrence.args, due.schedule.args)
+        skip, most = due.skip, due.schedule.max_runs
+        if skip is None and most is not None and (live := self.runs.of_schedules(job.job_id)) >= most:
+            skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
         try:
             run = bind_run(
                 job,
@@ -284,7 +287,7 @@ class Machine:
                 args=args,
                 origin=Origin.SCHEDULE,
                 scheduled_at=at,
-                nominal_at=at,
+                nominal_at=nominal_at,
                 stop_at=stop_time(due.schedule, at),
                 now=now,
                 params_of=self._params_of,
@@ -296,7 +299,7 @@ class Machine:
                 program=job.program,
                 origin=Origin.SCHEDULE,
                 scheduled_at=at,
-                nominal_at=at,
+                nominal_at=nominal_at,
                 state_at=now,
                 labels=job.labels,
             )
@@ -304,8 +307,8 @@ class Machine:
             self._move(run, State.ERROR, now, str(error))
             return
         self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-        if due.skip is not None:
-            self._move(run, State.SKIPPED, now, due.skip, skip_reason=due.skip)
+        if skip is not None:
+            self._move(run, State.SKIPPED, now, skip, skip_reason=skip)
         else:
             self._begin(run, now)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from .runs import Instance, Run, RunId
+from .runs import Instance, Origin, Run, RunId
 from .states import BUSY, State
 
 
@@ -13,6 +13,7 @@ class RunSet(Mapping[RunId, Run]):
         self._live: dict[RunId, Run] = {}
         self._ended: dict[RunId, Run] = {}
         self._busy: dict[Instance, int] = {}
+        self._of_schedules: dict[str, int] = {}
 
     def __getitem__(self, run_id: RunId) -> Run:
         return self._live[run_id]
@@ -26,6 +27,10 @@ class RunSet(Mapping[RunId, Run]):
     def put(self, run: Run) -> None:
         """Take the run's newest value; one that has finished is live no more."""
         old = self._live.get(run.run_id)
+        if run.origin is Origin.SCHEDULE and (old is None) is not run.is_finished:
+            count = self._of_schedules.pop(run.job_id, 0) + (1 if old is None else -1)
+            if count:
+                self._of_schedules[run.job_id] = count
         change = (run.state in BUSY) - (old is not None and old.state in BUSY)
         if change:
             busy = self._busy.get(run.inst, 0) + change
@@ -46,6 +51,10 @@ class RunSet(Mapping[RunId, Run]):
     def busy(self, inst: Instance) -> int:
         """How many runs of `inst` take a place of `max_running`."""
         return self._busy.get(inst, 0)
+
+    def of_schedules(self, job_id: str) -> int:
+        """How many live runs of a job its schedules made."""
+        return self._of_schedules.get(job_id, 0)
 
     def ended_in(self, inst: Instance, states: frozenset[State]) -> bool:
         """Whether a run of `inst` finishes just now in one of `states`."""

@@ -9,28 +9,27 @@ from itertools import dropwhile
 
 from .jobs import Job
 from .runs import Instance
-from .schedules import Occurrence, Schedule, times_between
+from .schedules import DueTime, Occurrence, Schedule, count_due, due_between
+from .times import format_duration
 
 #: How far ahead a schedule is asked for its next time; one that has none in it is asked again at its end.
 LOOK_AHEAD = timedelta(days=1900)  # past the four years between two leap days
 #: What is found due by more than this was missed, and its schedule's misfire policy decides.
 MISFIRE_AFTER = timedelta(seconds=60)
-#: Older than this is not run any more, whatever the policy.
-MISFIRE_MAX_AGE = timedelta(days=1)
-#: At most so many missed runs of a schedule are run, the newest.
-MISFIRE_MAX_COUNT = 20
-#: At most so many missed runs of a schedule are rows of their own; the older ones share one.
+#: At most so many missed times of a schedule are rows of their own; the older ones share one.
 MISSED_ROWS = 1000
+
+_WHY = "misfire: the server was down or busy at its time"
 
 
 @dataclass(slots=True)
 class _Cursor:
-    """Where a schedule stands: its next occurrence, and those after it."""
+    """Where a schedule stands: when it is due next, and after that."""
 
     job: Job
     schedule: Schedule
-    next: Occurrence | None
-    rest: Iterator[Occurrence]
+    next: DueTime | None
+    rest: Iterator[DueTime]
     looked_to: datetime  #: no further than here; with no `next`, look again then
 
     @property
@@ -44,6 +43,7 @@ class Due:
 
     job: Job
     schedule: Schedule
+    at: datetime  #: scheduled: nominal plus jitter
     occurrence: Occurrence
     skip: str | None = None  #: why it is not run
 
@@ -84,16 +84,16 @@ class Upcoming:
             _, n, cursor = heappop(self._cursors)
             found += _taken(cursor, now)
             heappush(self._cursors, (cursor.due_at, n, cursor))
-        found.sort(key=lambda d: d.occurrence.at)
+        found.sort(key=lambda d: d.at)
         return found
 
 
 def _look(job: Job, schedule: Schedule, start: datetime, *, after: bool) -> _Cursor:
-    """A cursor at the first occurrence at `start`, or `after` it."""
+    """A cursor at the first scheduled time at `start`, or `after` it."""
     stop = start + LOOK_AHEAD
-    rest = times_between(schedule, start, stop)
+    rest = due_between(job.job_id, schedule, start, stop)
     if after:
-        rest = dropwhile(lambda o: o.at <= start, rest)
+        rest = dropwhile(lambda due: due.at <= start, rest)
     return _Cursor(job, schedule, next(rest, None), rest, stop)
 
 
@@ -103,12 +103,11 @@ def _taken(cursor: _Cursor, now: datetime) -> list[Due]:
         return _missed(cursor, now) + _taken(cursor, now)
     due: list[Due] = []
     while cursor.due_at <= now:
-        occurrence = cursor.next
-        if occurrence is None:  # nothing as far as it looked: look further
+        if cursor.next is None:  # nothing as far as it looked: look further
             found = _look(cursor.job, cursor.schedule, cursor.looked_to, after=False)
             cursor.next, cursor.rest, cursor.looked_to = found.next, found.rest, found.looked_to
             continue
-        due.append(Due(cursor.job, cursor.schedule, occurrence))
+        due.append(Due(cursor.job, cursor.schedule, *cursor.next))
         cursor.next = next(cursor.rest, None)
     return due
 
@@ -116,35 +115,57 @@ def _taken(cursor: _Cursor, now: datetime) -> list[Due]:
 def _missed(cursor: _Cursor, now: datetime) -> list[Due]:
     """What a schedule missed, moving its cursor past it. The newest have a row each, the older share one."""
     assert cursor.next is not None
-    oldest, stop, schedule = cursor.next, now - MISFIRE_AFTER, cursor.schedule
+    oldest, stop, job, schedule = cursor.next, now - MISFIRE_AFTER, cursor.job, cursor.schedule
     start, days = stop, 1
-    while (
-        start > oldest.at
-    ):  # in growing steps: a year of a schedule that fires each second is not gone through
+    newest: deque[DueTime] = deque()
+    # In growing steps: a year of a schedule that fires each second is not gone through.
+    while start > oldest.at and len(newest) <= MISSED_ROWS:
         start = max(oldest.at, stop - timedelta(days=days))
-        newest = deque(times_between(schedule, start, stop), MISSED_ROWS + 1)
-        if len(newest) > MISSED_ROWS:
-            newest.popleft()
-            break
+        newest = deque(due_between(job.job_id, schedule, start, stop), MISSED_ROWS + 1)
         days *= 2
-    found = _look(cursor.job, schedule, stop, after=False)
+    shared = None
+    if len(newest) > MISSED_ROWS:
+        last = newest.popleft()
+        count = count_due(job.job_id, schedule, oldest.at, last.at) + 1
+        shared = Due(job, schedule, *oldest, skip=_shared(count, oldest.at, last.at))
+    found = _look(job, schedule, stop, after=False)
     cursor.next, cursor.rest, cursor.looked_to = found.next, found.rest, found.looked_to
     due = _misfire(cursor, list(newest), now)
-    if newest[0].at > oldest.at:
-        text = f"misfire: this and all until {newest[0].at:%Y-%m-%d %H:%M:%S}Z"
-        due.insert(0, Due(cursor.job, schedule, oldest, text))
-    return due
+    return due if shared is None else [shared, *due]
 
 
-def _misfire(cursor: _Cursor, missed: list[Occurrence], now: datetime) -> list[Due]:
-    """What becomes of the missed occurrences of a schedule, by its policy (`all`, `latest` or `none`)."""
+def _shared(count: int, first: datetime, last: datetime) -> str:
+    """What the row says that stands for all the times that have none of their own."""
+    if count == 1:
+        return _WHY
+    span = f"from {first:%Y-%m-%d %H:%M:%S}Z to {last:%Y-%m-%d %H:%M:%S}Z"
+    return f"misfire: {count:,} times {span}, as the schedule counts them now; this row stands for them all"
+
+
+def _misfire(cursor: _Cursor, missed: list[DueTime], now: datetime) -> list[Due]:
+    """What becomes of the missed times of a schedule, by its policy; each that is not run says why."""
     job, schedule = cursor.job, cursor.schedule
-    policy = schedule.misfire
+    rule, policy = schedule.misfire, schedule.misfire.policy
     if policy is None:
-        differ = {Instance.of(job.job_id, job.args_for(o.args, schedule.args)) for o in missed[-2:]}
-        policy = "all" if len(differ) > 1 else "latest"
-    count = {"all": MISFIRE_MAX_COUNT, "latest": 1, "none": 0}[policy]
+        instances = {_instance(job, schedule, due.occurrence) for due in missed[-2:]}
+        policy = "all" if len(instances) > 1 else "latest"
+    count = {"all": rule.max_count, "latest": 1, "none": 0}[policy]
+    why = {
+        "all": f"only the newest {rule.max_count} are run",
+        "latest": "only the latest is run",
+        "none": "missed times are not run",
+    }[policy]
     run_from = len(missed) - count
-    late = [now - o.at > MISFIRE_MAX_AGE or n < run_from for n, o in enumerate(missed)]
-    skip = "misfire: the server was down or busy at its time"
-    return [Due(job, schedule, o, skip if is_late else None) for o, is_late in zip(missed, late, strict=True)]
+    made = []
+    for n, due in enumerate(missed):
+        skip = None
+        if n < run_from:
+            skip = f"{_WHY}; {why}"
+        elif now - due.at > timedelta(seconds=rule.max_age_s):
+            skip = f"{_WHY}; what is found more than {format_duration(rule.max_age_s)} late is not run"
+        made.append(Due(job, schedule, *due, skip=skip))
+    return made
+
+
+def _instance(job: Job, schedule: Schedule, occurrence: Occurrence) -> Instance:
+    return Instance.of(job.job_id, job.args_for(occurrence.args, schedule.args))

@@ -1,0 +1,16 @@
+"""Calendars: sets of days, by name, and stepping through them."""
+
+from .files import CalendarFileError, dates_from_text
+from .kinds import ALL, NONE, WEEKDAYS, Calendar, Dates
+from .names import get_calendar
+
+__all__ = [
+    "ALL",
+    "NONE",
+    "WEEKDAYS",
+    "Calendar",
+    "CalendarFileError",
+    "Dates",
+    "dates_from_text",
+    "get_calendar",
+]

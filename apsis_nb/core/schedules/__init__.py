@@ -1,0 +1,50 @@
+"""When does a job run?  Schedules, as values, and the times that they give."""
+
+from .due import DueTime, count_due, due_between
+from .forms import schedule_from_dict, schedule_to_dict
+from .kinds import (
+    Bound,
+    CronSchedule,
+    DailyIntervalSchedule,
+    DailySchedule,
+    Dst,
+    ExplicitSchedule,
+    IntervalSchedule,
+    Misfire,
+    MisfireRule,
+    Occurrence,
+    Schedule,
+    StopDaytime,
+    StopDuration,
+    StopRule,
+    ends_on,
+)
+from .times import count_between, stop_time, times_between
+from .words import explain
+
+__all__ = [
+    "Bound",
+    "CronSchedule",
+    "DailyIntervalSchedule",
+    "DailySchedule",
+    "Dst",
+    "DueTime",
+    "ExplicitSchedule",
+    "IntervalSchedule",
+    "Misfire",
+    "MisfireRule",
+    "Occurrence",
+    "Schedule",
+    "StopDaytime",
+    "StopDuration",
+    "StopRule",
+    "count_between",
+    "count_due",
+    "due_between",
+    "ends_on",
+    "explain",
+    "schedule_from_dict",
+    "schedule_to_dict",
+    "stop_time",
+    "times_between",
+]

@@ -1,0 +1,235 @@
+"""Cron expressions: what is wrong with one, and the times that one gives.
+
+The library cronsim reads them and says which days match. It also gives the times around each change of the
+clocks, so that the rules of Debian's cron hold there. On all other days, which are nearly all, they are the
+same minutes of each day that matches, and need no search.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from cronsim import CronSim, CronSimError
+
+from apsis_nb.core.times import format_daytime
+
+from .clocks import after, instants, is_even, local_date, midnight, utc_text
+from .kinds import CronSchedule, Occurrence
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+
+#: Expressions that have a name.
+NAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+#: What each field is called, and what may stand there.
+_FIELDS = (
+    ("minute", "0-59"),
+    ("hour", "0-23"),
+    ("day-of-month", "1-31 or L, the last"),
+    ("month", "1-12 or JAN-DEC"),
+    ("day-of-week", "0-7 or SUN-SAT; 0 and 7 are Sunday"),
+)
+_EXAMPLE = "an example is '*/5 8-18 * * 1-5'"
+
+
+def check_cron(cron: str) -> None:
+    """Nothing, if it is a cron expression of five fields or one of `NAMES`.
+
+    Raises:
+        ValueError: it is not; says what is wrong, and what was probably meant.
+    """
+    said = f"'{cron}' is no cron expression"
+    if cron.startswith("@"):
+        if cron not in NAMES:
+            raise ValueError(f"{said}: {_named(cron)}")
+        return
+    fields = cron.split()
+    if len(fields) in {6, 7}:
+        fewer = " ".join(fields[1:6])
+        why = "the first would be seconds, which are not supported"
+        if len(fields) == 7:
+            why = "the first would be seconds and the last years, which are not supported"
+        raise ValueError(f"{said} of five fields: it has {len(fields)}; {why}: {_instead(fewer)}")
+    if len(fields) != 5:
+        raise ValueError(f"{said}: it has {len(fields)} of the five fields, {_listed()}: {_EXAMPLE}")
+    if "?" in cron:
+        raise ValueError(f"{said}: write * instead of ?: {_instead(cron.replace('?', '*'))}")
+    try:
+        CronSim(cron, _EPOCH)
+    except (CronSimError, AssertionError) as error:
+        raise ValueError(f"{said}: {_wrong_field(fields, str(error))}") from None
+
+
+def _named(cron: str) -> str:
+    if cron == "@reboot":
+        return "a schedule knows no reboot; the server runs all the time"
+    if re.fullmatch(r"@every .+", cron):
+        return f"for every {cron[7:]} write a schedule with 'type: interval' and 'interval: {cron[7:]}'"
+    close = difflib.get_close_matches(cron.lower(), NAMES, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"the names are {', '.join(NAMES)}"
+
+
+def _instead(cron: str) -> str:
+    """What to write instead, if that is right."""
+    try:
+        CronSim(cron, _EPOCH)
+    except (CronSimError, AssertionError):
+        return _EXAMPLE
+    return f"did you mean '{cron}'?"
+
+
+def _listed() -> str:
+    return ", ".join(name for name, _ in _FIELDS)
+
+
+def _wrong_field(fields: list[str], error: str) -> str:
+    for text, (name, allowed) in zip(fields, _FIELDS, strict=True):
+        if error == f"Bad {name}":
+            if name == "day-of-month" and text.isdecimal() and 29 < int(text) <= 31:
+                return f"no month that it names has a day {text}"
+            return f"the {name} is '{text}', and may be * or {allowed}, lists, ranges and steps"
+    return f"{error or 'a field is wrong'}: {_EXAMPLE}"
+
+
+class _Table(NamedTuple):
+    """A cron expression, read."""
+
+    fields: str
+    rule: CronSim  #: says which days match
+    minutes: tuple[tuple[time, timedelta, str], ...]  #: of a day: daytime, since midnight, as text
+
+    def matches(self, day: date) -> bool:
+        return day.month in self.rule.months and self.rule.match_day(day)
+
+
+@lru_cache(maxsize=1024)
+def _table(cron: str) -> _Table:
+    fields = NAMES.get(cron, cron)
+    rule = CronSim(fields, _EPOCH)
+    daytimes = [time(hour, minute) for hour in sorted(rule.hours) for minute in sorted(rule.minutes)]
+    return _Table(
+        fields,
+        rule,
+        tuple((d, timedelta(hours=d.hour, minutes=d.minute), format_daytime(d)) for d in daytimes),
+    )
+
+
+def explain_cron(cron: str) -> str:
+    """The expression in English: "at 09:30 on Monday through Friday"."""
+    text = str(_table(cron).rule.explain())
+    return text[:1].lower() + text[1:]
+
+
+def cron_times(schedule: CronSchedule, start: datetime, stop: datetime) -> Iterator[Occurrence]:
+    """The times of a cron schedule from `start` to before `stop`, strictly rising; all UTC."""
+    tz, tz_text, minutes = schedule.tz, str(schedule.tz), _table(schedule.cron).minutes
+    for first, last in _stretches(schedule, start, stop):
+        if last is None:
+            begin, date_text = midnight(first, tz), first.isoformat()
+            for _, delta, daytime in minutes:
+                at = begin + delta
+                if start <= at < stop:
+                    text = utc_text(at)
+                    yield Occurrence(
+                        at,
+                        {
+                            "date": date_text,
+                            "time": text,
+                            "schedule_time": text,
+                            "daytime": daytime,
+                            "tz": tz_text,
+                        },
+                    )
+            continue
+        for at in _uneven_times(schedule, first, last):
+            if start <= at < stop:
+                text, local = utc_text(at), at.astimezone(tz)
+                yield Occurrence(
+                    at,
+                    {
+                        "date": local.date().isoformat(),
+                        "time": text,
+                        "schedule_time": text,
+                        "daytime": format_daytime(local.time()),
+                        "tz": tz_text,
+                    },
+                )
+
+
+def cron_count(schedule: CronSchedule, start: datetime, stop: datetime) -> int:
+    """How many times `cron_times` gives."""
+    tz, minutes = schedule.tz, _table(schedule.cron).minutes
+    inside = local_date(start, tz, 1), local_date(stop, tz, -1)
+    count = 0
+    for first, last in _stretches(schedule, start, stop):
+        if last is not None:
+            count += sum(start <= at < stop for at in _uneven_times(schedule, first, last))
+        elif inside[0] <= first <= inside[1]:
+            count += len(minutes)
+        else:
+            begin = midnight(first, tz)
+            count += sum(start <= begin + delta < stop for _, delta, _ in minutes)
+    return count
+
+
+def _stretches(schedule: CronSchedule, start: datetime, stop: datetime) -> Iterator[tuple[date, date | None]]:
+    """The days from that of `start` to that of `stop`, as far as they may have times.
+
+    Yields:
+        (day, None) for an even day that matches, (first, last) for all of the uneven days in a row.
+    """
+    table, tz = _table(schedule.cron), schedule.tz
+    day, end = local_date(start, tz, -1), local_date(stop, tz, 1)
+    # What uneven days give depends on all of them.
+    while day > date.min and not is_even(day, tz):
+        day = after(day, -1)
+    while day <= end:
+        if is_even(day, tz):
+            if table.matches(day):
+                yield day, None
+        else:
+            first = day
+            while day < date.max and not is_even(after(day, 1), tz):
+                day = after(day, 1)
+            if any(table.matches(after(first, n)) for n in range((day - first).days + 1)):
+                yield first, day
+        if day == date.max:
+            return
+        day += _DAY
+
+
+def _uneven_times(schedule: CronSchedule, first: date, last: date) -> Iterator[datetime]:
+    """The times on uneven days in a row, strictly rising."""
+    table, tz, dst = _table(schedule.cron), schedule.tz, schedule.dst
+    if dst is not None:
+        days = [day for n in range((last - first).days + 1) if table.matches(day := after(first, n))]
+        yield from sorted(
+            {at for day in days for d, _, _ in table.minutes for at in instants(day, d, tz, dst)}
+        )
+        return
+    # From the day before, which is even: so cronsim comes to the change as from any earlier day.
+    before = datetime.combine(after(first, -1), time(), tz)
+    begin, end = (datetime.combine(day, time(), tz) for day in (first, after(last, 1)))
+    try:
+        latest = begin.astimezone(UTC) - timedelta(microseconds=1)
+        stop = end.astimezone(UTC) if last < date.max else datetime.max.replace(tzinfo=UTC)
+        for local in CronSim(table.fields, before - timedelta(seconds=1)):
+            at = local.astimezone(UTC)
+            if at >= stop:
+                return
+            if at > latest:
+                latest = at
+                yield at
+    except OverflowError:  # the ends of datetime's range
+        return

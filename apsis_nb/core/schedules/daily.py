@@ -1,0 +1,171 @@
+"""The times of the daily schedules: at daytimes, or within windows, on the days of a calendar."""
+
+import heapq
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+
+from apsis_nb.core.calendars import Calendar
+from apsis_nb.core.times import format_daytime
+
+from .clocks import after, bound, instants, is_even, local_date, midnight, utc_text
+from .kinds import Bound, DailyIntervalSchedule, DailySchedule, Occurrence
+
+_US = timedelta(microseconds=1)
+
+
+def daily_times(schedule: DailySchedule, start: datetime, stop: datetime) -> Iterator[Occurrence]:
+    """The times of a daily schedule from `start` to before `stop`, rising; all UTC."""
+    tz, same = schedule.tz, {"calendar": schedule.calendar.name, "tz": str(schedule.tz)}
+    daytimes = [(daytime, _since_midnight(daytime), format_daytime(daytime)) for daytime in schedule.daytimes]
+    # Times of days on which clocks change may change places, also with those of the day after.
+    uneven: list[tuple[datetime, str, str]] = []
+    for nominal, day in _days(schedule, local_date(start, tz, -1), local_date(stop, tz, 1)):
+        nominal_text = nominal.isoformat()
+        if not is_even(day, tz):
+            for daytime, _, text in daytimes:
+                uneven += [(at, nominal_text, text) for at in instants(day, daytime, tz, schedule.dst)]
+            continue
+        begin = midnight(day, tz)
+        found = [(begin + delta, nominal_text, text) for _, delta, text in daytimes]
+        if uneven:
+            found[:0] = sorted(uneven, key=lambda time: time[0])
+            uneven = []
+        for at, date_text, text in found:
+            if start <= at < stop:
+                yield _daily_occurrence(at, date_text, text, same)
+    for at, date_text, text in sorted(uneven, key=lambda time: time[0]):
+        if start <= at < stop:
+            yield _daily_occurrence(at, date_text, text, same)
+
+
+def _daily_occurrence(at: datetime, nominal: str, daytime: str, same: dict[str, str]) -> Occurrence:
+    text = utc_text(at)
+    return Occurrence(at, {"date": nominal, "daytime": daytime, "time": text, "schedule_time": text, **same})
+
+
+def _days(schedule: DailySchedule, first: date, last: date) -> Iterator[tuple[date, date]]:
+    """(nominal date, its day after the shifts), for the days from `first` to `last`, rising."""
+    wanted: set[date] = set()
+    month = None
+    for nominal, day in _shifted(schedule.calendar, first, last, schedule):
+        if schedule.days_of_month:
+            if month != (nominal.year, nominal.month):
+                month = nominal.year, nominal.month
+                wanted = _of_month(schedule.calendar, nominal, schedule.days_of_month)
+            if nominal not in wanted:
+                continue
+        yield nominal, day
+
+
+def _of_month(calendar: Calendar, day: date, numbers: tuple[int, ...]) -> set[date]:
+    """The days of a calendar in the month of `day` by their numbers in it; -1 is the last."""
+    first = day.replace(day=1)
+    days = [d for n in range(31) if (d := after(first, n)).month == day.month and d in calendar]
+    return {days[n - 1 if n > 0 else n] for n in numbers if -len(days) <= n <= len(days)}
+
+
+def _shifted(
+    calendar: Calendar, first: date, last: date, shift: DailySchedule | Bound
+) -> Iterator[tuple[date, date]]:
+    """(nominal date, its day after the shifts), for the days from `first` to `last`, rising."""
+    move = timedelta(days=shift.date_shift)
+    for unmoved in calendar.days(after(first, -shift.date_shift), after(last, -shift.date_shift)):
+        try:
+            nominal = calendar.shift(unmoved, -shift.cal_shift) if shift.cal_shift else unmoved
+            day = unmoved + move
+        except (ValueError, OverflowError):  # beyond an end of the calendar, or of datetime's range
+            continue
+        yield nominal, day
+
+
+# -- windows
+
+
+def daily_interval_times(
+    schedule: DailyIntervalSchedule, start: datetime, stop: datetime
+) -> Iterator[Occurrence]:
+    """The times of a daily-interval schedule from `start` to before `stop`, rising; all UTC."""
+    tz, step = schedule.tz, _step(schedule)
+    same = {"calendar": schedule.calendar.name, "tz": str(tz)}
+    windows = _windows(schedule, start, stop)
+    # Windows of several dates may overlap: the next time is always that of the window on top of the heap.
+    window = next(windows, None)
+    heap: list[tuple[datetime, date, datetime]] = []
+    while heap or window:
+        while window and (not heap or window[0] <= heap[0][0]):
+            heapq.heappush(heap, window[1:])
+            window = next(windows, None)
+        at, nominal, end = heap[0]
+        if at >= stop:
+            return
+        local, text = at.astimezone(tz), utc_text(at)
+        yield Occurrence(
+            at,
+            {
+                "date": nominal.isoformat(),
+                "sched_date": local.date().isoformat(),
+                "time": text,
+                "schedule_time": text,
+                "daytime": format_daytime(local.time()),
+                **same,
+            },
+        )
+        if end - at > step:
+            heapq.heapreplace(heap, (at + step, nominal, end))
+        else:
+            heapq.heappop(heap)
+
+
+def daily_interval_count(schedule: DailyIntervalSchedule, start: datetime, stop: datetime) -> int:
+    """How many times `daily_interval_times` gives."""
+    step = _step(schedule)
+    return sum(
+        -((first - min(end, stop)) // step)
+        for _, first, _, end in _windows(schedule, start, stop)
+        if first < stop
+    )
+
+
+def _windows(
+    schedule: DailyIntervalSchedule, start: datetime, stop: datetime
+) -> Iterator[tuple[datetime, datetime, date, datetime]]:
+    """(begin, first time from `start` on, nominal date, end) of each date that has any, by rising begin."""
+    tz, calendar, step = schedule.tz, schedule.calendar, _step(schedule)
+    last = local_date(stop, tz, 1)
+    for nominal, stop_day in _shifted(calendar, local_date(start, tz, -1), date.max, schedule.stop_before):
+        start_day = _shift(calendar, nominal, schedule.start)
+        if start_day is None:
+            continue
+        if start_day > last:
+            return
+        if is_even(start_day, tz) and is_even(stop_day, tz):
+            begin: datetime | None = midnight(start_day, tz) + _since_midnight(schedule.start.daytime)
+            end: datetime | None = midnight(stop_day, tz) + _since_midnight(schedule.stop_before.daytime)
+        else:
+            begin = bound(start_day, schedule.start.daytime, tz, schedule.dst, "first")
+            end = bound(stop_day, schedule.stop_before.daytime, tz, schedule.dst, "second")
+        if begin is None or end is None or end <= start:
+            continue
+        first = begin if begin >= start else begin + -((begin - start) // step) * step
+        if first < end:
+            yield begin, first, nominal, end
+
+
+def _shift(calendar: Calendar, nominal: date, shift: Bound) -> date | None:
+    try:
+        return calendar.shift(nominal, shift.cal_shift) + timedelta(days=shift.date_shift)
+    except (OverflowError, ValueError):  # the ends of the calendar, or of datetime's range
+        return None
+
+
+def _step(schedule: DailyIntervalSchedule) -> timedelta:
+    return round(schedule.interval_s * 1_000_000) * _US
+
+
+def _since_midnight(daytime: time) -> timedelta:
+    return timedelta(
+        hours=daytime.hour,
+        minutes=daytime.minute,
+        seconds=daytime.second,
+        microseconds=daytime.microsecond,
+    )
