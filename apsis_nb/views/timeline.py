@@ -47,6 +47,9 @@ LEAST_PX = 3.0  #: no bar is narrower
 _AXIS_PX = 52
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
 
+#: Each has a source of its own: Bokeh would make the pattern anew for each bar, which takes a millisecond.
+HATCHES = tuple(sorted({look.hatch for look in palette.LOOKS.values() if look.hatch.strip()}))
+
 Columns = dict[str, Any]
 
 _HOVER = """
@@ -149,9 +152,9 @@ def bars(
         expected: what the schedules will make: `job_id`, `scheduled_at`.
 
     Returns:
-        Columns for four sources: `bars` (solid), `waits` (thin), `marks` (skipped, and errors that never
-        started) and `ghosts` (expected). Row n lies between y = n and y = n + 1; times are milliseconds since
-        1970.
+        Columns for each source: `bars` (solid), `waits` (thin), `marks` (skipped, and errors that never
+        started), `ghosts` (expected), and one for each of `HATCHES`, which lie over bars. Row n lies between
+        y = n and y = n + 1; times are milliseconds since 1970.
     """
     row_of = {job: n for n, job in enumerate(jobs)}
     frame = frame[frame["job_id"].isin(list(row_of))].reset_index(drop=True)
@@ -160,6 +163,7 @@ def bars(
     usual = {str(job): float(ms) for job, ms in typical.items()}
     layout = {
         "bars": _solid(facts),
+        **{hatch: _hatched(facts, hatch) for hatch in HATCHES},
         "waits": _waits(facts, epoch_ms(now), ms_per_px),
         "marks": _marks(facts),
         "ghosts": _ghosts(expected, row_of, usual, epoch_ms(now), ms_per_px),
@@ -216,7 +220,7 @@ def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px:
     return facts
 
 
-_TEXTS = {"run_id", "job_id", "what", "took", "late", "colour", "hatch", "edge", "marker"}
+_TEXTS = {"run_id", "job_id", "what", "took", "late", "colour", "edge", "marker"}
 _SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "what", "took", "late", "colour"]
 
 
@@ -227,10 +231,16 @@ def _columns(facts: "pd.DataFrame", *names: str) -> Columns:
 def _solid(facts: "pd.DataFrame") -> Columns:
     part = facts[facts["has_bar"]]
     columns = _columns(part, "left", "right", "top", "bottom")
-    columns["hatch"] = [palette.LOOKS[State(s)].hatch for s in part["state"]]
     columns["edge"] = np.where(part["is_late"], palette.LATE, part["colour"])
     columns["edge_width"] = np.where(part["is_late"], 2.0, 0.5)
     return columns
+
+
+def _hatched(facts: "pd.DataFrame", hatch: str) -> Columns:
+    """Where a hatch lies over bars."""
+    states = [state.value for state, look in palette.LOOKS.items() if look.hatch == hatch]
+    part = facts[facts["has_bar"] & facts["state"].isin(states)]
+    return {name: part[name].to_numpy() for name in ("left", "right", "top", "bottom")}
 
 
 def _waits(facts: "pd.DataFrame", now: float, ms_per_px: float) -> Columns:
@@ -336,7 +346,7 @@ class Timeline(Viewer):
         self._now = stop
         self._jobs: list[str] = []
         self._is_moving_itself = False
-        self._sources = {kind: ColumnDataSource() for kind in ("bars", "waits", "marks", "ghosts")}
+        self._sources = {kind: ColumnDataSource() for kind in ("bars", *HATCHES, "waits", "marks", "ghosts")}
         self.draw(pd.DataFrame({name: [] for name in _FRAME_COLUMNS}), start=start, stop=stop, now=stop)
         self.figure = self._make_figure(start, stop)
         if dark is not None:
@@ -488,13 +498,20 @@ class Timeline(Viewer):
             line_color="edge",
             line_width="edge_width",
             border_radius=2,
-            hatch_pattern="hatch",
-            hatch_color="#ffffff",
-            hatch_alpha=0.45,
-            hatch_scale=7,
-            hatch_weight=1.4,
             name="bars",
         )
+        for hatch in HATCHES:
+            fig.quad(
+                source=self._sources[hatch],
+                fill_color=None,
+                line_color=None,
+                hatch_pattern=hatch,
+                hatch_color="#ffffff",
+                hatch_alpha=0.45,
+                hatch_scale=7,
+                hatch_weight=1.4,
+                name=hatch,
+            )
         fig.scatter(
             "x",
             "y",
@@ -520,18 +537,19 @@ class Timeline(Viewer):
         for glyph in fig.renderers:
             glyph.nonselection_glyph = None
             glyph.selection_glyph = None
+        told = [glyph for glyph in fig.renderers if glyph.name not in HATCHES]
         time = CustomJSHover(code=_HOVER_TIME)
         hover = HoverTool(
             tooltips=_HOVER,
             formatters={f"@{name}": time for name in ("scheduled", "started", "finished")},
-            renderers=list(fig.renderers),
+            renderers=told,
             point_policy="follow_mouse",
             attachment="vertical",
         )
         args = {"x_range": fig.x_range, "page": self.page}
         wheel = WheelZoomTool(dimensions="width", maintain_focus=False)
         pan = PanTool(dimensions="width")
-        fig.add_tools(hover, pan, wheel, TapTool(callback=CustomJS(args=args, code=_TAP)))
+        fig.add_tools(hover, pan, wheel, TapTool(renderers=told, callback=CustomJS(args=args, code=_TAP)))
         fig.toolbar.active_scroll = wheel
         fig.toolbar.active_drag = pan
 

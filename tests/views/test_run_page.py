@@ -25,15 +25,41 @@ def facts_of(state="success", **more):
     """The facts of a run, as the server tells them."""
     started = state not in {"scheduled", "waiting", "starting", "skipped"}
     ended = State(state).is_finished
+    times = {
+        "nominal_at": "2026-11-23T11:00:00Z",
+        "scheduled_at": "2026-11-23T11:00:00Z",
+        "started_at": "2026-11-23T11:00:30Z" if started else None,
+        "finished_at": "2026-11-23T11:02:00Z" if ended else None,
+    }
+    nothing = dict.fromkeys(
+        [
+            "rerun_of",
+            "backfill_id",
+            "skip_reason",
+            "stop_at",
+            "late_why",
+            "message",
+            "by",
+            "elapsed_s",
+            "return_code",
+        ]
+    )
     return {
-        "run_id": "r7", "job_id": "team/report", "args": {"date": "2026-11-23"}, "origin": "schedule",
-        "attempt": 1, "rerun_of": None, "backfill_id": None, "state": state, "skip_reason": None,
-        "labels": ["daily"], "nominal_at": "2026-11-23T11:00:00Z", 
-        "scheduled_at": "2026-11-23T11:00:00Z", "started_at": "2026-11-23T11:00:30Z" if started else None,
-        "finished_at": "2026-11-23T11:02:00Z" if ended else None, "stop_at": None, "late": False,
-        "late_s": 30.0, "late_why": None, "elapsed_s": 90.0 if ended else None, "return_code": 0 if ended else None,
-        "message": None, "host": "local", "by": None, "program": {"type": "shell", "command": "echo hello"},
-    } | more  # fmt: skip
+        **nothing,
+        **times,
+        "run_id": "r7",
+        "job_id": "team/report",
+        "args": {"date": "2026-11-23"},
+        "origin": "schedule",
+        "attempt": 1,
+        "state": state,
+        "labels": ["daily"],
+        "late": False,
+        "late_s": 30.0,
+        "host": "local",
+        "program": {"type": "shell", "command": "echo hello"},
+        **more,
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from apsis_nb import frames
 from apsis_nb.core.states import State
 from apsis_nb.views import palette
 from apsis_nb.views.ahead import nothing_expected
-from apsis_nb.views.timeline import MOST_LANES, Timeline, bars, epoch_ms, lanes, timeline_figure
+from apsis_nb.views.timeline import HATCHES, MOST_LANES, Timeline, bars, epoch_ms, lanes, timeline_figure
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = 1000.0  # milliseconds, as the layout has them
@@ -88,7 +88,11 @@ def test_a_late_run_is_outlined_and_keeps_the_colour_of_its_state():
 
 
 def test_a_failure_is_hatched():
-    assert layout(run(state="failure"))["bars"]["hatch"] == [palette.LOOKS[State.FAILURE].hatch]
+    made = layout(run(state="failure"), run("r2", job="b"))
+    hatch = palette.LOOKS[State.FAILURE].hatch
+
+    assert made[hatch]["left"].tolist() == made["bars"]["left"][:1].tolist()
+    assert sum(len(made[other]["left"]) for other in HATCHES if other != hatch) == 0
 
 
 @pytest.mark.parametrize(
