@@ -2,14 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from .errors import BindError, JobError
-from .programs import Expand
+from .fields import (
+    Fields,
+    KeyPath,
+    article,
+    choose,
+    noun,
+    read_bool,
+    read_name,
+    read_text,
+    read_text_map,
+    suggestion,
+)
+from .programs import Expand, read_templates
 from .runs import Instance, Run
 from .runset import RunSet
 from .states import FINISHED, State
+from .templates import check
 
 #: The names of a job's params; None: no such job.
 ParamsOf = Callable[[str], "tuple[str, ...] | None"]
@@ -158,16 +170,11 @@ class Dependency:
 
 Condition = MaxRunning | Dependency | Const
 
-_KEYS = {
-    "max_running": {"count", "job_id", "inst", "enabled"},
-    "dependency": {"job_id", "args", "states", "inst", "enabled"},
-    "const": {"value", "enabled"},
-}
-#: Kinds and keys of the reference and of the design that are not built yet.
-_LATER = {"skip_duplicate", "exist", "group"}
+_TYPES = ("dependency", "max_running", "const")
+_LATER = ("skip_duplicate",)
 
 
-def condition_from_dict(data: Any, path: tuple[str | int, ...] = ()) -> Condition:
+def condition_from_dict(data: Any, path: KeyPath = ()) -> Condition:
     """The condition that a mapping of a job file (or `to_dict`) tells.
 
     Args:
@@ -175,71 +182,71 @@ def condition_from_dict(data: Any, path: tuple[str | int, ...] = ()) -> Conditio
         path: where it stands in the job file, for errors.
 
     Raises:
-        JobError: what is wrong, and what would be right.
+        JobError, JobErrors: what is wrong, and what would be right.
     """
-    if not isinstance(data, Mapping):
-        raise JobError(path, f"a condition is a mapping with 'type', not {data!r}")
-    data = dict(data)
-    kind = data.pop("type", None)
-    if kind is None:
-        raise JobError(path, f"missing key: type (one of {', '.join(sorted(_KEYS))})")
-    if kind in _LATER:
-        raise JobError((*path, "type"), f"condition type {kind} is not supported yet")
-    if kind not in _KEYS:
-        raise JobError((*path, "type"), f"unknown condition type: {kind}{_suggest(str(kind), _KEYS)}")
-    for key in data:
-        if key in _LATER and kind != "const":
-            raise JobError((*path, key), f"{kind}: {key} is not supported yet")
-        if key not in _KEYS[kind]:
-            raise JobError((*path, key), f"unknown key: {key}{_suggest(str(key), _KEYS[kind])}")
-    enabled = data.get("enabled", True)
-    if not isinstance(enabled, bool | str):
-        raise JobError((*path, "enabled"), f"is true, false or a quoted template, not {enabled!r}")
-    inst = _inst(data.get("inst"))
+    kind = choose(data, path, "condition", _TYPES, later=_LATER)
+    fields = Fields(data, path, f"{article(kind)} condition")
+    fields.get("type", str)
+    enabled = fields.get("enabled", _read_enabled, True)
     if kind == "const":
-        if not isinstance(data.get("value"), bool):
-            raise JobError((*path, "value"), f"is true or false, not {data.get('value')!r}")
-        return Const(value=data["value"], enabled=enabled)
-    job_id = data.get("job_id")
-    if job_id is not None and not isinstance(job_id, str):
-        raise JobError((*path, "job_id"), f"is the id of a job, not {job_id!r}")
+        value = fields.get("value", read_bool)
+        fields.done()
+        return Const(value=value, enabled=enabled)
+    inst = fields.get("inst", _inst_from, None)
+    is_bound = inst is not None  # then what looks like a template is text that came out of one
     if kind == "max_running":
-        count = data.get("count", 1)
-        if (
-            isinstance(count, bool)
-            or not isinstance(count, int | str)
-            or (isinstance(count, int) and count < 1)
-        ):
-            raise JobError((*path, "count"), f"is a whole number above 0, or a template, not {count!r}")
-        return MaxRunning(count=count, job_id=job_id, inst=inst, enabled=enabled)
-    if job_id is None:
-        raise JobError(path, "missing key: job_id")
-    args = data.get("args", {})
-    if not isinstance(args, Mapping):
-        raise JobError((*path, "args"), f"is a mapping of params to values, not {args!r}")
-    return Dependency(
-        job_id=job_id,
-        args={str(k): str(v) for k, v in args.items()},
-        states=states_from(data.get("states", "success"), (*path, "states")),
-        inst=inst,
-        enabled=enabled,
-    )
+        count = fields.get("count", _read_count, 1)
+        counted = fields.get("job_id", lambda value: None if value is None else read_name(value), None)
+        fields.done(later=("group", "args"))
+        return MaxRunning(count=count, job_id=counted, inst=inst, enabled=enabled)
+    job_id = fields.get("job_id", read_text if is_bound else _read_job_id)
+    args = fields.get("args", read_text_map if is_bound else read_templates, {})
+    states = fields.get_at("states", states_from, frozenset({State.SUCCESS}))
+    fields.done(later=("exist",))
+    return Dependency(job_id=job_id, args=args, states=states, inst=inst, enabled=enabled)
 
 
-def states_from(data: Any, path: tuple[str | int, ...] = ()) -> frozenset[State]:
+def states_from(data: Any, path: KeyPath = ()) -> frozenset[State]:
     """One or several finished states, as a job file names them.
 
     Raises:
         JobError: a name is not that of a state in which a run ends.
     """
-    names = [data] if isinstance(data, str) else data
-    finished = {s.value: s for s in FINISHED}
-    if not isinstance(names, list | tuple) or not names:
-        raise JobError(path, f"is one or a list of {', '.join(sorted(finished))}, not {data!r}")
-    for name in names:
-        if name not in finished:
-            raise JobError(path, f"no run ends in {name!r}{_suggest(str(name), finished)}")
+    names = data if isinstance(data, list | tuple) else [data]
+    finished = {s.value: s for s in State if s in FINISHED}
+    if not names:
+        raise JobError(path, f"must name one or more of {', '.join(finished)}")
+    for n, name in enumerate(names):
+        if not isinstance(name, str) or name not in finished:
+            hint = suggestion(str(name), finished) or f": one of {', '.join(finished)}"
+            at = (*path, n) if names is data else path
+            raise JobError(at, f"{noun(name)} is no state in which a run ends{hint}")
     return frozenset(finished[n] for n in names)
+
+
+def _read_enabled(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be true, false or a quoted template, not {noun(value)}")
+    check(value)
+    return value
+
+
+def _read_count(value: Any) -> int | str:
+    if isinstance(value, str) and "{" in value:
+        check(value)
+        return value
+    count = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"must be a whole number above 0, or a template, not {noun(value)}")
+    return count
+
+
+def _read_job_id(value: Any) -> str:
+    job_id = read_name(value)
+    check(job_id)
+    return job_id
 
 
 def bind_enabled(enabled: bool | str, expand: Expand) -> bool:
@@ -251,10 +258,9 @@ def _enabled_dict(enabled: bool | str) -> dict[str, Any]:
     return {} if enabled is True else {"enabled": enabled}
 
 
-def _inst(data: Any) -> Instance | None:
-    return None if data is None else Instance.of(data["job_id"], data["args"])
-
-
-def _suggest(word: str, known: Any) -> str:
-    near = get_close_matches(word, list(known), 1)
-    return f": did you mean {near[0]}?" if near else f" (known: {', '.join(sorted(known))})"
+def _inst_from(data: Any) -> Instance:
+    """The instance of a bound condition: only the store writes one."""
+    try:
+        return Instance.of(read_text(data["job_id"]), read_text_map(data["args"]))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("is no instance of a job") from None

@@ -184,6 +184,17 @@ def read_text(value: Any) -> str:
     return str(value)
 
 
+def read_text_or_none(value: Any) -> str | None:
+    """Text, or nothing."""
+    return None if value is None else read_text(value)
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    """One text or a list of them; nothing is none."""
+    items = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    return tuple(read_text(item) for item in items)
+
+
 def read_name(value: Any) -> str:
     """Text that is not empty, and no other kind of value."""
     if not isinstance(value, str) or not value:

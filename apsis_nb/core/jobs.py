@@ -2,102 +2,34 @@
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from signal import Signals
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .actions import Action, action_from_dict, successor_from
-from .calendars import get_calendar
+from .calendars import Calendar, get_calendar
 from .conditions import Condition, Dependency, MaxRunning, ParamsOf, condition_from_dict
 from .errors import BindError, JobError, JobErrors
 from .fields import (
     Fields,
     KeyPath,
-    article,
-    choose,
-    noun,
     read_bool,
     read_name,
     read_text,
-    read_text_map,
+    read_text_or_none,
+    read_texts,
     suggestion,
     within,
 )
-from .programs import NoOp, Process, Program, Stop, Timeout
+from .params import Param, param_to_dict, params_from
+from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
 from .runs import Instance, Origin, Run, RunId
 from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict, times_between
-from .templates import check, expand, names_in, namespace
-from .times import (
-    format_daytime,
-    format_duration,
-    format_time,
-    parse_date,
-    parse_daytime,
-    parse_duration,
-    parse_time,
-)
-
-# -- params
-
-
-def _int_text(text: str) -> str:
-    return str(int(text))
-
-
-def _float_text(text: str) -> str:
-    if not math.isfinite(float(text)):
-        raise ValueError
-    return text.strip()
-
-
-def _bool_text(text: str) -> str:
-    return {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}[
-        text.lower()
-    ]
-
-
-#: The types of a param: what they are called in messages, and the canonical text of a value.
-PARAM_TYPES: dict[str, tuple[str, Callable[[str], str]]] = {
-    "str": ("text", str),
-    "int": ("a whole number", _int_text),
-    "float": ("a number", _float_text),
-    "bool": ("true or false", _bool_text),
-    "date": ("a date such as 2026-01-31", lambda text: parse_date(text).isoformat()),
-    "daytime": ("a daytime such as 09:30:00", lambda text: format_daytime(parse_daytime(text))),
-    "time": ("a time such as 2026-01-31T09:00:00Z", lambda text: format_time(parse_time(text))),
-    "duration": ("a duration such as 90s or 1h30m", lambda text: format_duration(parse_duration(text))),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
-    """A name that each run of the job has a value for."""
-
-    name: str
-    type: str = "str"  #: of `PARAM_TYPES`
-    default: str | None = None  #: None: an arg must be given
-    choices: tuple[str, ...] = ()  #: none: anything of its type
-    description: str | None = None
-
-    def value(self, given: Any) -> str:
-        """The canonical text of an arg.
-
-        Raises:
-            ValueError: it is not of the param's type, or none of its choices.
-        """
-        words, read = PARAM_TYPES[self.type]
-        try:
-            text = read(str(given))
-        except (ValueError, KeyError, OverflowError):
-            raise ValueError(f"'{given}' is not {words}") from None
-        if self.choices and text not in self.choices:
-            raise ValueError(f"'{text}' is none of {', '.join(self.choices)}")
-        return text
-
+from .templates import expand, names_in, namespace
+from .times import parse_duration
 
 # -- the job
 
@@ -121,6 +53,8 @@ class Job:
     late_start_s: float = LATE_START_S  #: budget: a run of a schedule that starts later than this is late
     ad_hoc: bool = False
     source: str | None = None  #: folder of its file: where relative paths start
+    #: Those of files, by name, for its templates. Its schedules hold theirs.
+    calendars: Mapping[str, Calendar] = field(default_factory=dict, compare=False, repr=False)
 
     def args_for(self, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
         """The args of a run of a schedule: what it derives and, winning, gives; only those with a param."""
@@ -196,7 +130,12 @@ def bind_run(
     """
     bound_args = bind_args(job, args)
     inst = Instance.of(job.job_id, bound_args)
-    names = namespace(run_id=f"r{run_id}", job_id=job.job_id, args=bound_args, get_calendar=get_calendar)
+    names = namespace(
+        run_id=f"r{run_id}",
+        job_id=job.job_id,
+        args=bound_args,
+        get_calendar=partial(get_calendar, files=job.calendars),
+    )
     expanded = partial(expand, namespace=names)
     conditions = [condition.bind(expanded, inst, params_of) for condition in job.conditions]
     return Run(
@@ -243,36 +182,36 @@ _HINTS = {
 
 #: A schedule that has no time within this has no trial.
 _TRIAL_SPAN = timedelta(days=1900)
-_SHELL = Process().shell
 _CENTURY_S = 100 * 365.25 * 86400
-#: Stands for "never" where Apsis's job files have null.
-_NEVER_S = 10 * 365 * 86400.0
 
 
-def job_from_dict(job_id: str, data: Any, *, source: str | None = None) -> Job:
+def job_from_dict(
+    job_id: str, data: Any, *, source: str | None = None, calendars: Mapping[str, Calendar] | None = None
+) -> Job:
     """The job that a job file tells.
 
     Args:
         job_id: the file's path in the folder of jobs, without its suffix.
         data: what the file holds.
         source: folder of the file.
+        calendars: those of files, by name.
 
     Raises:
         JobErrors: everything that is wrong, and what would be right.
     """
     try:
-        return _job_from(job_id, Fields(data, (), f"job {job_id}"), source)
+        return _job_from(job_id, Fields(data, (), f"job {job_id}"), source, calendars or {})
     except JobErrors as error:
         raise JobErrors(job_id, error.errors) from None
 
 
-def _job_from(job_id: str, fields: Fields, source: str | None) -> Job:
-    params = fields.get_at("params", _params_from, ())
+def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mapping[str, Calendar]) -> Job:
+    params = fields.get_at("params", params_from, ())
     program = fields.get_at("program", program_from_dict)
-    env = fields.get("env", _read_templates, {})
-    cwd = fields.get("cwd", _read_template, None)
+    env = fields.get("env", read_templates, {})
+    cwd = fields.get("cwd", read_template, None)
     shell = fields.get("shell", read_name, None)
-    schedules = fields.read_list("schedule", schedule_from_dict, null=True)
+    schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
     conditions = fields.read_list("condition", condition_from_dict)
     actions = fields.read_list("action", action_from_dict)
     successors = fields.read_list("successors", successor_from, null=True)
@@ -291,7 +230,7 @@ def _job_from(job_id: str, fields: Fields, source: str | None) -> Job:
             program,
             env={**env, **program.env},
             cwd=program.cwd or cwd,
-            shell=shell if shell and program.shell == _SHELL else program.shell,
+            shell=shell if shell and program.shell == SHELL else program.shell,
         )
     return Job(
         job_id=job_id,
@@ -306,6 +245,7 @@ def _job_from(job_id: str, fields: Fields, source: str | None) -> Job:
         late_start_s=late_start_s,
         ad_hoc=ad_hoc,
         source=source,
+        calendars=calendars,
     )
 
 
@@ -319,7 +259,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         metadata["description"] = job.description
     return {
         "job_id": job.job_id,
-        "params": {p.name: _param_to_dict(p) for p in job.params},
+        "params": {p.name: param_to_dict(p) for p in job.params},
         "program": job.program.to_dict(),
         "schedule": [schedule_to_dict(s) for s in job.schedules],
         "condition": [c.to_dict() for c in job.conditions],
@@ -335,194 +275,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
     }
 
 
-# -- programs
-
-_PROGRAM_TYPES = ("no-op", "shell", "argv", "program", "procstar", "procstar-shell")
-_PROGRAM_LATER = (
-    "python",
-    "notebook",
-    "sql",
-    "dask",
-    "stats",
-    "archive",
-    "backup",
-    "doctor",
-    "procstar-ecs",
-)
-_PROCESS_LATER = ("user", "sudo_user", "host", "env_file", "pty", "output", "python", "split", "resources")
-
-
-def program_from_dict(data: Any, path: KeyPath = ()) -> Program:
-    """The program that a job file (or `to_dict`) tells.
-
-    Args:
-        data: a mapping with `type`; or a text, a command for the shell; or a list, the args of a program.
-        path: where it stands in the job file, for errors.
-
-    Raises:
-        JobError, JobErrors: what is wrong, and what would be right.
-    """
-    try:
-        if isinstance(data, str):
-            return Process(command=_read_command(data))
-        if isinstance(data, list | tuple):
-            return Process(argv=_read_argv(data))
-    except (ValueError, BindError) as error:
-        raise JobError(path, str(error)) from None
-    kind = choose(data, path, "program", _PROGRAM_TYPES, later=_PROGRAM_LATER)
-    fields = Fields(data, path, f"{article(kind)} program")
-    fields.get("type", str)
-    if kind == "no-op":
-        duration_s = fields.get("duration", _read_pause, 0.0)
-        success = fields.get("success", read_bool, True)
-        fields.done()
-        return NoOp(duration_s=duration_s, success=success)
-    command: str | None = None
-    argv: tuple[str, ...] = ()
-    shell = _SHELL
-    if kind in {"shell", "procstar-shell"}:
-        command = fields.get("command", _read_command)
-        shell = fields.get("shell", read_name, _SHELL)
-    else:
-        argv = fields.get("argv", _read_argv)
-    env = fields.get("env", _read_templates, {})
-    cwd = fields.get("cwd", _read_template, None)
-    stop = fields.get_at("stop", _stop_from, Stop())
-    timeout = fields.get_at("timeout", _timeout_from, None)
-    if kind.startswith("procstar"):
-        fields.get("group_id", _read_group, "default")
-    if "resources" in data and not data["resources"]:
-        fields.get("resources", dict)
-    fields.done(later=_PROCESS_LATER)
-    return Process(command=command, argv=argv, shell=shell, env=env, cwd=cwd, stop=stop, timeout=timeout)
-
-
-def _stop_from(data: Any, path: KeyPath) -> Stop:
-    fields = Fields(data, path, "'stop'")
-    signal = fields.get("signal", _read_signal, Stop().signal)
-    grace_period_s = fields.get("grace_period", _read_grace_period, Stop().grace_period_s)
-    fields.done()
-    return Stop(signal=signal, grace_period_s=grace_period_s)
-
-
-def _timeout_from(data: Any, path: KeyPath) -> Timeout | None:
-    if data is None:
-        return None
-    if not isinstance(data, Mapping):
-        return Timeout(duration_s=_read_length(data))
-    fields = Fields(data, path, "'timeout'")
-    duration_s = fields.get("duration", _read_length)
-    signal = fields.get("signal", _read_signal, "SIGTERM")
-    fields.done()
-    return Timeout(duration_s=duration_s, signal=signal)
-
-
-def _read_command(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"must be a command, not {noun(value)}")
-    return _read_template(value)
-
-
-def _read_argv(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list of args, not {noun(value)}; for a command line use 'type: shell'")
-    if not value:
-        raise ValueError("must name a program, not be empty")
-    return tuple(_read_template(item) for item in value)
-
-
-def _read_template(value: Any) -> str:
-    text = read_text(value)
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    check(text)
-    return text
-
-
-def _read_templates(value: Any) -> dict[str, str]:
-    return {name: _read_template(text) for name, text in read_text_map(value).items()}
-
-
-def _read_seconds(value: Any) -> float:
-    if isinstance(value, str) and "{" in value:
-        raise ValueError(f"templates are not supported here yet, so '{value}' is no duration")
-    return parse_duration(value)
-
-
-_read_pause = within(lambda value: 0.0 if value is None else _read_seconds(value), least=0, most=_CENTURY_S)
-_read_length = within(_read_seconds, above=0, most=_CENTURY_S)
-_read_grace_period = within(
-    lambda value: _NEVER_S if value is None else _read_seconds(value), least=0, most=_CENTURY_S
-)
-
-
-def _read_signal(value: Any) -> str:
-    """The full name of a signal: SIGTERM."""
-    names = [s.name for s in Signals]
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value in list(Signals):
-            return Signals(value).name
-    elif isinstance(value, str):
-        name = value if value.startswith("SIG") else f"SIG{value}"
-        if name in names:
-            return name
-        raise ValueError(f"'{value}' is no signal{suggestion(name, names)}")
-    raise ValueError(f"must be the name of a signal such as SIGTERM, not {noun(value)}")
-
-
-def _read_group(value: Any) -> str:
-    group = read_text(value)
-    if group not in {"default", "local"}:
-        raise ValueError(f"'{group}' is not mapped to a host: only 'default' is, to this machine")
-    return group
-
-
 # -- the other parts
-
-
-def _params_from(data: Any, path: KeyPath) -> tuple[Param, ...]:
-    """One name, a list of names, or a mapping of names to what is known of them."""
-    if data is None:
-        return ()
-    if not isinstance(data, Mapping):
-        names = data if isinstance(data, list | tuple | set | frozenset) else [data]
-        return tuple(Param(name=name) for name in dict.fromkeys(read_text(name) for name in names))
-    fields = Fields(data, path, "'params'")
-    params = [fields.get_at(str(name), partial(_param_from, str(name))) for name in data]
-    fields.done()
-    return tuple(params)
-
-
-def _param_from(name: str, data: Any, path: KeyPath) -> Param:
-    if data is None:
-        return Param(name=name)
-    if isinstance(data, str):
-        data = {"type": data}
-    fields = Fields(data, path, f"param '{name}'")
-    kind = fields.get("type", _read_param_type, "str")
-    default = fields.get("default", _text_or_none, None)
-    choices = fields.get("choices", _read_texts, ())
-    description = fields.get("description", _text_or_none, None)
-    if fields.errors:
-        fields.done()
-    param = Param(name=name, type=kind, description=description)
-    values = [fields.read(_reader(param.value), c, (*path, "choices", n)) for n, c in enumerate(choices)]
-    param = replace(param, choices=tuple(v for v in values if v is not None))
-    if default is not None:
-        param = replace(param, default=fields.read(_reader(param.value), default, (*path, "default")))
-    fields.done()
-    return param
-
-
-def _param_to_dict(param: Param) -> dict[str, Any]:
-    jso: dict[str, Any] = {"type": param.type}
-    if param.default is not None:
-        jso["default"] = param.default
-    if param.choices:
-        jso["choices"] = list(param.choices)
-    if param.description is not None:
-        jso["description"] = param.description
-    return jso
 
 
 class _Metadata(NamedTuple):
@@ -533,8 +286,8 @@ class _Metadata(NamedTuple):
 
 def _metadata_from(data: Any, path: KeyPath) -> _Metadata:
     fields = Fields(data, path, "'metadata'")
-    labels = fields.get("labels", _read_texts, ())
-    description = fields.get("description", _text_or_none, None)
+    labels = fields.get("labels", read_texts, ())
+    description = fields.get("description", read_text_or_none, None)
     rest = {str(key): _plain(value) for key, value in data.items() if key not in {"labels", "description"}}
     if fields.errors:
         fields.stop()
@@ -546,29 +299,6 @@ def _late_from(data: Any, path: KeyPath) -> float:
     start_s = fields.get("start", within(parse_duration, least=0, most=_CENTURY_S), LATE_START_S)
     fields.done(later=("finish", "finish_by"))
     return start_s
-
-
-def _reader(read: Callable[[Any], str]) -> Callable[[Any, KeyPath], str]:
-    return lambda value, path: read(value)
-
-
-def _read_param_type(value: Any) -> str:
-    if not isinstance(value, str) or value not in PARAM_TYPES:
-        hint = suggestion(str(value), PARAM_TYPES) or f": one of {', '.join(PARAM_TYPES)}"
-        raise ValueError(f"unknown param type '{value}'{hint}")
-    return value
-
-
-def _read_texts(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (
-        tuple(read_text(item) for item in value) if isinstance(value, list | tuple) else (read_text(value),)
-    )
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else read_text(value)
 
 
 def _plain(value: Any) -> Any:
@@ -637,13 +367,17 @@ def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError
 
 
 def _names_in(program: Program) -> set[str]:
+    """The names that the templates of a program may ask for."""
     names: set[str] = set()
-
-    def look(text: str) -> str:
-        names.update(names_in(text))
-        return text
-
-    program.bind(look)
+    parts: list[Any] = [program.to_dict()]
+    while parts:
+        match parts.pop():
+            case str() as text if "{" in text:
+                names |= names_in(text)
+            case Mapping() as mapping:
+                parts += mapping.values()
+            case list() as items:
+                parts += items
     return names
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from apsis_nb.core.params import arg_variable
 from apsis_nb.core.programs import Process
 from apsis_nb.core.runs import Run
 
@@ -85,9 +85,7 @@ def environment(
         url: where the server answers, if it does.
     """
     whole = {**login, "PYTHONUNBUFFERED": "1", "TMPDIR": str(run_dir / TMP), **env, **process.env}
-    whole |= {
-        f"APSIS_ARG_{re.sub('[^A-Z0-9_]', '_', name.upper())}": value for name, value in run.args.items()
-    }
+    whole |= {arg_variable(name): value for name, value in run.args.items()}
     whole |= {
         "APSIS_RUN_ID": run.name,
         "APSIS_JOB_ID": run.job_id,
@@ -120,8 +118,8 @@ def spec(
         "env": dict(env),
         "cwd": os.path.join(run.cwd or home, process.cwd or ""),
         "stop_signal": signal_number(process.stop.signal),
-        "grace_s": process.stop.grace_period_s,
-        "timeout_s": None if timeout is None else timeout.duration_s,
+        "grace_s": float(process.stop.grace_period_s),
+        "timeout_s": None if timeout is None else float(timeout.duration_s),
         "timeout_signal": None if timeout is None else signal_number(timeout.signal),
         "max_output_b": max_output_b,
         "spare": spare,

@@ -5,9 +5,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from apsis_nb.core.events import Event, ProgramFinished, ProgramStarted
-from apsis_nb.core.programs import NoOp
+from apsis_nb.core.programs import NoOp, Outcome
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
+
+#: How one ends, by its `success`.
+_ENDS: dict[bool | None, tuple[Outcome, str | None]] = {
+    True: ("success", None),
+    False: ("failure", "failed"),
+    None: ("error", "error"),
+}
 
 
 class NoOps:
@@ -28,7 +35,7 @@ class NoOps:
     def start(self, run: Run, no_op: NoOp) -> None:
         """Start one, and finish it when its duration is over."""
         self._tell(ProgramStarted(run_id=run.run_id, at=self._now()))
-        self._finish_in(no_op.duration_s, run, no_op)
+        self._finish_in(float(no_op.duration_s), run, no_op)
 
     def resume(self, run: Run, no_op: NoOp) -> None:
         """Finish one when its duration, counted from its start, is over; start it if it never was."""
@@ -37,7 +44,7 @@ class NoOps:
         elif run.state is State.STOPPING:
             self._finish_stopped(run)
         else:
-            due = run.started_at + timedelta(seconds=no_op.duration_s)
+            due = run.started_at + timedelta(seconds=float(no_op.duration_s))
             self._finish_in((due - self._now()).total_seconds(), run, no_op)
 
     def stop(self, run: Run) -> None:
@@ -61,13 +68,14 @@ class NoOps:
 
     def _finish(self, run: Run, no_op: NoOp) -> None:
         self._timers.pop(run.run_id, None)
+        outcome, message = _ENDS[no_op.success]
         self._tell(
             ProgramFinished(
                 run_id=run.run_id,
                 at=self._now(),
-                outcome="success" if no_op.success else "failure",
-                message=None if no_op.success else "failed",
-                elapsed_s=no_op.duration_s,
+                outcome=outcome,
+                message=message,
+                elapsed_s=float(no_op.duration_s),
             )
         )
 

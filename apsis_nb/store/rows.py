@@ -9,8 +9,7 @@ from typing import Any, overload
 from apsis_nb.core.actions import action_from_dict
 from apsis_nb.core.conditions import Const, condition_from_dict
 from apsis_nb.core.instructions import SaveRun
-from apsis_nb.core.jobs import program_from_dict
-from apsis_nb.core.programs import Program
+from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
 
@@ -252,7 +251,7 @@ def made_run(row: LogRow, program: Mapping[str, Any]) -> Run:
     return Run(
         run_id=run_id,
         inst=Instance.of(data["job_id"], json.loads(data["args"])),
-        program=program_from_dict(program),
+        program=program_from_dict(program, is_bound=True),
         origin=Origin(data["origin"]),
         state=State(state),
         state_at=ts.replace(tzinfo=UTC),

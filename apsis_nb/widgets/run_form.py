@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets
 
 from apsis_nb.client import Client, ClientError, Run
-from apsis_nb.core.jobs import PARAM_TYPES, Param
+from apsis_nb.core.params import PARAM_TYPES, Param
 
 LOOK_S = 0.3  #: between two looks at a run
 

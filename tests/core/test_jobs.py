@@ -16,15 +16,14 @@ from apsis_nb.core.conditions import Const, Dependency, MaxRunning
 from apsis_nb.core.errors import BindError, JobError, JobErrors
 from apsis_nb.core.jobs import (
     Job,
-    Param,
     bind_args,
     bind_run,
     faults_of,
     job_from_dict,
     job_to_dict,
-    program_from_dict,
 )
-from apsis_nb.core.programs import NoOp, Process, Stop, Timeout
+from apsis_nb.core.params import Param
+from apsis_nb.core.programs import NoOp, Process, Stop, Timeout, program_from_dict
 from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
@@ -148,12 +147,13 @@ def test_params_may_have_types_defaults_choices_and_words():
         (
             {"a": {"type": 3}},
             "params.a.type: unknown param type '3':"
-            " one of str, int, float, bool, date, daytime, time, duration",
+            " one of str, int, float, bool, date, time, datetime, choice, duration",
         ),
         ({"a": {"typ": "int"}}, "params.a.typ: unknown key 'typ': did you mean 'type'?"),
         ({"a": {"type": "int", "default": "x"}}, "params.a.default: 'x' is not a whole number"),
         ({"a": {"default": "x", "choices": ["y"]}}, "params.a.default: 'x' is none of y"),
         ({"a": {"type": "int", "choices": [1, "y"]}}, "params.a.choices.1: 'y' is not a whole number"),
+        ({"a": "choice"}, "params.a: a param of type 'choice' needs 'choices', for example [small, large]"),
         ({"a": {"choices": [[]]}}, "params.a.choices: must be text, not a list"),
         ({"a": [1]}, "params.a: param 'a' must be a mapping, not a list"),
         ([["a"]], "params: must be text, not a list"),
@@ -176,7 +176,8 @@ def test_what_is_wrong_with_params_is_said(params, said):
         ("date", "20260131", "2026-01-31"),
         ("date", date(2026, 1, 31), "2026-01-31"),
         ("daytime", "9:30:00", "09:30:00"),
-        ("time", "2026-01-31T10:00:00+01:00", "2026-01-31T09:00:00Z"),
+        ("time", "9:30:00", "09:30:00"),
+        ("datetime", "2026-01-31T10:00:00+01:00", "2026-01-31T09:00:00Z"),
         ("duration", "90m", "1h30m"),
     ],
 )
@@ -193,7 +194,8 @@ def test_an_arg_takes_the_one_form_of_its_type(kind, given, value):
         ("bool", "maybe", "true or false"),
         ("date", "2026-02-30", "a date such as 2026-01-31"),
         ("daytime", "25:00:00", "a daytime such as 09:30:00"),
-        ("time", "09:00", "a time such as 2026-01-31T09:00:00Z"),
+        ("time", "09:00", "a daytime such as 09:30:00"),
+        ("datetime", "09:00", "a time such as 2026-01-31T09:00:00Z"),
         ("duration", "soon", "a duration such as 90s or 1h30m"),
     ],
 )
@@ -328,11 +330,8 @@ def shell(**keys: Any) -> dict[str, Any]:
             shell(timeout={"durtion": 1}),
             "program.timeout.durtion: unknown key 'durtion': did you mean 'duration'?",
         ),
-        (
-            shell(timeout={"duration": "{{ x }}"}),
-            "program.timeout.duration: templates are not supported here yet",
-        ),
-        ({"type": "no-op", "success": None}, "program.success: must be true or false, not nothing"),
+        (shell(timeout={"duration": "{{ x }"}), "program.timeout.duration: template: unexpected '}'"),
+        ({"type": "no-op", "success": "no"}, "program.success: must be true or false, not the text 'no'"),
         (
             {"type": "procstar", "argv": ["a"], "group_id": "west"},
             "program.group_id: 'west' is not mapped to a host: only 'default' is, to this machine",
@@ -345,6 +344,57 @@ def shell(**keys: Any) -> dict[str, Any]:
 )
 def test_what_is_wrong_with_a_program_is_said(program, said):
     assert faults(program=program)[0].startswith(said)
+
+
+def test_durations_and_signals_may_be_templates():
+    program = shell(
+        stop={"signal": "{{ sig }}", "grace_period": "{{ n }} min"},
+        timeout={"duration": "{{ n|int * 60 }}", "signal": "SIG{{ sig }}"},
+    )
+    run = run_of(job(params=["n", "sig"], program=program), n="2", sig="INT")
+    assert run.program == Process(
+        command="a",
+        stop=Stop(signal="SIGINT", grace_period_s=120.0),
+        timeout=Timeout(duration_s=120.0, signal="SIGINT"),
+    )
+    pause = job(params=["n"], program={"type": "no-op", "duration": "{{ n }}s"})
+    assert run_of(pause, n="1.5").program == NoOp(duration_s=1.5)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (shell(timeout="{{ n }}"), "timeout.duration: 'soon' is no duration"),
+        (shell(stop={"signal": "{{ n }}"}), "stop.signal: 'soon' is no signal"),
+        ({"type": "no-op", "duration": "-{{ 1 }}"}, "duration: must be 0 or more"),
+    ],
+)
+def test_a_template_that_gives_no_duration_or_signal_is_said(program, said):
+    with pytest.raises(BindError, match=said):
+        run_of(job(params=["n"], program=program), n="soon")
+
+
+def test_the_program_of_a_run_holds_no_templates_any_more():
+    run = run_of(job(params=["x"], program="echo {{ x }}"), x="{% oops {{")
+    told = json.loads(json.dumps(run.program.to_dict()))
+    assert program_from_dict(told, is_bound=True) == Process(command="echo {% oops {{")
+
+
+def test_a_no_op_without_success_ends_in_error():
+    assert job(program={"type": "no-op", "success": None}).program == NoOp(success=None)
+
+
+def test_all_that_is_wrong_with_a_condition_is_said_at_once():
+    wrong = {"type": "dependency", "job": "b", "args": [1], "states": ["success", "running"], "enabled": 1}
+    assert faults(condition=[wrong, {"type": "max_running", "count": 0}, {"type": "const"}]) == [
+        "condition.0.enabled: must be true, false or a quoted template, not 1",
+        "condition.0.args: must be a mapping, not a list",
+        "condition.0.states.1: the text 'running' is no state in which a run ends:"
+        " one of success, failure, error, skipped",
+        "condition.0.job: unknown key 'job': did you mean 'job_id'?",
+        "condition.1.count: must be a whole number above 0, or a template, not 0",
+        "condition.2: a const condition: missing key 'value'",
+    ]
 
 
 def test_env_cwd_and_shell_of_the_job_are_those_of_its_program_unless_it_has_its_own():

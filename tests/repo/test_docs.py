@@ -22,7 +22,7 @@ from apsis_nb.simulation import expected
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
-PAGE = (DOCS / "job-files.md").read_text()
+PAGE = (DOCS / "jobs.md").read_text()
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
 LINES = [f"line {PAGE[: PAGE.index(text)].count(chr(10)) + 1}" for text, _ in EXAMPLES]
