@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
-from apsis_nb.core.jobs import Param
+from apsis_nb.core.params import Param
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
