@@ -1,6 +1,6 @@
 """A piece of a page as HTML: times in it tick and follow the reader's zone, its buttons call back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ COLUMNS_CSS = """
 """
 
 #: Called with the message of a button or field: {"action": ..., "value": ..., "form": {...}}.
-OnAction = Callable[[dict[str, Any]], Awaitable[None]]
+OnAction = Callable[[dict[str, Any]], None]
 
 
 class Board(pn.custom.JSComponent):
@@ -37,10 +37,9 @@ class Board(pn.custom.JSComponent):
         super().__init__(content=content, **{"sizing_mode": "stretch_width", **params})
         self._on_action = on_action
 
-    async def _answer(self, message: dict[str, Any]) -> None:
-        if self._on_action is not None:
-            await self._on_action(message)
-
     def _handle_msg(self, data: Any) -> None:
-        if isinstance(data, dict) and isinstance(data.get("action"), str):
-            pn.state.execute(partial(self._answer, data))
+        if self._on_action is None or not isinstance(data, dict) or not isinstance(data.get("action"), str):
+            return
+        doc = pn.state.curdoc
+        if doc is not None:  # what follows may change the document, so it must hold its lock
+            doc.add_next_tick_callback(partial(self._on_action, data))

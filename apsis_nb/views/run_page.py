@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -116,7 +117,10 @@ class RunPage(Viewer):
             )
         self._facts = facts
 
-    async def _act(self, message: dict[str, Any]) -> None:
+    def _act(self, message: dict[str, Any]) -> None:
+        pn.state.execute(partial(self._ask, message))
+
+    async def _ask(self, message: dict[str, Any]) -> None:
         """Do what the reader asked for and confirmed; a refusal of the server is shown on the page."""
         run, action = self._run, message["action"]
         if run is None:

@@ -93,7 +93,7 @@ class RunsTable(Viewer):
         if (since, until) != (self.filters.since, self.filters.until):
             self.filters = replace(self.filters, since=since, until=until, page=0)
 
-    async def _act(self, message: dict[str, Any]) -> None:
+    def _act(self, message: dict[str, Any]) -> None:
         value = str(message.get("value", ""))
         match message["action"]:
             case "words":

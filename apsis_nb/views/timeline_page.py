@@ -138,7 +138,7 @@ class TimelinePage(Viewer):
 
     # ---- From the reader ----
 
-    async def _act(self, message: dict[str, Any]) -> None:
+    def _act(self, message: dict[str, Any]) -> None:
         action, value = message["action"], str(message.get("value", ""))
         start, stop = self._picture.window
         if action == "span" and value in SPANS:
@@ -194,7 +194,7 @@ class TimelinePage(Viewer):
 
     def _filtered(self, filters: Filters) -> None:
         self._rows, self._first_row = [], 0
-        self._page.later(self._draw)
+        self._draw()
         self._keep_in_address()
         self._list()
 

@@ -173,9 +173,6 @@ def test_the_wheel_zooms_and_fetches_what_is_seen(reader):
     drawn = "() => Bokeh.documents[0].get_model_by_name('bars')?.data_source.data.run_id?.length ?? 0"
     tab.wait_for_function(f"() => ({drawn})() > 100")
     before = tab.evaluate(drawn)
-    tab.evaluate(
-        "() => { window.bars_before = Bokeh.documents[0].get_model_by_name('bars').data_source.data }"
-    )
 
     tab.mouse.move(700, 300)
     for _ in range(6):
@@ -227,7 +224,8 @@ def test_the_rows_are_reached_by_the_keyboard(reader):
 
 def test_times_are_in_the_readers_zone_or_in_utc(reader):
     tab = reader(zone="Asia/Tokyo").open("timeline")
-    shown = "() => { const t = deep('tbody time')[0]; return [t.dateTime.slice(11, 13), t.textContent.slice(11, 13)] }"
+    shown = """() => { const t = deep('tbody time')[0]
+      return [t.dateTime.slice(11, 13), t.textContent.slice(11, 13)] }"""
     tab.wait_for_function("() => deep('tbody time').length")
 
     utc, local = tab.evaluate(shown)
@@ -241,9 +239,10 @@ def test_times_are_in_the_readers_zone_or_in_utc(reader):
 
 def test_the_axis_ticks_on_round_hours_of_the_readers_clock(reader):
     tab = reader(zone="Asia/Kolkata").open("timeline?from=2026-11-20T00:00:00Z&to=2026-11-20T12:00:00Z")
-    ticks = """() => { const axis = Bokeh.documents[0].all_models
-        ? [...Bokeh.documents[0].all_models].find(m => m.type === 'LinearAxis' && m.ticker.type === 'CustomJSTicker') : null
-      const t = axis.ticker.get_ticks(Date.UTC(2026, 10, 20), Date.UTC(2026, 10, 20, 12), null, NaN).major
+    ticks = """() => { const axis = [...Bokeh.documents[0].all_models]
+        .find(m => m.type === 'LinearAxis' && m.ticker.type === 'CustomJSTicker')
+      const [start, end] = [Date.UTC(2026, 10, 20), Date.UTC(2026, 10, 20, 12)]
+      const t = axis.ticker.get_ticks(start, end, {start, end}, NaN).major
       return axis.formatter.doFormat(t, {loc: 0}) }"""
 
     labels = tab.evaluate(ticks)
@@ -264,7 +263,8 @@ def test_ticks_stay_on_round_hours_when_the_clocks_change(reader, zone, start, s
     labels = tab.evaluate(
         """([start, stop]) => { const axis = [...Bokeh.documents[0].all_models]
             .find(m => m.type === 'LinearAxis' && m.ticker.type === 'CustomJSTicker')
-          const t = axis.ticker.get_ticks(Date.parse(start), Date.parse(stop) - 1, null, NaN).major
+          const range = {start: Date.parse(start), end: Date.parse(stop) - 1}
+          const t = axis.ticker.get_ticks(range.start, range.end, range, NaN).major
           return axis.formatter.doFormat(t, {loc: 0}) }""",
         [start, stop],
     )
