@@ -1,0 +1,94 @@
+"""The form that runs a job: fields from its params, words beside what is wrong, the run as a live card."""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+import apsis_nb
+from apsis_nb.client import NoSuch
+from apsis_nb.widgets import RunForm
+
+PATIENCE_S = 30.0
+
+
+def until(condition):
+    """Wait for something that another thread will do."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        threading.Event().wait(0.02)
+
+
+def test_the_package_has_it():
+    assert apsis_nb.widgets.RunForm is RunForm
+
+
+def test_each_param_has_a_field_that_suits_it(client):
+    form = RunForm(client, "daily/report")
+
+    assert type(form.fields["date"].widget).__name__ == "DatePicker"
+    assert type(form.fields["kind"].widget).__name__ == "Dropdown"
+    assert form.fields["kind"].widget.options == ("short", "full")
+    assert form.fields["kind"].widget.value == "full"
+    assert abs((form.fields["date"].widget.value - datetime.now(UTC).date()).days) <= 1
+
+
+def test_a_param_that_needs_a_value_says_so_until_it_has_one(client):
+    form = RunForm(client, "greet/again")
+    assert form.button.disabled
+    assert "is needed" in form.fields["name"].error.value
+
+    form.fields["name"].widget.value = "you"
+    assert not form.button.disabled
+    assert form.fields["name"].error.value == ""
+    assert form.args == {"name": "you"}
+
+
+def test_a_default_may_be_left(client):
+    form = RunForm(client, "greet/hello")
+    form.fields["name"].widget.value = ""
+
+    assert not form.button.disabled
+    assert form.args == {}
+
+
+def test_the_button_runs_the_job_and_the_card_follows_it(client):
+    form = RunForm(client, "greet/hello")
+    form.fields["name"].widget.value = "<form>"
+    form.label.value = "by hand"
+
+    form.button.click()
+    run = form.wait(PATIENCE_S)
+    assert run.facts["args"] == {"name": "<form>"}
+    assert "by hand" in run.facts["labels"]
+    until(lambda: "success" in form.card.value and "hello &lt;form&gt;" in form.card.value)
+    assert "<form>" not in form.card.value
+
+
+def test_what_the_server_refuses_is_told_in_the_form(client, server):
+    form = RunForm(client, "greet/again")
+    form.fields["name"].widget.value = "x"
+    file = server.jobs / "greet" / "again.yaml"
+    before = file.read_text()
+    try:
+        file.unlink()
+        client.reload()
+        form.button.click()
+        assert form.run is None
+        assert "greet/again" in form._message.value
+    finally:
+        file.write_text(before)
+        client.reload()
+
+
+def test_no_form_is_made_for_a_job_that_is_not_there(client):
+    with pytest.raises(NoSuch):
+        RunForm(client, "no/such/job")
+
+
+def test_it_shows_in_a_notebook(client):
+    bundle = RunForm(client, "greet/hello")._repr_mimebundle_()
+
+    assert "application/vnd.jupyter.widget-view+json" in bundle
