@@ -155,13 +155,14 @@ class Run:
 
     def pieces(self, name: str = "output") -> Iterator[bytes]:
         """What it writes, from the start, as it grows; ends when the run has."""
-        offset, pause_s = 0, _FIRST_LOOK_S
+        offset, pause_s, had_finished = 0, _FIRST_LOOK_S, False
         while True:
             try:
                 piece, size, is_finished = self._output_piece(name, offset)
             except NoSuch:  # nothing is there before its program starts
-                if self.is_finished:
+                if had_finished:
                     return
+                had_finished = self.is_finished  # it may have come since, so it is looked for once more
                 piece, size, is_finished = b"", 0, False
             if piece:
                 yield piece

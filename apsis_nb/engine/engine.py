@@ -237,6 +237,7 @@ class Engine:
         Raises:
             NotFound: the run has no such output.
         """
+        is_live = run_id in self.live  # asked first: it may end while we look
         try:
             return self.programs.read_output(run_id, name, offset, limit)
         except KeyError:
@@ -244,7 +245,7 @@ class Engine:
         try:
             return self.store.read_output(run_id, name, offset, limit)
         except NotFound:
-            if run_id in self.live and name == "output":
+            if is_live and name == "output":
                 return b"", 0
             raise
 
