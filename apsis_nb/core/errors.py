@@ -9,6 +9,8 @@ ApsisError
 `-- StoreError         the run store cannot do it (store)
 """
 
+from typing import Literal
+
 
 class ApsisError(Exception):
     """Base of every error whose text is meant for the user."""
@@ -32,12 +34,16 @@ class JobError(ApsisError):
     Args:
         path: where, as keys and list positions from the top of the file, e.g. ``("schedule", 0, "tz")``.
         message: what is wrong and, where it can be told, what would be right.
+        level: `warning` for what harms nothing yet.
     """
 
-    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+    def __init__(
+        self, path: tuple[str | int, ...], message: str, *, level: Literal["error", "warning"] = "error"
+    ) -> None:
         where = ".".join(str(p) for p in path)
         super().__init__(f"{where}: {message}" if where else message)
         self.path, self.message = path, message
+        self.level: Literal["error", "warning"] = level
 
 
 class JobErrors(ApsisError):

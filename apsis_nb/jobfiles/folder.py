@@ -8,10 +8,13 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from apsis_nb.core.calendars import Calendar
 from apsis_nb.core.errors import JobError, JobErrors, NotFound
 from apsis_nb.core.fields import KeyPath
 from apsis_nb.core.jobs import Job, faults_of, job_from_dict
 
+from .calendars import load_calendars
+from .faults import FileError
 from .yaml12 import MAX_BYTES, Spot, YamlErrors, parse_yaml
 
 SUFFIX = ".yaml"
@@ -20,21 +23,6 @@ TEMPLATES = "_templates"
 #: Where other programs keep copies of files. Jupyter makes one of each file that it edits, and a copy of a
 #: job file would run the job twice.
 _SKIPPED = frozenset({".ipynb_checkpoints", ".git"})
-
-
-@dataclass(frozen=True, slots=True)
-class FileError:
-    """One thing that is wrong with a job file."""
-
-    file: str
-    line: int  #: from 1
-    col: int  #: from 1
-    key_path: KeyPath  #: where in the job; empty for the whole file
-    message: str
-    job_id: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.col}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +42,8 @@ class Folder:
     """The job files of a folder, by job id."""
 
     files: Mapping[str, JobFile] = field(default_factory=dict)
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: those of its `.cal` files, by name
+    calendar_errors: tuple[FileError, ...] = ()
 
     @cached_property
     def jobs(self) -> dict[str, Job]:
@@ -63,7 +53,7 @@ class Folder:
     @cached_property
     def errors(self) -> list[FileError]:
         """All that is wrong, by file."""
-        return [error for f in self.files.values() for error in f.errors]
+        return [*self.calendar_errors, *(error for f in self.files.values() for error in f.errors)]
 
 
 def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
@@ -82,6 +72,9 @@ def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"there is no job folder {root}")
+    calendars, calendar_errors = load_calendars(root)
+    if previous and previous.calendars != calendars:  # then any job may have changed
+        previous = None
     files = {}
     for path in _paths(root):
         job_id = job_id_of(path, root)
@@ -89,8 +82,8 @@ def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
         if known and known.digest and known.file == str(path) and known.digest == _digest(path):
             files[job_id] = known
         else:
-            files[job_id] = load_file(path, root)
-    return Folder(files)
+            files[job_id] = load_file(path, root, calendars)
+    return Folder(files, calendars, calendar_errors)
 
 
 def _paths(root: Path) -> Iterator[Path]:
@@ -114,15 +107,21 @@ def job_id_of(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix().removesuffix(SUFFIX)
 
 
-def load_file(path: Path | str, root: Path | str | None = None) -> JobFile:
+def load_file(
+    path: Path | str, root: Path | str | None = None, calendars: Mapping[str, Calendar] | None = None
+) -> JobFile:
     """Read one job file.
 
     Args:
         path: the file.
         root: the folder of jobs that it belongs to, for its id; by default the folder it lies in.
+        calendars: those of the folder's files, by name; None: they are read, too.
     """
     path = Path(path)
-    job_id = job_id_of(path, path.parent if root is None else Path(root))
+    root = path.parent if root is None else Path(root)
+    job_id = job_id_of(path, root)
+    if calendars is None:
+        calendars, _ = load_calendars(root)
     try:
         # To open a pipe would wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -133,7 +132,8 @@ def load_file(path: Path | str, root: Path | str | None = None) -> JobFile:
     except OSError as error:
         fault = FileError(str(path), 1, 1, (), f"cannot be read: {error.strerror or error}", job_id)
         return JobFile(job_id=job_id, file=str(path), job=None, errors=(fault,))
-    return load_text(text, job_id, file=str(path), source=str(path.parent.absolute()), digest=digest)
+    source = str(path.parent.absolute())
+    return load_text(text, job_id, file=str(path), source=source, calendars=calendars, digest=digest)
 
 
 def load_text(
@@ -142,6 +142,7 @@ def load_text(
     *,
     file: str = "<text>",
     source: str | None = None,
+    calendars: Mapping[str, Calendar] | None = None,
     digest: tuple[int, int] | None = None,
 ) -> JobFile:
     """Read the text of a job file.
@@ -151,6 +152,7 @@ def load_text(
         job_id: the id of the job.
         file: what to call it in errors.
         source: folder that relative paths of its program start from.
+        calendars: those of files, by name.
         digest: of the file that it comes from.
     """
     spot = Spot()
@@ -159,7 +161,7 @@ def load_text(
     try:
         job_id.encode()
         spot = parse_yaml(text)
-        job = job_from_dict(job_id, spot.value, source=source)
+        job = job_from_dict(job_id, spot.value, source=source, calendars=calendars)
     except UnicodeEncodeError:
         job_id, file = (name.encode("utf-8", "replace").decode() for name in (job_id, file))
         errors = [FileError(file, 1, 1, (), "the name of the file is not UTF-8", job_id)]
@@ -176,18 +178,21 @@ def _file_error(error: JobError, spot: Spot, file: str, job_id: str) -> FileErro
     at = spot.find(error.path)
     # A message that names the key needs no more; else the path says what it is about.
     is_named = not error.path or f"'{error.path[-1]}'" in error.message
-    return FileError(file, at.line, at.col, error.path, error.message if is_named else str(error), job_id)
+    message = error.message if is_named else str(error)
+    return FileError(file, at.line, at.col, error.path, message, job_id, error.level)
 
 
 def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None = None) -> list[FileError]:
     """What is wrong with the files of a folder, also beside each other: names of jobs, args, a run on trial.
+
+    What is of level `warning` keeps nobody from running the job.
 
     Args:
         folder: as it was read.
         now: aware; the trial runs are the next ones.
         job_ids: only of these jobs; None: of all.
     """
-    errors: list[FileError] = []
+    errors = list(folder.calendar_errors) if job_ids is None else []
     for job_file in folder.files.values():
         if job_ids is not None and job_file.job_id not in job_ids:
             continue
@@ -200,7 +205,7 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
             except (OSError, YamlErrors):  # it has changed since it was read
                 spot = Spot()
             for fault in faults:
-                written = JobError(_as_written(fault.path, spot), fault.message)
+                written = JobError(_as_written(fault.path, spot), fault.message, level=fault.level)
                 errors.append(_file_error(written, spot, job_file.file, job_file.job_id))
     return errors
 

@@ -1,7 +1,7 @@
 """When does a job run?  Schedules, as values, and the times that they give."""
 
 from .due import DueTime, count_due, due_between
-from .forms import schedule_from_dict, schedule_to_dict
+from .forms import SCHEDULE_TYPES, schedule_from_dict, schedule_to_dict
 from .kinds import (
     Bound,
     CronSchedule,
@@ -17,12 +17,13 @@ from .kinds import (
     StopDaytime,
     StopDuration,
     StopRule,
-    ends_on,
 )
 from .times import count_between, stop_time, times_between
+from .warnings import warnings_of
 from .words import explain
 
 __all__ = [
+    "SCHEDULE_TYPES",
     "Bound",
     "CronSchedule",
     "DailyIntervalSchedule",
@@ -41,10 +42,10 @@ __all__ = [
     "count_between",
     "count_due",
     "due_between",
-    "ends_on",
     "explain",
     "schedule_from_dict",
     "schedule_to_dict",
     "stop_time",
     "times_between",
+    "warnings_of",
 ]

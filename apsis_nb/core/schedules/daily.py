@@ -8,7 +8,7 @@ from apsis_nb.core.calendars import Calendar
 from apsis_nb.core.times import format_daytime
 
 from .clocks import after, bound, instants, is_even, local_date, midnight, utc_text
-from .kinds import Bound, DailyIntervalSchedule, DailySchedule, Occurrence
+from .kinds import Bound, DailyIntervalSchedule, DailySchedule, Dst, Occurrence
 
 _US = timedelta(microseconds=1)
 
@@ -19,11 +19,12 @@ def daily_times(schedule: DailySchedule, start: datetime, stop: datetime) -> Ite
     daytimes = [(daytime, _since_midnight(daytime), format_daytime(daytime)) for daytime in schedule.daytimes]
     # Times of days on which clocks change may change places, also with those of the day after.
     uneven: list[tuple[datetime, str, str]] = []
+    dst = schedule.dst or Dst()
     for nominal, day in _days(schedule, local_date(start, tz, -1), local_date(stop, tz, 1)):
         nominal_text = nominal.isoformat()
         if not is_even(day, tz):
             for daytime, _, text in daytimes:
-                uneven += [(at, nominal_text, text) for at in instants(day, daytime, tz, schedule.dst)]
+                uneven += [(at, nominal_text, text) for at in instants(day, daytime, tz, dst)]
             continue
         begin = midnight(day, tz)
         found = [(begin + delta, nominal_text, text) for _, delta, text in daytimes]
@@ -131,7 +132,7 @@ def _windows(
 ) -> Iterator[tuple[datetime, datetime, date, datetime]]:
     """(begin, first time from `start` on, nominal date, end) of each date that has any, by rising begin."""
     tz, calendar, step = schedule.tz, schedule.calendar, _step(schedule)
-    last = local_date(stop, tz, 1)
+    last, dst = local_date(stop, tz, 1), schedule.dst or Dst()
     for nominal, stop_day in _shifted(calendar, local_date(start, tz, -1), date.max, schedule.stop_before):
         start_day = _shift(calendar, nominal, schedule.start)
         if start_day is None:
@@ -142,8 +143,8 @@ def _windows(
             begin: datetime | None = midnight(start_day, tz) + _since_midnight(schedule.start.daytime)
             end: datetime | None = midnight(stop_day, tz) + _since_midnight(schedule.stop_before.daytime)
         else:
-            begin = bound(start_day, schedule.start.daytime, tz, schedule.dst, "first")
-            end = bound(stop_day, schedule.stop_before.daytime, tz, schedule.dst, "second")
+            begin = bound(start_day, schedule.start.daytime, tz, dst, "first")
+            end = bound(stop_day, schedule.stop_before.daytime, tz, dst, "second")
         if begin is None or end is None or end <= start:
             continue
         first = begin if begin >= start else begin + -((begin - start) // step) * step
@@ -169,3 +170,19 @@ def _since_midnight(daytime: time) -> timedelta:
         seconds=daytime.second,
         microseconds=daytime.microsecond,
     )
+
+
+def skipped_days(
+    schedule: DailySchedule | DailyIntervalSchedule, start: datetime, stop: datetime
+) -> Iterator[tuple[date, time]]:
+    """The days, from that of `start` to that of `stop`, on which clocks skip a daytime, and the daytime."""
+    tz = schedule.tz
+    shifts: list[tuple[DailySchedule | Bound, tuple[time, ...]]]
+    if isinstance(schedule, DailySchedule):
+        shifts = [(schedule, schedule.daytimes)]
+    else:
+        shifts = [(bound, (bound.daytime,)) for bound in (schedule.start, schedule.stop_before)]
+    for shift, daytimes in shifts:
+        for _, day in _shifted(schedule.calendar, local_date(start, tz, 0), local_date(stop, tz, 0), shift):
+            if not is_even(day, tz):
+                yield from ((day, d) for d in daytimes if not instants(day, d, tz, Dst()))

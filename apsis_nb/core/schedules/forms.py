@@ -49,7 +49,8 @@ from .kinds import (
 
 T = TypeVar("T")
 
-_TYPES = ("interval", "daily", "daily-interval", "explicit", "cron")
+#: The types that a job file may name.
+SCHEDULE_TYPES = ("interval", "daily", "daily-interval", "explicit", "cron")
 _STOP_TYPES = ("duration", "daytime")
 _CENTURY_S = 100 * 365.25 * 86400
 _MOST_DAYS = 36525
@@ -91,7 +92,7 @@ def schedule_from_dict(
 def _schedule_from_dict(
     data: Any, path: KeyPath, *, stop: StopRule | None, calendars: Mapping[str, Calendar]
 ) -> Schedule:
-    kind = choose(data, path, "schedule", _TYPES)
+    kind = choose(data, path, "schedule", SCHEDULE_TYPES)
     fields = Fields(data, path, f"{article(kind)} schedule")
     fields.get("type", str)
     common: dict[str, Any] = {
@@ -143,7 +144,7 @@ def _daily_from(
     days_of_month = fields.read_list("day_of_month", _reader(_read_day_of_month))
     date_shift = fields.get("date_shift", _read_shift, 0)
     cal_shift = fields.get("cal_shift", _read_shift, 0)
-    dst = fields.get_at("dst", _dst_from, Dst())
+    dst = fields.get_at("dst", _dst_from, None)
     fields.done()
     return DailySchedule(
         tz=tz,
@@ -167,7 +168,7 @@ def _daily_interval_from(
     if not fields.errors and interval_s >= 86400:
         fields.fail("must be less than a day", "interval")
     calendar = fields.get("calendar", partial(_read_calendar, calendars=calendars), ALL)
-    dst = fields.get_at("dst", _dst_from, Dst())
+    dst = fields.get_at("dst", _dst_from, None)
     fields.done()
     return DailyIntervalSchedule(
         tz=tz,
@@ -220,7 +221,7 @@ def _kind_to_dict(schedule: Schedule) -> dict[str, Any]:
                 "daytime": [format_daytime(d) for d in schedule.daytimes],
                 "calendar": schedule.calendar.name,
                 **_shifts_to_dict(schedule),
-                **_dst_to_dict(schedule.dst, Dst()),
+                **_dst_to_dict(schedule.dst),
             }
             return {**jso, "day_of_month": list(schedule.days_of_month)} if schedule.days_of_month else jso
         case DailyIntervalSchedule():
@@ -231,13 +232,13 @@ def _kind_to_dict(schedule: Schedule) -> dict[str, Any]:
                 "stop": _bound_to_dict(schedule.stop_before),
                 "interval": schedule.interval_s,
                 "calendar": schedule.calendar.name,
-                **_dst_to_dict(schedule.dst, Dst()),
+                **_dst_to_dict(schedule.dst),
             }
         case ExplicitSchedule():
             return {"type": "explicit", "times": [format_time(at) for at in schedule.times]}
         case CronSchedule():
             jso = {"type": "cron", "cron": schedule.cron, "tz": str(schedule.tz)}
-            return jso | _dst_to_dict(schedule.dst, None)
+            return jso | _dst_to_dict(schedule.dst)
         case _:
             assert_never(schedule)
 
@@ -270,8 +271,8 @@ def _options_to_dict(schedule: Schedule) -> dict[str, Any]:
     return jso
 
 
-def _dst_to_dict(dst: Dst | None, default: Dst | None) -> dict[str, Any]:
-    return {} if dst is None or dst == default else {"dst": {"gap": dst.gap, "fold": dst.fold}}
+def _dst_to_dict(dst: Dst | None) -> dict[str, Any]:
+    return {} if dst is None else {"dst": {"gap": dst.gap, "fold": dst.fold}}
 
 
 def _bound_to_dict(bound: Bound) -> Any:

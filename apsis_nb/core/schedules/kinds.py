@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import datetime, time
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -90,7 +90,7 @@ class DailySchedule(_Common):
     days_of_month: tuple[int, ...] = ()  #: nominal dates are only the n-th days of the calendar in each month
     date_shift: int = 0
     cal_shift: int = 0
-    dst: Dst = Dst()
+    dst: Dst | None = None  #: None: as `Dst()` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class DailyIntervalSchedule(_Common):
     stop_before: Bound  #: every time is before this
     interval_s: float  #: 0.000001 <= interval < 86400
     calendar: Calendar = ALL
-    dst: Dst = Dst()
+    dst: Dst | None = None  #: None: as `Dst()` has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +136,3 @@ class CronSchedule(_Common):
 
 
 Schedule = IntervalSchedule | DailySchedule | DailyIntervalSchedule | ExplicitSchedule | CronSchedule
-
-
-def ends_on(schedule: Schedule) -> date | None:
-    """The last day that the calendar of a schedule knows; None: there is no end, or no calendar."""
-    if isinstance(schedule, DailySchedule | DailyIntervalSchedule) and schedule.calendar.last < date.max:
-        return schedule.calendar.last
-    return None

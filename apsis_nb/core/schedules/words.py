@@ -45,7 +45,7 @@ def explain(schedule: Schedule) -> str:
             text = f"at {_listed([format_time(at) for at in schedule.times])}"
         case CronSchedule():
             text = f"{explain_cron(schedule.cron)} {schedule.tz} (cron {schedule.cron})"
-            text += "" if schedule.dst is None else _changes(schedule.dst, always=True)
+            text += _changes(schedule.dst)
         case _:
             assert_never(schedule)
     if schedule.args:
@@ -104,14 +104,11 @@ def _moved(shift: DailySchedule | Bound) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _changes(dst: Dst, *, always: bool = False) -> str:
-    """What becomes of daytimes where clocks change; without `always` only what is not the default."""
-    text = ""
-    if always or dst.gap != Dst().gap:
-        text += f", what the clocks skip is {_GAPS[dst.gap]}"
-    if always or dst.fold != Dst().fold:
-        text += f", what they show twice counts {_FOLDS[dst.fold]}"
-    return text
+def _changes(dst: Dst | None) -> str:
+    """What becomes of daytimes where clocks change, if the job file says so."""
+    if dst is None:
+        return ""
+    return f", what the clocks skip is {_GAPS[dst.gap]}, what they show twice counts {_FOLDS[dst.fold]}"
 
 
 def _missed(misfire: MisfireRule) -> str:
