@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.schedules import stop_time, times_between
+from apsis_nb.core.schedules import due_between, stop_time
 from apsis_nb.core.times import after_gap, parse_time, parse_when, zone
 from apsis_nb.jobfiles import load_file, load_folder
 
@@ -45,9 +45,9 @@ def expected(jobs: str | Path | Iterable[Job], start: Instant, stop: Instant) ->
     for job in _jobs(jobs):
         for schedule in job.schedules:
             if schedule.enabled:
-                for at, derived in times_between(schedule, begin, end):
-                    args = job.args_for(derived, schedule.args)
-                    rows.append((job.job_id, args, at, at, stop_time(schedule, at)))
+                for at, occurrence in due_between(job.job_id, schedule, begin, end):
+                    args = job.args_for(occurrence.args, schedule.args)
+                    rows.append((job.job_id, args, occurrence.at, at, stop_time(schedule, at)))
     rows.sort(key=lambda row: (row[3], row[0]))
     frame = pd.DataFrame(rows, columns=["job_id", "args", "nominal_at", "scheduled_at", "stop_at"])
     times = dict.fromkeys(("nominal_at", "scheduled_at", "stop_at"), "datetime64[us, UTC]")

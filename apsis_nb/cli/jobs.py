@@ -16,6 +16,7 @@ from apsis_nb.core.times import zone
 
 if TYPE_CHECKING:
     from apsis_nb.core.jobs import Job
+    from apsis_nb.core.schedules import DueTime, Schedule
     from apsis_nb.jobfiles import FileError
 
 #: How far `next` looks for the times of a file.
@@ -229,21 +230,26 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
         raise ApsisError("\n".join(map(str, errors)))
     (job,) = jobs.values()
     rows = [
-        {"job_id": job.job_id, "args": args, "nominal_at": format_time(at), "scheduled_at": format_time(at)}
-        for at, args in islice(_times(job, now), n)
+        {
+            "job_id": job.job_id,
+            "args": job.args_for(occurrence.args, given),
+            "nominal_at": format_time(occurrence.at),
+            "scheduled_at": format_time(at),
+        }
+        for (at, occurrence), given in islice(_times(job, now), n)
     ]
     return job_to_dict(job), rows
 
 
-def _times(job: "Job", now: datetime) -> Iterator[tuple[datetime, dict[str, str]]]:
-    """The times of all schedules of a job, with the args of each."""
-    from apsis_nb.core.schedules import times_between
+def _times(job: "Job", now: datetime) -> Iterator[tuple["DueTime", Mapping[str, str]]]:
+    """When the runs of all schedules of a job are due, with the args that the schedule of each gives."""
+    from apsis_nb.core.schedules import due_between
 
-    def of(schedule: Any) -> Iterator[tuple[datetime, dict[str, str]]]:
-        for at, derived in times_between(schedule, now, now + _HORIZON):
-            yield at, job.args_for(derived, schedule.args)
+    def of(schedule: "Schedule") -> Iterator[tuple["DueTime", Mapping[str, str]]]:
+        for due in due_between(job.job_id, schedule, now, now + _HORIZON):
+            yield due, schedule.args
 
-    return heapq.merge(*(of(s) for s in job.schedules if s.enabled), key=lambda time: time[0])
+    return heapq.merge(*(of(s) for s in job.schedules if s.enabled), key=lambda found: found[0].at)
 
 
 def _zone_of(facts: dict[str, Any]) -> ZoneInfo:

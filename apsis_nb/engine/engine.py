@@ -37,7 +37,7 @@ from apsis_nb.core.instructions import (
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import LOW_IDS, Machine
 from apsis_nb.core.runs import Run, RunId
-from apsis_nb.core.schedules import times_between
+from apsis_nb.core.schedules import due_between
 from apsis_nb.core.times import format_time
 from apsis_nb.jobfiles import FileError, Folder, load_folder
 from apsis_nb.programs import Programs
@@ -189,7 +189,7 @@ class Engine:
             for schedule in job.schedules:
                 if not schedule.enabled:
                     continue
-                for n, occurrence in enumerate(times_between(schedule, start, stop)):
+                for n, (at, occurrence) in enumerate(due_between(job.job_id, schedule, start, stop)):
                     if n == limit:
                         break
                     args = job.args_for(occurrence.args, schedule.args)
@@ -198,7 +198,7 @@ class Engine:
                             "job_id": job.job_id,
                             "args": args,
                             "nominal_at": occurrence.at,
-                            "scheduled_at": occurrence.at,
+                            "scheduled_at": at,
                         }
                     )
         return sorted(found, key=lambda e: (e["scheduled_at"], e["job_id"]))[:limit]
