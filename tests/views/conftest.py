@@ -19,6 +19,10 @@ params: {name: {default: world}}
 metadata: {labels: [short]}
 program: {type: shell, command: 'printf "\\033[32mhello\\033[0m %s\\n" "$APSIS_ARG_NAME"'}
 """,
+    "marked/shows": """
+params: {name: {default: world}}
+program: {type: shell, command: 'echo "$APSIS_ARG_NAME"'}
+""",
     "asked/fails": "program: {type: shell, command: 'echo <oh>; exit 3'}\n",
 }
 

@@ -65,7 +65,7 @@ def test_the_newest_run_comes_first(client, made):
 
 
 def test_what_a_program_is_given_is_never_markup(client, server):
-    client.schedule("asked/prints", name="<img src=x>", label="<b>bold</b>").wait(30)
+    client.schedule("marked/shows", name="<img src=x>", label="<b>bold</b>").wait(30)
     filters = Filters(words="<img")
     page = rows_html(*load(client, filters), filters)
 
