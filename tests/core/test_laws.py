@@ -1,6 +1,7 @@
 """The machine's laws, over generated worlds with crashes anywhere; and planted faults, which they find."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from zlib import crc32
 
@@ -16,7 +17,7 @@ from apsis_nb.core.instructions import SaveClock, WakeAt
 from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.machine import Machine
 from apsis_nb.core.runs import Origin, Run
-from apsis_nb.core.schedules import times_between
+from apsis_nb.core.schedules import due_between
 from apsis_nb.core.states import State
 from tests.core.world import World, after
 
@@ -30,13 +31,18 @@ def chance(run: Run, what: str) -> float:
 
 @st.composite
 def jobs(draw: st.DrawFn) -> list[Job]:
-    """A few jobs: intervals, limits, dependencies on earlier ones, actions on others."""
+    """A few jobs: intervals with jitter and limits, dependencies on earlier ones, actions on others."""
     made: list[Job] = []
     for n in range(draw(st.integers(1, 4))):
         data: dict[str, object] = {"program": {"type": "shell", "command": "true"}}
         if draw(st.booleans()):
             interval = draw(st.sampled_from([1, 2, 3.5, 7]))
-            data["schedule"] = {"type": "interval", "interval": interval}
+            data["schedule"] = {
+                "type": "interval",
+                "interval": interval,
+                "jitter": draw(st.sampled_from([0, 0, 1, 5, 90])),
+                **draw(st.sampled_from([{}, {}, {"max_runs": 1}, {"max_runs": 2}])),
+            }
         conditions: list[dict[str, object]] = []
         if draw(st.booleans()):
             conditions.append({"type": "max_running", "count": draw(st.integers(1, 2))})
@@ -91,16 +97,25 @@ def broken_laws(world: World) -> list[str]:
     broken += [f"r{run_id} was started {n} times" for run_id, n in world.starts.items() if n > 1]
     for job in world.jobs:
         broken += limit_broken(world, job)
+        broken += max_runs_broken(world, job)
         made = Counter(r.nominal_at for r in world.of_job(job.job_id) if r.origin is Origin.SCHEDULE)
         broken += [f"{job.job_id} has {n} runs for {at}" for at, n in made.items() if n > 1]
         assert world.clock is not None
         due = {
-            occurrence.at
+            (occurrence.at, at)
             for schedule in job.schedules
-            for occurrence in times_between(schedule, world.began, world.clock + timedelta(microseconds=1))
+            for at, occurrence in due_between(
+                job.job_id, schedule, world.began, world.clock + timedelta(microseconds=1)
+            )
         }
-        if due != set(made):
-            broken.append(f"{job.job_id} was due at {sorted(due)}, and has runs for {sorted(made)}")
+        runs = [r for r in world.of_job(job.job_id) if r.origin is Origin.SCHEDULE]
+        found = {(r.nominal_at, r.scheduled_at) for r in runs}
+        if due != found:
+            broken.append(f"{job.job_id} was due at {sorted(due)}, and has runs for {sorted(found)}")
+        for run in runs:
+            made_at = world.log[run.run_id][0][0]
+            if made_at < run.scheduled_at:
+                broken.append(f"{run.name} was made at {made_at}, before its time")
     for run in world.saved.values():
         if run.state is State.SUCCESS and run.started_at is None:
             broken.append(f"{run.name} succeeded and never started")
@@ -118,6 +133,22 @@ def limit_broken(world: World, job: Job) -> list[str]:
         for inst, n in world.most_busy.items()
         if inst.job_id == job.job_id and n > min(counts)
     ]
+
+
+def max_runs_broken(world: World, job: Job) -> list[str]:
+    """Runs that were begun although `max_runs` of the schedule were unfinished."""
+    most = min((s.max_runs for s in job.schedules if s.max_runs is not None), default=None)
+    runs = [r for r in world.of_job(job.job_id) if r.origin is Origin.SCHEDULE]
+    if most is None:
+        return []
+    # A run is live from its first row to its last, if that is one of an end.
+    spans = [
+        (world.log[r.run_id][0][0], world.log[r.run_id][-1][0] if r.is_finished else world.now)
+        for r in runs
+        if r.state is not State.SKIPPED or r.skip_reason is None or not r.skip_reason.startswith("busy")
+    ]
+    crowds = (sum(began <= at < ended for began, ended in spans) for at, _ in spans)
+    return [f"{n} unfinished runs of {job.job_id} at once: more than {most}" for n in crowds if n > most]
 
 
 @given(worlds())
@@ -243,6 +274,42 @@ class Sleepless(Machine):
 @pytest.mark.parametrize("fault", [Restless, Sleepless])
 def test_the_laws_find_a_wake_up_after_every_event(fault: type[Machine]):
     assert broken_laws(planted(busy_world(new_machine=fault))) != []
+
+
+class Heedless(Machine):
+    """Begins a run of a schedule however many are unfinished."""
+
+    def _make_due(self, due, now):  # type: ignore[no-untyped-def]
+        super()._make_due(replace(due, schedule=replace(due.schedule, max_runs=None)), now)
+
+
+def test_the_laws_find_more_runs_than_a_schedule_may_have():
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 1, "max_runs": 2},
+    }
+    keys = {"jobs": [job_from_dict("a", data)], "duration_s": lambda run: 3.3}
+
+    assert broken_laws(planted(World(**keys))) == []
+    assert any("at once" in law for law in broken_laws(planted(World(**keys, new_machine=Heedless))))
+
+
+class Early(Machine):
+    """Takes what is due by its nominal time, as if there were no jitter."""
+
+    def _make_due(self, due, now):  # type: ignore[no-untyped-def]
+        super()._make_due(replace(due, at=due.occurrence.at), now)
+
+
+def test_the_laws_find_jitter_that_is_forgotten():
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 2, "jitter": 7},
+    }
+    jobs, crash_at = [job_from_dict("a", data)], set(range(5, 400, 7))
+
+    assert broken_laws(planted(World(jobs=jobs, crash_at=crash_at))) == []
+    assert any("was due at" in law for law in broken_laws(planted(World(jobs=jobs, new_machine=Early))))
 
 
 class Forgetful(Machine):

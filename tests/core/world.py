@@ -39,7 +39,7 @@ from apsis_nb.core.instructions import (
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import Machine
 from apsis_nb.core.runs import Instance, Run, RunId
-from apsis_nb.core.schedules import times_between
+from apsis_nb.core.schedules import due_between
 from apsis_nb.core.states import BUSY, State
 
 TINY = timedelta(microseconds=1)
@@ -265,7 +265,10 @@ class World:
             at > self.now + timedelta(days=1000)
             or any(at in (r.scheduled_at, r.stop_at) for r in runs)
             or any(
-                o.at == at for j in self.jobs for s in j.schedules for o in times_between(s, at, at + TINY)
+                due.at == at
+                for j in self.jobs
+                for s in j.schedules
+                for due in due_between(j.job_id, s, at, at + TINY)
             )
         )
 
