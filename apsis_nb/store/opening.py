@@ -14,7 +14,7 @@ from apsis_nb.store.errors import StoreError
 from apsis_nb.store.queries import comments, read_sql
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool) -> duckdb.DuckDBPyConnection:
@@ -71,10 +71,7 @@ def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> 
         epoch = secrets.token_hex(6)
         connection.begin()
         connection.execute(read_sql("schema.sql"))
-        for name, meaning in comments(read_sql("schema.sql")).items():
-            kind = "COLUMN" if "." in name else "VIEW"
-            target = ".".join(f'"{part}"' for part in name.split("."))
-            connection.execute(f"COMMENT ON {kind} {target} IS '{meaning.replace(chr(39), chr(39) * 2)}'")
+        _comment(connection)
         connection.execute("INSERT INTO base.meta VALUES ($1, $2, $3)", [SCHEMA_VERSION, epoch, now])
         connection.commit()
         return epoch
@@ -89,7 +86,16 @@ def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> 
         )
     if version < SCHEMA_VERSION:
         migrate(connection, path, version, _migrations(), now)
+        _comment(connection)
     return str(epoch)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tell in the database what its views and columns mean."""
+    for name, meaning in comments(read_sql("schema.sql")).items():
+        kind = "COLUMN" if "." in name else "VIEW"
+        target = ".".join(f'"{part}"' for part in name.split("."))
+        connection.execute(f"COMMENT ON {kind} {target} IS '{meaning.replace(chr(39), chr(39) * 2)}'")
 
 
 def migrate(

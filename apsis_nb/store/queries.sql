@@ -20,6 +20,20 @@ SELECT program FROM base.programs WHERE program_id = $program_id LIMIT 1;
 -- What a run was made from. The first row of its journal has it.
 SELECT run_id, ts, state, message, data FROM base.run_log WHERE run_id = $run_id ORDER BY rowid LIMIT 1;
 
+-- versions_of_job --
+-- The texts that the file of one job has had.
+SELECT version, ts, "by", yaml FROM base.job_versions WHERE job_id = $job_id ORDER BY version;
+
+-- job_texts --
+-- The last version of each job, to see which files have changed since.
+SELECT job_id, version, yaml FROM base.job_versions
+QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1;
+
+-- add_versions --
+-- New versions, each one after the other of its job.
+INSERT INTO base.job_versions
+SELECT $ts, $by, unnest($job_ids::VARCHAR[]), unnest($versions::INTEGER[]), unnest($texts::VARCHAR[]);
+
 -- log_of_run --
 -- The story of one run.
 SELECT ts, state, message FROM base.run_log WHERE run_id = $run_id ORDER BY rowid;

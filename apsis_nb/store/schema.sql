@@ -1,4 +1,4 @@
--- Version 1 of the run store. Base tables are in the schema `base` and may change with a version; the views in
+-- Version 2 of the run store. Base tables are in the schema `base` and may change with a version; the views in
 -- `main` are stable and documented: each line `-- view.column: meaning` below is a comment in the database too.
 --
 -- Rows are only ever appended: an open reader would make a CHECKPOINT fail after an UPDATE, not after an INSERT.
@@ -77,6 +77,15 @@ CREATE TABLE base.outputs (
     pack VARCHAR NOT NULL,
     pack_offset BIGINT NOT NULL,
     stored BIGINT NOT NULL
+);
+
+-- The texts of job files, each as it was when the server took it up; NULL when the file was gone.
+CREATE TABLE base.job_versions (
+    ts TIMESTAMP NOT NULL,
+    "by" VARCHAR,
+    job_id VARCHAR NOT NULL,
+    version INTEGER NOT NULL,
+    yaml VARCHAR
 );
 
 -- The present as a plain TIMESTAMP. With now() DuckDB would cast the whole column that it is compared with.
@@ -169,6 +178,14 @@ FROM base.runs
 WHERE late_s IS NOT NULL
 GROUP BY ALL;
 
+CREATE VIEW job_versions AS
+SELECT job_id, version, ts, "by", yaml FROM base.job_versions;
+
+CREATE VIEW jobs AS
+SELECT job_id, version, ts AS changed_at, "by" AS changed_by, yaml
+FROM base.job_versions
+QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND yaml IS NOT NULL;
+
 -- runs: Every run, finished or live. Test runs are among them: origin <> 'test' leaves them out.
 -- runs.run_id: The run, a whole number; r123 outside of SQL.
 -- runs.job_id: Its job.
@@ -223,3 +240,15 @@ GROUP BY ALL;
 -- lateness_daily.p50_s: Median of the lateness, seconds.
 -- lateness_daily.p95_s: 95th percentile of the lateness, seconds.
 -- lateness_daily.max_s: The most, seconds.
+-- job_versions: The texts that job files have had, each as it was when the server took it up.
+-- job_versions.job_id: The job.
+-- job_versions.version: Counted from 1 for each job.
+-- job_versions.ts: When the server took it up, UTC.
+-- job_versions.by: Who wrote it through the server; NULL for an edit of the file.
+-- job_versions.yaml: The text of the file; NULL: the file was removed.
+-- jobs: The jobs whose files the server has taken up, as they are now.
+-- jobs.job_id: The job.
+-- jobs.version: That of its file, as in job_versions.
+-- jobs.changed_at: When this text was taken up, UTC.
+-- jobs.changed_by: Who wrote it through the server; NULL for an edit of the file.
+-- jobs.yaml: The text of its file.

@@ -436,6 +436,44 @@ class Store:
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
         return [found.get(n) for n in range(len(wanted))]
 
+    # -- job files
+
+    def keep_versions(self, texts: Mapping[str, str], *, by: str | None = None) -> list[str]:
+        """Keep the texts of job files that differ from their last versions, and that a file is gone.
+
+        Args:
+            texts: of all job files that are in use now, by job id.
+            by: who changed them; None: it was done in the folder.
+
+        Returns:
+            The ids of the jobs that got a new version.
+        """
+        known = {
+            job_id: (version, text)
+            for job_id, version, text in self._readers.rows(queries()["job_texts"].text, {})
+        }
+        changed: dict[str, str | None] = {
+            job_id: text for job_id, text in texts.items() if known.get(job_id, (0, None))[1] != text
+        }
+        changed |= {job_id: None for job_id in known.keys() - texts.keys() if known[job_id][1] is not None}
+        if changed:
+            params = {
+                "ts": naive(self._now()),
+                "by": by,
+                "job_ids": list(changed),
+                "versions": [known.get(job_id, (0, None))[0] + 1 for job_id in changed],
+                "texts": list(changed.values()),
+            }
+            self._insert(queries()["add_versions"].text, params)
+        return sorted(changed)
+
+    def job_versions(self, job_id: str) -> list[dict[str, Any]]:
+        """The texts that a job's file has had, oldest first: version, ts (aware), by, yaml (None: gone)."""
+        rows = self._readers.rows(queries()["versions_of_job"].text, {"job_id": job_id})
+        return [
+            {"version": version, "ts": aware(ts), "by": by, "yaml": text} for version, ts, by, text in rows
+        ]
+
     # -- many runs
 
     def runs(

@@ -21,6 +21,7 @@ VALUES: dict[str, Any] = {
     "states": ["success"], "since": NOON.replace(tzinfo=None), "until": NOON.replace(tzinfo=None, year=2027),
     "job_id": "a", "label": '"x"', "late": True, "before_at": NOON.replace(tzinfo=None), "before_id": 3,
     "limit": 5, "jobs": ["a"], "unit": "day", "tz": "Europe/London", "by_job": True, "px": 9, "max_bars": 4,
+    "ts": NOON.replace(tzinfo=None), "by": "ann", "versions": [1], "texts": ["program: x"],
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_every_column_of_every_view_is_documented(store: Store) -> None:
         "SELECT view_name, comment FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal", {}
     )
     assert {view for view, _ in views} == {
-        "runs", "live_runs", "run_log", "outputs", "programs", "missed", "lateness_daily"
+        "runs", "live_runs", "run_log", "outputs", "programs", "missed", "lateness_daily", "jobs", "job_versions"
     }  # fmt: skip
     assert all(comment for _, comment in views)
     assert all(comment for view, _, comment in columns if view != "live_runs")

@@ -80,15 +80,15 @@ def test_a_migration_goes_up_step_by_step_from_a_backup(path: Path) -> None:
         epoch = store.epoch
         store.save(whole_life(a_run(1))).result(10)
     connection = connect(path, threads=1, memory_limit="1GB", create=False)
-    steps = [(n, f"CREATE TABLE base.t{n} (x INTEGER)") for n in (1, 2, 3)]
-    migrate(connection, path, 1, steps, NOON.replace(tzinfo=None))
+    steps = [(n, f"CREATE TABLE base.t{n} (x INTEGER)") for n in (2, 3, 4)]
+    migrate(connection, path, 2, steps, NOON.replace(tzinfo=None))
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    assert {"t2", "t3"} <= tables
-    assert "t1" not in tables
+    assert {"t3", "t4"} <= tables
+    assert "t2" not in tables
     versions = connection.execute("SELECT schema_version, epoch FROM base.meta").fetchall()
-    assert versions == [(1, epoch), (2, epoch), (3, epoch)]
+    assert versions == [(2, epoch), (3, epoch), (4, epoch)]
     connection.close()
-    with Store.open(path.with_name("runs.schema-1.duckdb")) as backup:
+    with Store.open(path.with_name("runs.schema-2.duckdb")) as backup:
         assert backup.epoch == epoch
         assert backup.run(1) is not None
 
@@ -157,11 +157,15 @@ def test_a_save_that_is_queued_cannot_be_cancelled(store: Store) -> None:
     assert len(store.restore()[0]) == 49
 
 
+#: No run id: one more than a BIGINT can be.
+TOO_LARGE = 2**63
+
+
 def test_a_save_on_a_bad_value_fails_alone(store: Store) -> None:
     """It is the writer's group that fails first, then only the one."""
     good, bad, later = (
         store.save([saved(a_run(n), message, is_new=True)])
-        for n, message in ((1, "a"), (2, "\ud800"), (3, "c"))
+        for n, message in ((1, "a"), (TOO_LARGE, "b"), (3, "c"))
     )
     with pytest.raises(StoreError, match="cannot be saved"):
         bad.result(10)
@@ -169,12 +173,12 @@ def test_a_save_on_a_bad_value_fails_alone(store: Store) -> None:
     assert later.result(10) is None
     assert store.health()["ok"]
     assert [run.run_id for run in store.restore()[0]] == [1, 3]
-    assert [row["message"] for n in (1, 2, 3) for row in store.log(n)] == ["a", "c"]
+    assert [row["message"] for n in (1, 3) for row in store.log(n)] == ["a", "c"]
 
 
 def test_what_was_to_be_saved_together_is_saved_together_or_not_at_all(store: Store) -> None:
     with pytest.raises(StoreError):
-        store.save([*whole_life(a_run(1)), saved(a_run(2), "\ud800", is_new=True)]).result(10)
+        store.save([*whole_life(a_run(1)), saved(a_run(TOO_LARGE), is_new=True)]).result(10)
     assert store.run(1) is None
     assert store.runs() == []
     assert store.log(1) == []
@@ -487,3 +491,42 @@ def test_kill_9_loses_nothing_that_was_promised_and_leaves_no_half(path: Path) -
             finished |= kept.keys() - live
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(reserved))
     assert len(made) > 60
+
+
+# -- versions of job files
+
+
+def test_each_text_of_a_job_file_is_a_version(store: Store) -> None:
+    assert store.keep_versions({"a": "program: x\n", "b": "program: y\n"}) == ["a", "b"]
+    assert store.keep_versions({"a": "program: x\n", "b": "program: y\n"}) == []
+    assert store.keep_versions({"a": "program: z\n", "b": "program: y\n"}, by="ann") == ["a"]
+    assert store.keep_versions({"a": "program: z\n"}) == ["b"]
+    assert store.keep_versions({"a": "program: z\n", "b": "program: y\n"}) == ["b"]
+    told = [(v["version"], v["by"], v["yaml"]) for v in store.job_versions("a")]
+    assert told == [(1, None, "program: x\n"), (2, "ann", "program: z\n")]
+    assert [v["yaml"] for v in store.job_versions("b")] == ["program: y\n", None, "program: y\n"]
+    assert store.job_versions("c") == []
+    table = store.sql("SELECT job_id, version, changed_by, yaml FROM jobs ORDER BY job_id").to_pylist()
+    assert table == [
+        {"job_id": "a", "version": 2, "changed_by": "ann", "yaml": "program: z\n"},
+        {"job_id": "b", "version": 3, "changed_by": None, "yaml": "program: y\n"},
+    ]
+
+
+def test_a_file_of_the_first_schema_gets_the_versions_of_jobs(path: Path) -> None:
+    with Store.open(path) as store:
+        store.save(whole_life(a_run(1))).result(10)
+    with duckdb.connect(str(path)) as connection:  # as it was before the second
+        connection.execute(
+            "DROP VIEW jobs; DROP VIEW job_versions; DROP TABLE base.job_versions;"
+            "UPDATE base.meta SET schema_version = 1"
+        )
+    with Store.open(path) as store:
+        assert store.run(1) is not None
+        assert store.keep_versions({"a": "program: x\n"}) == ["a"]
+    with duckdb.connect(str(path)) as connection:
+        (comment,) = connection.execute(
+            "SELECT comment FROM duckdb_views() WHERE view_name = 'jobs'"
+        ).fetchall()[0]
+    assert comment.startswith("The jobs whose files")
+    assert path.with_name("runs.schema-1.duckdb").exists()
