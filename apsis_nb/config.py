@@ -138,6 +138,8 @@ class Config(_Section):
     bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
     tz: Annotated[str, AfterValidator(_zone_name)] = "UTC"  #: by default the system's
     env: dict[str, str] = {}  #: for every program
+    watch: bool = False  #: take up a change of a job file when it is saved, without a reload
+    template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"
     public_url: Annotated[str, AfterValidator(_web_address)] | None = None  #: how people reach the server
     tls: Tls | None = None

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsis_nb.core.errors import NotFound
+from apsis_nb.core.jobs import bind_run
 from apsis_nb.core.programs import NoOp, Process
+from apsis_nb.core.runs import Origin
 from apsis_nb.jobfiles import Folder, check_folder, load_file, load_folder, load_text
 from apsis_nb.jobfiles.yaml12 import YamlErrors, parse_yaml
 from tests.strategies import job_mappings
@@ -223,7 +225,7 @@ def test_a_fault_knows_its_job_and_key():
 
 def test_ids_are_paths_without_the_suffix(tmp_path):
     files = ["a.yaml", "a/b.yaml", "a.b.yaml", "with space/ü.yaml", ".hidden/c.yaml", "_templates.yaml"]
-    others = [".hidden.yaml", "x.yml", "x.YAML", "yaml", "x.yaml.j2", "_templates/t.yaml", ".apsis.yaml"]
+    others = [".hidden.yaml", "x.yml", "x.YAML", "yaml", "x.yaml.j2", "_templates/t.yaml", ".other.yaml"]
     copies = [".ipynb_checkpoints/a-checkpoint.yaml", "a/.ipynb_checkpoints/b-checkpoint.yaml", ".git/x.yaml"]
     folder = load_folder(
         write(tmp_path, dict.fromkeys([*files, *others, *copies, "a/_templates/d.yaml"], "program: x"))
@@ -365,8 +367,93 @@ successors:
     ]
 
 
-def test_the_check_copes_with_a_file_that_has_gone(tmp_path):
+def test_the_check_tells_the_place_in_a_file_as_it_was_read(tmp_path):
     folder = load_folder(write(tmp_path, {"a.yaml": "program: x\nsuccessors: zzz\n"}))
     (tmp_path / "a.yaml").unlink()
     (error,) = check_folder(folder, NOW)
-    assert (error.line, error.message) == (1, "successors.0.job_id: there is no job 'zzz'")
+    assert (error.line, error.message) == (2, "successors.job_id: there is no job 'zzz'")
+
+
+# -- what the jobs of a folder have in common
+
+SETTINGS = """\
+aliases: {batch: procstar-shell, nightly: daily}
+defaults:
+  env: {A: "1", B: "2"}
+  metadata: {labels: [team]}
+  condition: {type: max_running}
+template_functions:
+  shout: shouting_of_test:shout
+"""
+
+
+def test_settings_hold_for_every_job_that_says_nothing_else(tmp_path):
+    folder = load_folder(
+        write(
+            tmp_path,
+            {
+                ".apsis.yaml": SETTINGS,
+                "shouting_of_test.py": "def shout(text):\n    return text.upper() + '!'\n",
+                "a.yaml": "program: {type: batch, command: 'echo {{ shout(job_id) }}'}\nenv: {B: 3}\n"
+                "schedule: {start: {type: nightly, tz: UTC, daytime: '09:00:00'}}\n",
+                "b.yaml": "program: x\ncondition: []\nmetadata: {labels: own, owner: me}\n",
+            },
+        )
+    )
+    assert [str(e) for e in check_folder(folder, NOW)] == []
+    a, b = folder.jobs["a"], folder.jobs["b"]
+    assert isinstance(a.program, Process)
+    assert (a.program.env, a.labels, len(a.conditions)) == ({"A": "1", "B": "3"}, ("team",), 1)
+    assert (b.labels, b.metadata, b.conditions) == (("own",), {"owner": "me"}, ())
+    run = bind_run(
+        a, run_id=1, args={}, origin=Origin.MANUAL, scheduled_at=NOW, now=NOW, params_of=lambda _: None
+    )
+    assert run.program.command == "echo A!"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("aliasses: {}", "1:1: unknown key 'aliasses': did you mean 'aliases'?"),
+        ("- a", "1:1: '.apsis.yaml' must be a mapping, not a list"),
+        ("aliases: {a: shel}", "1:11: aliases.a: there is no type 'shel': did you mean 'shell'?"),
+        ("aliases: {shell: argv}", "1:11: 'shell' is a type already: choose another name"),
+        ("defaults:\n  envi: {}", "2:3: unknown key 'envi': did you mean 'env'?"),
+        ("defaults:\n  job_id: a", "2:3: 'job_id' is each job's own"),
+        ("defaults: {late: {start: soon}}", "1:19: defaults.late.start: 'soon' is no duration: write for"),
+        (
+            "template_functions:\n  f: nowhere:f",
+            "2:3: template_functions.f: 'nowhere' cannot be imported: Mod",
+        ),
+        (
+            "template_functions: {f: os.pth}",
+            "1:22: template_functions.f: 'os' has no function 'pth': did you",
+        ),
+        ("template_functions: {f: f}", "1:22: 'f' names no function: write module:func"),
+        ("template_functions: {Date: os.getcwd}", "1:22: 'Date' is no name for a function: templates have"),
+        ("calendars: nowhere", "1:1: calendars: there is no folder 'nowhere'"),
+        ("a: [", "2:1: YAML: "),
+    ],
+)
+def test_what_is_wrong_with_settings_is_said_and_no_job_is_trusted(tmp_path, text, said):
+    folder = load_folder(write(tmp_path, {".apsis.yaml": text, "a.yaml": "program: x"}))
+    assert folder.jobs == {}
+    (error,) = folder.errors
+    assert str(error).startswith(f"{tmp_path}/.apsis.yaml:{said}")
+    assert load_file(tmp_path / "a.yaml").errors == (error,)
+
+
+def test_changed_settings_read_all_files_again(tmp_path):
+    write(tmp_path, {".apsis.yaml": "defaults: {env: {A: 1}}", "a.yaml": "program: x"})
+    first = load_folder(tmp_path)
+    write(tmp_path, {".apsis.yaml": "defaults: {env: {A: 2}}"})
+    assert load_folder(tmp_path, first).jobs["a"].program == Process(command="x", env={"A": "2"})
+    (tmp_path / ".apsis.yaml").write_text("# nothing yet\n")
+    assert load_folder(tmp_path, first).jobs["a"].program == Process(command="x")
+
+
+def test_one_file_belongs_to_the_nearest_folder_with_settings(tmp_path, monkeypatch):
+    write(tmp_path, {"jobs/.apsis.yaml": "defaults: {env: {A: 1}}", "jobs/team/a.yaml": "program: x"})
+    monkeypatch.chdir(tmp_path / "jobs/team")
+    file = load_file("a.yaml")
+    assert (file.job_id, file.job.program) == ("team/a", Process(command="x", env={"A": "1"}))

@@ -9,7 +9,7 @@ from .fields import Fields, KeyPath, article, choose, noun, read_name, read_text
 from .states import State
 from .templates import check, expand
 
-_TYPES = ("schedule",)
+ACTION_TYPES = ("schedule",)
 _LATER = ("notify", "webhook", "shell")
 
 
@@ -56,7 +56,7 @@ def action_from_dict(data: Any, path: KeyPath = ()) -> Action:
     Raises:
         JobError, JobErrors: what is wrong, and what would be right.
     """
-    kind = choose(data, path, "action", _TYPES, later=_LATER)
+    kind = choose(data, path, "action", ACTION_TYPES, later=_LATER)
     fields = Fields(data, path, f"{article(kind)} action")
     fields.get("type", str)
     job_id, args = _target(fields)

@@ -170,7 +170,7 @@ class Dependency:
 
 Condition = MaxRunning | Dependency | Const
 
-_TYPES = ("dependency", "max_running", "const")
+CONDITION_TYPES = ("dependency", "max_running", "const")
 _LATER = ("skip_duplicate",)
 
 
@@ -184,7 +184,7 @@ def condition_from_dict(data: Any, path: KeyPath = ()) -> Condition:
     Raises:
         JobError, JobErrors: what is wrong, and what would be right.
     """
-    kind = choose(data, path, "condition", _TYPES, later=_LATER)
+    kind = choose(data, path, "condition", CONDITION_TYPES, later=_LATER)
     fields = Fields(data, path, f"{article(kind)} condition")
     fields.get("type", str)
     enabled = fields.get("enabled", _read_enabled, True)

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -27,8 +27,8 @@ from .fields import (
 from .params import Param, param_to_dict, params_from
 from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
 from .runs import Instance, Origin, Run, RunId
-from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict, times_between
-from .templates import expand, names_in, namespace
+from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict, times_between, warnings_of
+from .templates import TEMPLATE_NAMES, expand, names_in, namespace
 from .times import parse_duration
 
 # -- the job
@@ -54,6 +54,7 @@ class Job:
     ad_hoc: bool = False
     source: str | None = None  #: folder of its file: where relative paths start
     #: Those of files, by name, for its templates. Its schedules hold theirs.
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict, repr=False)  #: for templates
     calendars: Mapping[str, Calendar] = field(default_factory=dict, compare=False, repr=False)
 
     def args_for(self, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
@@ -135,6 +136,7 @@ def bind_run(
         job_id=job.job_id,
         args=bound_args,
         get_calendar=partial(get_calendar, files=job.calendars),
+        functions=job.functions,
     )
     expanded = partial(expand, namespace=names)
     conditions = [condition.bind(expanded, inst, params_of) for condition in job.conditions]
@@ -186,7 +188,12 @@ _CENTURY_S = 100 * 365.25 * 86400
 
 
 def job_from_dict(
-    job_id: str, data: Any, *, source: str | None = None, calendars: Mapping[str, Calendar] | None = None
+    job_id: str,
+    data: Any,
+    *,
+    source: str | None = None,
+    calendars: Mapping[str, Calendar] | None = None,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Job:
     """The job that a job file tells.
 
@@ -195,14 +202,16 @@ def job_from_dict(
         data: what the file holds.
         source: folder of the file.
         calendars: those of files, by name.
+        functions: that its templates may call, by name.
 
     Raises:
         JobErrors: everything that is wrong, and what would be right.
     """
     try:
-        return _job_from(job_id, Fields(data, (), f"job {job_id}"), source, calendars or {})
+        job = _job_from(job_id, Fields(data, (), f"job {job_id}"), source, calendars or {})
     except JobErrors as error:
         raise JobErrors(job_id, error.errors) from None
+    return replace(job, functions=functions) if functions else job
 
 
 def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mapping[str, Calendar]) -> Job:
@@ -320,7 +329,7 @@ def _plain(value: Any) -> Any:
 
 
 def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError]:
-    """What is wrong with a job that only shows when a run of it is made, or beside the other jobs.
+    """What is wrong with a job that only shows when a run of it is made or beside other jobs, and warnings.
 
     The names of other jobs are looked at, and the next run of each of its schedules is made on trial. Without
     schedules, the names in its program are looked at.
@@ -343,11 +352,13 @@ def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError
     if faults:
         return faults
     if not job.schedules:
-        known = namespace(run_id=None, job_id="", args={}, get_calendar=get_calendar).keys()
-        for name in sorted(_names_in(job.program) - known - {p.name for p in job.params}):
+        known = TEMPLATE_NAMES | {*job.functions, *(p.name for p in job.params)}
+        for name in sorted(_names_in(job.program) - known):
             hint = suggestion(name, [p.name for p in job.params])
             faults.append(JobError(("program",), f"name '{name}' is not defined{hint or ': is it a param?'}"))
     for n, schedule in enumerate(job.schedules):
+        path: KeyPath = ("schedule", n) if schedule.stop is None else ("schedule", n, "start")
+        faults += [JobError((*path, key), text, level="warning") for key, text in warnings_of(schedule, now)]
         occurrence = next(times_between(schedule, now, now + _TRIAL_SPAN), None)
         if occurrence is None:
             continue

@@ -131,7 +131,7 @@ Program = NoOp | Process
 
 # -- from the job file
 
-_TYPES = ("no-op", "shell", "argv", "program", "procstar", "procstar-shell")
+PROGRAM_TYPES = ("no-op", "shell", "argv", "program", "procstar", "procstar-shell")
 _LATER = ("python", "notebook", "sql", "dask", "stats", "archive", "backup", "doctor", "procstar-ecs")
 _PROCESS_LATER = ("user", "sudo_user", "host", "env_file", "pty", "output", "python", "split", "resources")
 
@@ -159,7 +159,7 @@ def program_from_dict(data: Any, path: KeyPath = (), *, is_bound: bool = False) 
             return Process(argv=_argv(text)(data))
     except (ValueError, BindError) as error:
         raise JobError(path, str(error)) from None
-    kind = choose(data, path, "program", _TYPES, later=_LATER)
+    kind = choose(data, path, "program", PROGRAM_TYPES, later=_LATER)
     fields = Fields(data, path, f"{article(kind)} program")
     fields.get("type", str)
     if kind == "no-op":

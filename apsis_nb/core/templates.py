@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -357,12 +358,26 @@ def expand(text: str, namespace: Mapping[str, Any]) -> str:
         raise BindError(f"template: {str(error) or type(error).__name__}") from None
 
 
+_VALUES = {
+    "Date": Date,
+    "Time": Time,
+    "Daytime": Daytime,
+    "TimeZone": TimeZone,
+    "to_local": to_local,
+    "from_local": from_local,
+    "format": format,
+}
+#: The names that every template may use, beside the args.
+TEMPLATE_NAMES = frozenset({*_VALUES, "get_calendar", "run_id", "job_id"})
+
+
 def namespace(
     *,
     run_id: str | None,
     job_id: str,
     args: Mapping[str, str],
     get_calendar: Callable[[str], DayCalendar],
+    functions: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The names that the templates of one run may use; its args hide any other name.
 
@@ -371,15 +386,11 @@ def namespace(
         job_id: the job's.
         args: the run's.
         get_calendar: a calendar by its name.
+        functions: further ones; they hide none of the others.
     """
     return {
-        "Date": Date,
-        "Time": Time,
-        "Daytime": Daytime,
-        "TimeZone": TimeZone,
-        "to_local": to_local,
-        "from_local": from_local,
-        "format": format,
+        **functions,
+        **_VALUES,
         "get_calendar": lambda name: _Calendar(get_calendar(name)),
         "run_id": run_id,
         "job_id": job_id,

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from apsis_nb.core.errors import JobError
 from apsis_nb.core.fields import KeyPath
+
+from .yaml12 import Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +24,12 @@ class FileError:
     def __str__(self) -> str:
         kind = "warning: " if self.level == "warning" else ""
         return f"{self.file}:{self.line}:{self.col}: {kind}{self.message}"
+
+
+def file_error(error: JobError, spot: Spot, file: str, job_id: str) -> FileError:
+    """The error at the place in the file that its path leads to."""
+    at = spot.find(error.path)
+    # A message that names the key needs no more; else the path says what it is about.
+    is_named = not error.path or f"'{error.path[-1]}'" in error.message
+    message = error.message if is_named else str(error)
+    return FileError(file, at.line, at.col, error.path, message, job_id, error.level)

@@ -8,13 +8,12 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from apsis_nb.core.calendars import Calendar
 from apsis_nb.core.errors import JobError, JobErrors, NotFound
 from apsis_nb.core.fields import KeyPath
 from apsis_nb.core.jobs import Job, faults_of, job_from_dict
 
-from .calendars import load_calendars
-from .faults import FileError
+from .faults import FileError, file_error
+from .settings import SETTINGS, Functions, Settings, load_settings
 from .yaml12 import MAX_BYTES, Spot, YamlErrors, parse_yaml
 
 SUFFIX = ".yaml"
@@ -34,7 +33,7 @@ class JobFile:
     job: Job | None
     errors: tuple[FileError, ...] = ()
     digest: tuple[int, int] | None = None  #: time of change (ns) and size, as it was read
-    text: bytes | str | None = field(default=None, repr=False)  #: of what was not read from a file
+    text: bytes | str = field(default=b"", repr=False)  #: what was read
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class Folder:
     """The job files of a folder, by job id."""
 
     files: Mapping[str, JobFile] = field(default_factory=dict)
-    calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: those of its `.cal` files, by name
-    calendar_errors: tuple[FileError, ...] = ()
+    settings: Settings = field(default_factory=Settings)  #: what its jobs have in common
 
     @cached_property
     def jobs(self) -> dict[str, Job]:
@@ -53,18 +51,21 @@ class Folder:
     @cached_property
     def errors(self) -> list[FileError]:
         """All that is wrong, by file."""
-        return [*self.calendar_errors, *(error for f in self.files.values() for error in f.errors)]
+        return [*self.settings.errors, *(error for f in self.files.values() for error in f.errors)]
 
 
-def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
+def load_folder(
+    root: Path | str, previous: Folder | None = None, *, functions: Functions | None = None
+) -> Folder:
     """Read all job files under a folder.
 
     Every file whose name ends in `.yaml` and does not start with a dot is one.
-    Links to folders are not followed.
+    Links to folders are not followed. With settings that are broken no job is good.
 
     Args:
         root: the folder.
         previous: of an earlier call; a file that has not changed since is not read again.
+        functions: for templates, by name; those of the folder's own settings win.
 
     Raises:
         NotFound: there is no such folder.
@@ -72,8 +73,10 @@ def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"there is no job folder {root}")
-    calendars, calendar_errors = load_calendars(root)
-    if previous and previous.calendars != calendars:  # then any job may have changed
+    settings = load_settings(root, functions)
+    if settings.is_broken:
+        return Folder({}, settings)
+    if previous and previous.settings != settings:  # then any job may have changed
         previous = None
     files = {}
     for path in _paths(root):
@@ -82,8 +85,8 @@ def load_folder(root: Path | str, previous: Folder | None = None) -> Folder:
         if known and known.digest and known.file == str(path) and known.digest == _digest(path):
             files[job_id] = known
         else:
-            files[job_id] = load_file(path, root, calendars)
-    return Folder(files, calendars, calendar_errors)
+            files[job_id] = load_file(path, root, settings)
+    return Folder(files, settings)
 
 
 def _paths(root: Path) -> Iterator[Path]:
@@ -104,24 +107,31 @@ def _digest(path: Path) -> tuple[int, int] | None:
 
 def job_id_of(path: Path, root: Path) -> str:
     """The id of the job in a file: its path within the folder, without the suffix."""
-    return path.relative_to(root).as_posix().removesuffix(SUFFIX)
+    return path.absolute().relative_to(root.absolute()).as_posix().removesuffix(SUFFIX)
 
 
-def load_file(
-    path: Path | str, root: Path | str | None = None, calendars: Mapping[str, Calendar] | None = None
-) -> JobFile:
+def root_of(path: Path) -> Path:
+    """The folder of jobs of a file: the nearest above it that has settings, else the one that it lies in."""
+    above = path.absolute().parents
+    return next((folder for folder in above if (folder / SETTINGS).exists()), path.parent)
+
+
+def load_file(path: Path | str, root: Path | str | None = None, settings: Settings | None = None) -> JobFile:
     """Read one job file.
 
     Args:
         path: the file.
-        root: the folder of jobs that it belongs to, for its id; by default the folder it lies in.
-        calendars: those of the folder's files, by name; None: they are read, too.
+        root: the folder of jobs that it belongs to, for its id; by default the nearest above it that has
+            settings, else the one that it lies in.
+        settings: of the folder; None: they are read, too.
     """
     path = Path(path)
-    root = path.parent if root is None else Path(root)
+    root = root_of(path) if root is None else Path(root)
     job_id = job_id_of(path, root)
-    if calendars is None:
-        calendars, _ = load_calendars(root)
+    if settings is None:
+        settings = load_settings(root)
+    if settings.is_broken:
+        return JobFile(job_id=job_id, file=str(path), job=None, errors=settings.errors)
     try:
         # To open a pipe would wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -133,7 +143,7 @@ def load_file(
         fault = FileError(str(path), 1, 1, (), f"cannot be read: {error.strerror or error}", job_id)
         return JobFile(job_id=job_id, file=str(path), job=None, errors=(fault,))
     source = str(path.parent.absolute())
-    return load_text(text, job_id, file=str(path), source=source, calendars=calendars, digest=digest)
+    return load_text(text, job_id, file=str(path), source=source, settings=settings, digest=digest)
 
 
 def load_text(
@@ -142,7 +152,7 @@ def load_text(
     *,
     file: str = "<text>",
     source: str | None = None,
-    calendars: Mapping[str, Calendar] | None = None,
+    settings: Settings | None = None,
     digest: tuple[int, int] | None = None,
 ) -> JobFile:
     """Read the text of a job file.
@@ -152,34 +162,32 @@ def load_text(
         job_id: the id of the job.
         file: what to call it in errors.
         source: folder that relative paths of its program start from.
-        calendars: those of files, by name.
+        settings: of the folder that it belongs to.
         digest: of the file that it comes from.
     """
+    settings = settings or Settings()
     spot = Spot()
     job: Job | None = None
     errors: list[FileError] = []
     try:
         job_id.encode()
         spot = parse_yaml(text)
-        job = job_from_dict(job_id, spot.value, source=source, calendars=calendars)
+        job = job_from_dict(
+            job_id,
+            settings.completed(spot.value),
+            source=source,
+            calendars=settings.calendars,
+            functions=settings.functions,
+        )
     except UnicodeEncodeError:
         job_id, file = (name.encode("utf-8", "replace").decode() for name in (job_id, file))
         errors = [FileError(file, 1, 1, (), "the name of the file is not UTF-8", job_id)]
     except YamlErrors as error:
         errors = [FileError(file, fault.line, fault.col, (), fault.message, job_id) for fault in error.faults]
     except JobErrors as error:
-        errors = [_file_error(fault, spot, file, job_id) for fault in error.errors]
+        errors = [file_error(fault, spot, file, job_id) for fault in error.errors]
     errors.sort(key=lambda error: (error.line, error.col))
-    kept = text if digest is None else None
-    return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest, text=kept)
-
-
-def _file_error(error: JobError, spot: Spot, file: str, job_id: str) -> FileError:
-    at = spot.find(error.path)
-    # A message that names the key needs no more; else the path says what it is about.
-    is_named = not error.path or f"'{error.path[-1]}'" in error.message
-    message = error.message if is_named else str(error)
-    return FileError(file, at.line, at.col, error.path, message, job_id, error.level)
+    return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest, text=text)
 
 
 def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None = None) -> list[FileError]:
@@ -192,21 +200,17 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
         now: aware; the trial runs are the next ones.
         job_ids: only of these jobs; None: of all.
     """
-    errors = list(folder.calendar_errors) if job_ids is None else []
+    errors = list(folder.settings.errors) if job_ids is None else []
     for job_file in folder.files.values():
         if job_ids is not None and job_file.job_id not in job_ids:
             continue
         errors += job_file.errors
         faults = [] if job_file.job is None else faults_of(job_file.job, folder.jobs, now)
         if faults:
-            try:
-                text = Path(job_file.file).read_bytes() if job_file.text is None else job_file.text
-                spot = parse_yaml(text)
-            except (OSError, YamlErrors):  # it has changed since it was read
-                spot = Spot()
+            spot = parse_yaml(job_file.text)
             for fault in faults:
                 written = JobError(_as_written(fault.path, spot), fault.message, level=fault.level)
-                errors.append(_file_error(written, spot, job_file.file, job_file.job_id))
+                errors.append(file_error(written, spot, job_file.file, job_file.job_id))
     return errors
 
 

@@ -55,7 +55,8 @@ def test_every_column_of_every_view_is_documented(store: Store) -> None:
         "SELECT view_name, comment FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal", {}
     )
     assert {view for view, _ in views} == {
-        "runs", "live_runs", "run_log", "outputs", "programs", "missed", "lateness_daily", "jobs", "job_versions"
+        "runs", "live_runs", "run_log", "outputs", "programs", "missed", "lateness_daily",
+        "jobs", "job_versions",
     }  # fmt: skip
     assert all(comment for _, comment in views)
     assert all(comment for view, _, comment in columns if view != "live_runs")
