@@ -329,7 +329,7 @@ def test_the_check_finds_what_only_shows_beside_other_jobs(tmp_path):
             "a.yaml": "program: x\ncondition:\n  - type: dependency\n    job_id: bb\n",
             "b.yaml": "params: [x]\nprogram: x\nschedule:\n  type: interval\n  interval: 1h\n",
             "c.yaml": "program: [\n",
-            "d.yaml": "program: x\nsuccessors: b\n",
+            "d.yaml": "program: x\nsuccessors: {job_id: b, args: {x: 1}}\n",
         },
     )
     folder = load_folder(tmp_path)

@@ -1,18 +1,17 @@
 """A job: what a job file says, checked, and how a run is made from it."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .actions import Action, action_from_dict, successor_from
 from .calendars import Calendar, get_calendar
-from .conditions import Condition, Dependency, MaxRunning, ParamsOf, condition_from_dict
-from .errors import BindError, JobError, JobErrors
+from .conditions import Condition, ParamsOf, condition_from_dict
+from .errors import BindError, JobErrors
 from .fields import (
     Fields,
     KeyPath,
@@ -21,14 +20,13 @@ from .fields import (
     read_text,
     read_text_or_none,
     read_texts,
-    suggestion,
     within,
 )
 from .params import Param, param_to_dict, params_from
 from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
 from .runs import Instance, Origin, Run, RunId
-from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict, times_between, warnings_of
-from .templates import TEMPLATE_NAMES, expand, names_in, namespace
+from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict
+from .templates import expand, namespace
 from .times import parse_duration
 
 # -- the job
@@ -182,8 +180,6 @@ _HINTS = {
     "type": "write it under 'program' or 'schedule'",
 }
 
-#: A schedule that has no time within this has no trial.
-_TRIAL_SPAN = timedelta(days=1900)
 _CENTURY_S = 100 * 365.25 * 86400
 
 
@@ -323,98 +319,3 @@ def _plain(value: Any) -> Any:
             return str(value)
         case _:
             return value
-
-
-# -- jobs together
-
-
-def faults_of(job: Job, jobs: Mapping[str, Job], now: datetime) -> list[JobError]:
-    """What is wrong with a job that only shows when a run of it is made or beside other jobs, and warnings.
-
-    The names of other jobs are looked at, and the next run of each of its schedules is made on trial. Without
-    schedules, the names in its program are looked at.
-
-    Args:
-        job: the job.
-        jobs: all jobs, by id.
-        now: aware.
-    """
-
-    def params_of(job_id: str) -> tuple[str, ...] | None:
-        return tuple(p.name for p in jobs[job_id].params) if job_id in jobs else None
-
-    faults = []
-    for n, action in enumerate(job.actions):
-        if action.job_id not in jobs:
-            faults.append(JobError(("action", n, "job_id"), _no_such_job(action.job_id, jobs)))
-    for n, condition in enumerate(job.conditions):
-        faults += _condition_faults(job, condition, ("condition", n), jobs)
-    if faults:
-        return faults
-    if not job.schedules:
-        known = TEMPLATE_NAMES | {*job.functions, *(p.name for p in job.params)}
-        for name in sorted(_names_in(job.program) - known):
-            hint = suggestion(name, [p.name for p in job.params])
-            faults.append(JobError(("program",), f"name '{name}' is not defined{hint or ': is it a param?'}"))
-    for n, schedule in enumerate(job.schedules):
-        path: KeyPath = ("schedule", n) if schedule.stop is None else ("schedule", n, "start")
-        faults += [JobError((*path, key), text, level="warning") for key, text in warnings_of(schedule, now)]
-        occurrence = next(times_between(schedule, now, now + _TRIAL_SPAN), None)
-        if occurrence is None:
-            continue
-        try:
-            bind_run(
-                job,
-                run_id=0,
-                args=job.args_for(occurrence.args, schedule.args),
-                origin=Origin.SCHEDULE,
-                scheduled_at=occurrence.at,
-                now=now,
-                params_of=params_of,
-            )
-        except BindError as error:
-            faults.append(JobError(("schedule", n), str(error)))
-    return faults
-
-
-def _names_in(program: Program) -> set[str]:
-    """The names that the templates of a program may ask for."""
-    names: set[str] = set()
-    parts: list[Any] = [program.to_dict()]
-    while parts:
-        match parts.pop():
-            case str() as text if "{" in text:
-                names |= names_in(text)
-            case Mapping() as mapping:
-                parts += mapping.values()
-            case list() as items:
-                parts += items
-    return names
-
-
-def _condition_faults(
-    job: Job, condition: Condition, path: KeyPath, jobs: Mapping[str, Job]
-) -> list[JobError]:
-    if not isinstance(condition, Dependency | MaxRunning) or condition.job_id is None:
-        return []
-    job_id = condition.job_id
-    if "{" in job_id:  # known only when it is bound
-        return []
-    if job_id not in jobs:
-        return [JobError((*path, "job_id"), _no_such_job(job_id, jobs))]
-    if isinstance(condition, MaxRunning):
-        return []
-    ours, theirs = ({p.name for p in j.params} for j in (job, jobs[job_id]))
-    missing = sorted(theirs - ours - set(condition.args))
-    extra = [name for name in condition.args if name not in theirs]
-    return [
-        JobError(path, f"no value for param {name} of job {job_id}: give it under 'args'") for name in missing
-    ] + [
-        JobError((*path, "args", name), f"job {job_id} has no param '{name}'{suggestion(name, theirs)}")
-        for name in extra
-    ]
-
-
-def _no_such_job(job_id: str, jobs: Mapping[str, Job]) -> str:
-    close = difflib.get_close_matches(job_id, jobs, n=1)
-    return f"there is no job '{job_id}'" + (f": did you mean '{close[0]}'?" if close else "")

@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from apsis_nb.core.checks import Checks
 from apsis_nb.core.errors import JobError, JobErrors, NotFound
 from apsis_nb.core.fields import KeyPath
-from apsis_nb.core.jobs import Job, faults_of, job_from_dict
+from apsis_nb.core.jobs import Job, job_from_dict
 
 from .faults import FileError, file_error
 from .settings import SETTINGS, Functions, Settings, load_settings
@@ -201,11 +202,12 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
         job_ids: only of these jobs; None: of all.
     """
     errors = list(folder.settings.errors) if job_ids is None else []
+    checks = Checks(folder.jobs, now)
     for job_file in folder.files.values():
         if job_ids is not None and job_file.job_id not in job_ids:
             continue
         errors += job_file.errors
-        faults = [] if job_file.job is None else faults_of(job_file.job, folder.jobs, now)
+        faults = [] if job_file.job is None else checks.of(job_file.job)
         if faults:
             spot = parse_yaml(job_file.text)
             for fault in faults:

@@ -1,0 +1,299 @@
+"""What is wrong with jobs that only shows when runs of them are made, or beside each other."""
+
+import difflib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, TypeVar
+
+from .conditions import Condition, Dependency, MaxRunning
+from .errors import BindError, JobError
+from .fields import KeyPath, suggestion
+from .jobs import Job, bind_args, bind_run
+from .params import arg_variable
+from .programs import Program
+from .runs import Instance, Origin, Run
+from .schedules import Schedule, times_between, warnings_of
+from .templates import TEMPLATE_NAMES, names_in
+
+T = TypeVar("T", bound=Hashable)
+
+#: A schedule is tried this often; one that gives no time within the span never fires, for all anybody cares.
+TRIALS = 5
+_SPAN = timedelta(days=1900)
+#: A dependency is looked for among the times of its job from so long before a run to so long after it.
+_BEFORE, _AFTER = timedelta(days=8), timedelta(days=2)
+#: More times than this are not gone through to find one.
+_MANY = 2000
+#: A chain of dependencies is followed so far: one that goes back day by day would have no end.
+_CHAIN = 50
+
+
+class Checks:
+    """Looks at jobs beside each other.
+
+    Args:
+        jobs: all jobs, by id.
+        now: aware; runs are made on trial from here on.
+    """
+
+    def __init__(self, jobs: Mapping[str, Job], now: datetime) -> None:
+        self._jobs, self._now = jobs, now
+        self._targets = {action.job_id for job in jobs.values() for action in job.actions}
+        self._made: dict[tuple[str, int], frozenset[Instance] | None] = {}
+        self._needs: dict[Instance, tuple[Instance, ...]] = {}
+        self._followed: set[Instance] = set()
+
+    def of(self, job: Job) -> list[JobError]:
+        """What is wrong with a job, and what to think of: errors and warnings.
+
+        The names and args of other jobs are looked at, and the next runs of each of its schedules are made on
+        trial. Without schedules, the names in its program are looked at.
+        """
+        faults = [*self._action_faults(job), *self._condition_faults(job), *_param_faults(job)]
+        if any(fault.level == "error" for fault in faults):
+            return faults
+        if not job.schedules:
+            faults += _name_faults(job)
+        loop = self._loop_of(job)
+        if loop:
+            faults.append(_loop_fault(job, loop))
+        for n, schedule in enumerate(job.schedules):
+            path: KeyPath = ("schedule", n)
+            faults += self._schedule_faults(job, schedule, path, is_loop=bool(loop))
+        return faults
+
+    # -- schedules
+
+    def _schedule_faults(
+        self, job: Job, schedule: Schedule, path: KeyPath, *, is_loop: bool
+    ) -> Iterator[JobError]:
+        inner = path if schedule.stop is None else (*path, "start")
+        warned = [
+            JobError((*inner, key), text, level="warning") for key, text in warnings_of(schedule, self._now)
+        ]
+        yield from warned
+        first: Run | None = None
+        for occurrence in islice(times_between(schedule, self._now, self._now + _SPAN), TRIALS):
+            args = job.args_for(occurrence.args, schedule.args)
+            try:
+                run = self._trial(job, args, occurrence.at)
+            except BindError as error:
+                yield JobError(path, str(error))
+                return
+            first = first or run
+        if first is None:
+            if schedule.enabled and not warned:
+                yield JobError(path, "it gives no time in the next five years", level="warning")
+        elif schedule.enabled:
+            yield from self._dependency_faults(job, first, is_loop=is_loop)
+
+    def _trial(self, job: Job, args: Mapping[str, Any], at: datetime) -> Run:
+        return bind_run(
+            job,
+            run_id=0,
+            args=args,
+            origin=Origin.SCHEDULE,
+            scheduled_at=at,
+            now=self._now,
+            params_of=self._params_of,
+        )
+
+    def _params_of(self, job_id: str) -> tuple[str, ...] | None:
+        job = self._jobs.get(job_id)
+        return None if job is None else tuple(p.name for p in job.params)
+
+    # -- dependencies
+
+    def _dependency_faults(self, job: Job, run: Run, *, is_loop: bool) -> Iterator[JobError]:
+        """Of a run on trial: what it waits for and nothing makes, and what waits for it in turn."""
+        for n, condition in enumerate(job.conditions):
+            path: KeyPath = ("condition", n)
+            bound = [c.inst for c in run.conditions if isinstance(c, Dependency) and _is(c, condition)]
+            for inst in bound:
+                if inst is not None and (text := self._unmade(inst, run.scheduled_at)):
+                    yield JobError(path, text, level="warning")
+        if not is_loop and (loop := self._loop_from(run.inst)):
+            yield _loop_fault(job, [inst.job_id for inst in loop])
+
+    def _unmade(self, inst: Instance, at: datetime) -> str | None:
+        """What to say of a dependency that nothing seems to make."""
+        job = self._jobs.get(inst.job_id)
+        if job is None or inst.job_id in self._targets:
+            return None
+        if not any(schedule.enabled for schedule in job.schedules):
+            return f"nothing runs {inst.job_id}: it has no schedule, and is no successor of another job"
+        made = self._instances(job, at)
+        if made is None or inst in made:
+            return None
+        return f"no schedule of {inst.job_id} makes {inst} near {at:%Y-%m-%d}"
+
+    def _instances(self, job: Job, at: datetime) -> frozenset[Instance] | None:
+        """What the schedules of a job make around a time; None: too much to go through."""
+        key = job.job_id, at.toordinal()
+        if key in self._made:
+            return self._made[key]
+        found: set[Instance] | None = set()
+        day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        for schedule in job.schedules:
+            if found is None or not schedule.enabled:
+                continue
+            times = list(islice(times_between(schedule, day - _BEFORE, day + _AFTER), _MANY))
+            if len(times) == _MANY:
+                found = None
+                continue
+            for occurrence in times:
+                try:
+                    args = bind_args(job, job.args_for(occurrence.args, schedule.args))
+                except BindError:
+                    continue  # told where that job is checked
+                found.add(Instance.of(job.job_id, args))
+        self._made[key] = None if found is None else frozenset(found)
+        return self._made[key]
+
+    def _loop_of(self, job: Job) -> list[str]:
+        """The jobs through which it waits for itself, whatever the args: all hand theirs on."""
+        return _way_back(job.job_id, self._handed_on)
+
+    def _handed_on(self, job_id: str) -> list[str]:
+        job = self._jobs.get(job_id)
+        conditions = () if job is None else job.conditions
+        return [
+            c.job_id for c in conditions if isinstance(c, Dependency) and c.enabled is True and not c.args
+        ]
+
+    def _loop_from(self, inst: Instance) -> list[Instance]:
+        """The instances through which one waits for itself."""
+        if inst in self._followed:
+            return []
+        loop = _way_back(inst, self._needed)
+        if not loop:
+            self._followed.add(inst)
+        return loop
+
+    def _needed(self, inst: Instance) -> tuple[Instance, ...]:
+        """What a run of an instance would wait for."""
+        if inst not in self._needs:
+            job, found = self._jobs.get(inst.job_id), []
+            if job is not None and any(isinstance(c, Dependency) for c in job.conditions):
+                try:
+                    conditions = self._trial(job, dict(inst.args), self._now).conditions
+                except BindError:
+                    conditions = ()
+                found = [c.inst for c in conditions if isinstance(c, Dependency) and c.inst is not None]
+            self._needs[inst] = tuple(found)
+        return self._needs[inst]
+
+    # -- names and args of other jobs
+
+    def _action_faults(self, job: Job) -> Iterator[JobError]:
+        ours = {p.name for p in job.params}
+        for n, action in enumerate(job.actions):
+            path: KeyPath = ("action", n)
+            target = self._jobs.get(action.job_id)
+            if target is None:
+                yield JobError((*path, "job_id"), _no_such_job(action.job_id, self._jobs))
+                continue
+            needed = {p.name for p in target.params if p.default is None}
+            yield from _arg_faults(path, target, needed - ours - set(action.args), action.args)
+            for name, text in action.args.items():
+                for unknown in sorted(names_in(text) - ours):
+                    hint = suggestion(unknown, ours) or ": here are only the args of the run"
+                    yield JobError((*path, "args", name), f"name '{unknown}' is not defined{hint}")
+
+    def _condition_faults(self, job: Job) -> Iterator[JobError]:
+        ours = {p.name for p in job.params}
+        for n, condition in enumerate(job.conditions):
+            path: KeyPath = ("condition", n)
+            if not isinstance(condition, Dependency | MaxRunning) or condition.job_id is None:
+                continue
+            if "{" in condition.job_id or condition.enabled is False:  # known only when it is bound; or never
+                continue
+            target = self._jobs.get(condition.job_id)
+            if target is None:
+                yield JobError((*path, "job_id"), _no_such_job(condition.job_id, self._jobs))
+            elif isinstance(condition, Dependency):
+                theirs = {p.name for p in target.params}
+                yield from _arg_faults(path, target, theirs - ours - set(condition.args), condition.args)
+
+
+def _arg_faults(
+    path: KeyPath, target: Job, missing: set[str], given: Mapping[str, str]
+) -> Iterator[JobError]:
+    theirs = [p.name for p in target.params]
+    for name in sorted(missing):
+        yield JobError(path, f"no value for param {name} of job {target.job_id}: give it under 'args'")
+    for name in given:
+        if name not in theirs:
+            text = f"job {target.job_id} has no param '{name}'{suggestion(name, theirs)}"
+            yield JobError((*path, "args", name), text)
+
+
+def _param_faults(job: Job) -> Iterator[JobError]:
+    """Params that a program could not tell apart in its environment."""
+    names: dict[str, str] = {}
+    for param in job.params:
+        first = names.setdefault(arg_variable(param.name), param.name)
+        if first != param.name:
+            text = f"'{first}' and '{param.name}' are both {param.variable}: a program sees one of them there"
+            yield JobError(("params",), text, level="warning")
+
+
+def _name_faults(job: Job) -> Iterator[JobError]:
+    ours = [p.name for p in job.params]
+    for name in sorted(_names_in(job.program) - TEMPLATE_NAMES - {*job.functions, *ours}):
+        hint = suggestion(name, ours) or ": is it a param?"
+        yield JobError(("program",), f"name '{name}' is not defined{hint}")
+
+
+def _names_in(program: Program) -> set[str]:
+    """The names that the templates of a program may ask for."""
+    names: set[str] = set()
+    parts: list[Any] = [program.to_dict()]
+    while parts:
+        match parts.pop():
+            case str() as text if "{" in text:
+                names |= names_in(text)
+            case Mapping() as mapping:
+                parts += mapping.values()
+            case list() as items:
+                parts += items
+    return names
+
+
+def _is(bound: Condition, condition: Condition) -> bool:
+    """Whether a condition of a run came out of that of its job."""
+    if not isinstance(bound, Dependency) or not isinstance(condition, Dependency):
+        return False
+    return bound.states == condition.states and (bound.job_id == condition.job_id or "{" in condition.job_id)
+
+
+def _way_back(start: T, following: Callable[[T], Iterable[T]]) -> list[T]:
+    """The way from `start` to itself, both ends named; nothing if there is none within a chain."""
+    way, seen = [start], {start}
+    branches = [iter(following(start))]
+    while branches:
+        step = next(branches[-1], None)
+        if step is None:
+            branches.pop()
+            way.pop()
+        elif step == start:
+            return [*way, start]
+        elif step not in seen and len(way) < _CHAIN:
+            seen.add(step)
+            way.append(step)
+            branches.append(iter(following(step)))
+    return []
+
+
+def _loop_fault(job: Job, job_ids: list[str]) -> JobError:
+    n = next(
+        (n for n, c in enumerate(job.conditions) if isinstance(c, Dependency) and c.job_id == job_ids[1]),
+        0,
+    )
+    return JobError(("condition", n), f"it waits for itself: {' -> '.join(job_ids)}")
+
+
+def _no_such_job(job_id: str, jobs: Mapping[str, Job]) -> str:
+    close = difflib.get_close_matches(job_id, jobs, n=1)
+    return f"there is no job '{job_id}'" + (f": did you mean '{close[0]}'?" if close else "")
