@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsis_nb.core.calendars import get_calendar
-from tests.strategies import calendars, dates, weekday_names
+from apsis_nb.core.calendars import CalendarFileError, dates_from_text, get_calendar
+from tests.strategies import FILES, any_calendars, calendar_names, calendars, dates, weekday_names
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,153 @@ def test_the_end_of_time_is_said():
 def test_any_weekdays_make_a_calendar(name):
     assert get_calendar(name).weekdays <= set(range(7))
     assert get_calendar(name).weekdays
+
+
+# -- any calendar
+
+
+def refused(ask, *args) -> str:
+    """What a `ValueError` says; nothing if there is an answer."""
+    try:
+        ask(*args)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@given(any_calendars(), st.dates(date(2019, 1, 1), date(2032, 12, 31)))
+def test_days_of_any_calendar_are_those_that_it_contains(calendar, first):
+    last = first + timedelta(days=60)
+    every = [first + timedelta(days=n) for n in range(61)]
+    assert list(calendar.days(first, last)) == [day for day in every if day in calendar]
+
+
+@given(any_calendars(), st.dates(date(2022, 1, 1), date(2028, 12, 31)), st.integers(-12, 12))
+def test_shifting_in_any_calendar_is_stepping_day_by_day(calendar, day, count):
+    expected, left = day, abs(count)
+    while left and date(2019, 1, 1) < expected < date(2032, 1, 1):
+        expected += timedelta(days=1 if count > 0 else -1)
+        left -= expected in calendar
+    if left:  # it may end before, or have no days at all
+        assert refused(calendar.shift, day, count).count(calendar.name) or calendar.last.year > 2032
+    else:
+        assert calendar.shift(day, count) == expected
+
+
+@given(calendar_names(), calendar_names(), st.dates(date(2021, 1, 1), date(2030, 12, 31)))
+def test_expressions_are_about_sets_of_days(left, right, day):
+    a, b = get_calendar(left, FILES), get_calendar(right, FILES)
+    assert (day in get_calendar(f"({left}) & ({right})", FILES)) is (day in a and day in b)
+    assert (day in get_calendar(f"({left}) | ({right})", FILES)) is (day in a or day in b)
+    assert (day in get_calendar(f"({left}) - ({right})", FILES)) is (day in a and day not in b)
+    assert (day in get_calendar(f"~({left})", FILES)) is (day not in a)
+
+
+@given(calendar_names())
+def test_the_name_of_any_calendar_leads_back_to_it(name):
+    calendar = get_calendar(name, FILES)
+    assert get_calendar(calendar.name, FILES) == calendar
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("Mon | Tue & Tue-Wed", "Mon | (Tue & Tue-Wed)"),
+        ("all - Mon & Tue-Sun", "(all - Mon) & Tue-Sun"),
+        ("~Mon - Tue", "(~Mon) - Tue"),
+        ("all - Mon - Tue", "Wed-Sun"),
+        ("~~Mon", "Mon"),
+        ("~(Mon|Tue)", "Wed-Sun"),
+    ],
+)
+def test_operators_bind_as_they_do_in_python(name, same):
+    assert get_calendar(name).weekdays == get_calendar(same).weekdays
+
+
+# -- countries and markets
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("US-holidays", ["2026-07-03", "2026-07-04", "2026-11-26"], ["2026-11-27"]),
+        ("US-business", ["2026-11-27", "2026-07-06"], ["2026-07-03", "2026-07-05"]),
+        # a holiday on a Saturday is kept on the Friday before, which is of another year
+        ("US-business", [], ["2027-12-31"]),
+        ("DE-holidays", ["2026-10-03"], ["2026-01-06"]),
+        ("DE-BY-holidays", ["2026-01-06"], []),
+        ("XNYS-business", ["2026-11-27", "2026-10-12"], ["2026-04-03", "2026-11-26"]),
+        ("NYSE-holidays", ["2026-04-03"], ["2026-10-12"]),
+        # the weekend is another in other countries
+        ("IL-business", ["2026-11-01"], ["2026-10-30", "2026-10-31"]),
+        ("usa-federal-holidays", ["2026-07-03"], ["2026-07-02"]),
+        ("usa-federal-businessdays", ["2026-07-02"], ["2026-07-03"]),
+        ("Mon-Fri - US-holidays", ["2026-07-02"], ["2026-07-03", "2026-07-05"]),
+        ("US-business & DE-business", ["2026-07-02"], ["2026-07-03", "2026-05-01"]),
+    ],
+)
+def test_holidays_and_business_days(name, inside, outside):
+    calendar = get_calendar(name)
+    assert calendar.name == name
+    assert [day for day in inside if date.fromisoformat(day) not in calendar] == []
+    assert [day for day in outside if date.fromisoformat(day) in calendar] == []
+
+
+def test_holidays_are_known_to_a_last_day():
+    assert get_calendar("US-holidays").last == date(2100, 12, 31)
+    assert date(2200, 1, 1) not in get_calendar("US-business")
+    assert get_calendar("Mon-Fri").last == date.max
+
+
+# -- files
+
+
+def test_a_file_lists_dates_in_any_order_with_comments():
+    text = "# of the office\n\n2026-12-25 Christmas\n  20260101  New Year\n2026-12-25\n"
+    calendar = dates_from_text("office", text)
+
+    assert list(calendar.days(date.min)) == [date(2026, 1, 1), date(2026, 12, 25)]
+    assert (calendar.first, calendar.last) == (date(2026, 1, 1), date(2026, 12, 25))
+
+
+def test_start_and_stop_say_how_far_a_file_is_complete():
+    calendar = dates_from_text("office", "START 2026-01-01\nSTOP 2027-01-01\n2026-12-25\n")
+    days = get_calendar("Mon-Fri - office", {"office": calendar})
+
+    assert (calendar.first, calendar.last) == (date(2026, 1, 1), date(2026, 12, 31))
+    assert list(days.days(date(2026, 12, 24))) == [
+        date(2026, 12, day) for day in (24, 28, 29, 30, 31)
+    ]  # whether a day of 2027 is a holiday nobody can tell
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("", 1, "it has no dates"),
+        ("# nothing\n", 1, "it has no dates"),
+        ("START 2026-01-01\n", 1, "it has no dates"),
+        ("2026-01-01\n2026-02-30\n", 2, "there is no such day"),
+        ("2026-01-01\nChristmas\n", 2, "'Christmas' is no date: write it as '2026-01-31'"),
+        ("START\n", 1, "'START' needs a date"),
+        ("START 2026-01-01\nSTART 2026-01-01\n", 2, "stands there twice"),
+        ("STOP 2026-12-25\n2026-12-25\n", 2, "is not within START and STOP"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_line(text, line, said):
+    with pytest.raises(CalendarFileError, match=said) as caught:
+        dates_from_text("office", text)
+    assert caught.value.line == line
+
+
+@given(st.text(max_size=60) | st.text(alphabet="START OP0123456789-\n", max_size=80))
+def test_any_text_is_a_calendar_or_refused_in_words(text):
+    if not refused(dates_from_text, "x", text):
+        calendar = dates_from_text("x", text)
+        assert all(day in calendar for day in calendar.days(date.min))
+
+
+@given(st.text(max_size=12) | st.text(alphabet="Mon-Fri,&|~() all", max_size=14))
+def test_any_name_is_a_calendar_or_refused_in_words(name):
+    said = refused(get_calendar, name)
+    assert not said or said.startswith(f"no such calendar: '{name}': ")
+    assert said or get_calendar(name).name in {name, "all days"}

@@ -141,6 +141,6 @@ def _meant(name: str) -> str | None:
     """The same weekdays, written as they must be; None: it is about something else."""
     words = re.split(r"([-,])", re.sub(r"\s*([-,])\s*", r"\1", name.strip()))
     for n, word in enumerate(words):
-        near = [w for w in WEEKDAYS if word and w.lower().startswith(word[:3].lower())]
+        near = [w for w in WEEKDAYS if word.isalpha() and w.lower().startswith(word[:3].lower())]
         words[n] = near[0] if near else word
     return "".join(words) if all(w in _NUMBER for w in words[::2]) else None
