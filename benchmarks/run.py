@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import programs, queries, scheduler
+from benchmarks import jobfiles, programs, queries, scheduler
 
 
 def main() -> None:
@@ -17,6 +17,9 @@ def main() -> None:
     print("Process runs (/bin/true), supervised and fsynced, beside a bare asyncio spawn loop")
     print("(bars: >= 250 runs/s, ratio >= 0.2)")
     for name, value in programs.measure().items():
+        print(f"  {name:28} {value:12,.2f}")
+    print(f"Job files: a folder of {jobfiles.FILES:,}, seconds (bar: load and check < 5)")
+    for name, value in jobfiles.measure().items():
         print(f"  {name:28} {value:12,.2f}")
     print("Queries at 1 M made-up runs, ms (median of 5)")
     print("(bars at 10 M: default window <= 300; latest page, run by id, window of an hour <= 25)")

@@ -3,6 +3,7 @@
 import heapq
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -29,40 +30,57 @@ JobArgument = Annotated[
 
 def check(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Job files, or folders of them.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Of a server, for its template functions."),
+    ] = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Check job files or folders, without a server.
 
-    Prints file:line:col: message for each thing that is wrong; exit status 1 if there is any.
+    Prints file:line:col: message for each thing that is wrong, or to be thought of (a warning).
+    Exit status 1 if anything is wrong. The next runs of each schedule are made on trial.
 
     \b
-    Example:
+    Examples:
       apsis-nb check jobs/
+      apsis-nb check jobs/sales/report.yaml --strict
     """
     from apsis_nb.cli.listing import show_csv, show_json
 
     good: set[str] = set()
     errors: list[FileError] = []
     for path in paths:
-        jobs, wrong = _read(path)
+        jobs, wrong = _read(path, config)
         good |= {f"{path}:{job_id}" for job_id in jobs}
         errors += wrong
     facts = [
-        {"file": e.file, "line": e.line, "col": e.col, "job_id": e.job_id, "message": e.message}
+        {
+            "file": e.file,
+            "line": e.line,
+            "col": e.col,
+            "job_id": e.job_id,
+            "level": e.level,
+            "message": e.message,
+        }
         for e in errors
     ]
     match format:
         case Format.json:
             show_json(facts)
         case Format.csv:
-            show_csv(["file", "line", "col", "job_id", "message"], facts)
+            show_csv(["file", "line", "col", "job_id", "level", "message"], facts)
         case Format.table:
             for error in errors:
                 sys.stdout.write(f"{error}\n")
-    files = len({e.file for e in errors})
-    wrong_text = f"{_counted(len(errors), 'error')} in {_counted(files, 'file')}" if errors else "no errors"
-    sys.stderr.write(f"{_counted(len(good), 'good job')}, {wrong_text}\n")
-    if errors:
+    wrong_files = {e.file for e in errors if e.level == "error"}
+    count = sum(e.level == "error" for e in errors)
+    text = f"{_counted(count, 'error')} in {_counted(len(wrong_files), 'file')}" if count else "no errors"
+    if count < len(errors):
+        text += f", {_counted(len(errors) - count, 'warning')}"
+    sys.stderr.write(f"{_counted(len(good), 'good job')}, {text}\n")
+    if count or (strict and errors):
         raise typer.Exit(1)
 
 
@@ -204,20 +222,47 @@ def job(
     )
 
 
-def _read(path: Path) -> tuple[dict[str, "Job"], list["FileError"]]:
-    """The good jobs of a file or folder by id, and what is wrong with the others."""
-    from apsis_nb.core.errors import NotFound
-    from apsis_nb.jobfiles import check_folder, load_file, load_folder
+def _read(path: Path, config: Path | None = None) -> tuple[dict[str, "Job"], list["FileError"]]:
+    """The good jobs of a file or folder by id, and what is wrong with the others or to be thought of.
 
+    A file is looked at beside the other jobs of its folder if that has settings, which tell where it
+    begins; if not, by itself, as far as it names no other jobs.
+    """
+    from apsis_nb.core.errors import NotFound
+    from apsis_nb.jobfiles import (
+        SETTINGS,
+        Folder,
+        check_folder,
+        import_functions,
+        load_file,
+        load_folder,
+        root_of,
+    )
+
+    if not (path.is_dir() or path.is_file()):
+        raise NotFound(f"{path}: there is no such file or folder")
+    functions, root = None, path if path.is_dir() else root_of(path)
+    if config is not None:
+        from apsis_nb.config import load_config
+
+        functions = import_functions(load_config(config).template_functions, root)
+    now = datetime.now(UTC)
     if path.is_dir():
-        folder = load_folder(path)
-        errors = check_folder(folder, datetime.now(UTC))
-        wrong = {error.job_id for error in errors}
+        folder = load_folder(path, functions=functions)
+        errors = check_folder(folder, now)
+        wrong = {error.job_id for error in errors if error.level == "error"}
         return {job_id: job for job_id, job in folder.jobs.items() if job_id not in wrong}, errors
-    if path.is_file():
-        file = load_file(path)
-        return {} if file.job is None else {file.job_id: file.job}, list(file.errors)
-    raise NotFound(f"{path}: there is no such file or folder")
+    whole = load_folder(root, functions=functions) if (root / SETTINGS).exists() else Folder()
+    file = load_file(path, root, functions=functions)
+    errors = list(file.errors)
+    if file.job is not None and (whole.files or not _names_others(file.job)):
+        errors = check_folder(replace(whole, files={**whole.files, file.job_id: file}), now, [file.job_id])
+    is_good = file.job is not None and all(error.level == "warning" for error in errors)
+    return {file.job_id: file.job} if file.job is not None and is_good else {}, errors
+
+
+def _names_others(job: "Job") -> bool:
+    return bool(job.actions) or any(getattr(c, "job_id", None) for c in job.conditions)
 
 
 def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -225,8 +270,8 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
     from apsis_nb.core.jobs import job_to_dict
     from apsis_nb.core.times import format_time
 
-    jobs, errors = _read(file)
-    if errors:
+    jobs, found = _read(file)
+    if errors := [error for error in found if error.level == "error"]:
         raise ApsisError("\n".join(map(str, errors)))
     (job,) = jobs.values()
     rows = [

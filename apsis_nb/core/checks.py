@@ -2,9 +2,10 @@
 
 import difflib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .conditions import Condition, Dependency, MaxRunning
 from .errors import BindError, JobError
@@ -13,16 +14,21 @@ from .jobs import Job, bind_args, bind_run
 from .params import arg_variable
 from .programs import Program
 from .runs import Instance, Origin, Run
-from .schedules import Schedule, times_between, warnings_of
+from .schedules import Occurrence, Schedule, times_between, warnings_of
 from .templates import TEMPLATE_NAMES, names_in
 
 T = TypeVar("T", bound=Hashable)
 
 #: A schedule is tried this often; one that gives no time within the span never fires, for all anybody cares.
-TRIALS = 5
+TRIALS = 3
 _SPAN = timedelta(days=1900)
-#: A dependency is looked for among the times of its job from so long before a run to so long after it.
-_BEFORE, _AFTER = timedelta(days=8), timedelta(days=2)
+#: A dependency is looked for among the times of its job: first on the days around a run, where most are, then
+#: from so long before it to so long after it.
+_AROUND = (
+    (timedelta(days=1), timedelta(days=1)),
+    (timedelta(days=8), timedelta(days=2)),
+)
+_DAY = timedelta(days=1)
 #: More times than this are not gone through to find one.
 _MANY = 2000
 #: A chain of dependencies is followed so far: one that goes back day by day would have no end.
@@ -40,9 +46,10 @@ class Checks:
     def __init__(self, jobs: Mapping[str, Job], now: datetime) -> None:
         self._jobs, self._now = jobs, now
         self._targets = {action.job_id for job in jobs.values() for action in job.actions}
-        self._made: dict[tuple[str, int], frozenset[Instance] | None] = {}
-        self._needs: dict[Instance, tuple[Instance, ...]] = {}
-        self._followed: set[Instance] = set()
+        self._made: dict[tuple[str, int, int], frozenset[Instance] | None] = {}
+        self._times: dict[str, tuple[list[tuple[str, str]], list[Occurrence]]] = {}
+        self._of_jobs = _Waits(self._handed_on)
+        self._of_instances = _Waits(self._needed)
 
     def of(self, job: Job) -> list[JobError]:
         """What is wrong with a job, and what to think of: errors and warnings.
@@ -55,7 +62,7 @@ class Checks:
             return faults
         if not job.schedules:
             faults += _name_faults(job)
-        loop = self._loop_of(job)
+        loop = self._of_jobs.loop_of(job.job_id)  # whatever the args: all hand theirs on
         if loop:
             faults.append(_loop_fault(job, loop))
         for n, schedule in enumerate(job.schedules):
@@ -69,12 +76,11 @@ class Checks:
         self, job: Job, schedule: Schedule, path: KeyPath, *, is_loop: bool
     ) -> Iterator[JobError]:
         inner = path if schedule.stop is None else (*path, "start")
-        warned = [
-            JobError((*inner, key), text, level="warning") for key, text in warnings_of(schedule, self._now)
-        ]
-        yield from warned
+        warned, times = self._coming(schedule)
+        for key, text in warned:
+            yield JobError((*inner, key), text, level="warning")
         first: Run | None = None
-        for occurrence in islice(times_between(schedule, self._now, self._now + _SPAN), TRIALS):
+        for occurrence in times:
             args = job.args_for(occurrence.args, schedule.args)
             try:
                 run = self._trial(job, args, occurrence.at)
@@ -87,6 +93,14 @@ class Checks:
                 yield JobError(path, "it gives no time in the next five years", level="warning")
         elif schedule.enabled:
             yield from self._dependency_faults(job, first, is_loop=is_loop)
+
+    def _coming(self, schedule: Schedule) -> tuple[list[tuple[str, str]], list[Occurrence]]:
+        """What to think of in a schedule, and its next times. Many jobs of a folder have the same."""
+        key = repr(replace(schedule, args={}))
+        if key not in self._times:
+            times = islice(times_between(schedule, self._now, self._now + _SPAN), TRIALS)
+            self._times[key] = list(warnings_of(schedule, self._now)), list(times)
+        return self._times[key]
 
     def _trial(self, job: Job, args: Mapping[str, Any], at: datetime) -> Run:
         return bind_run(
@@ -113,7 +127,7 @@ class Checks:
             for inst in bound:
                 if inst is not None and (text := self._unmade(inst, run.scheduled_at)):
                     yield JobError(path, text, level="warning")
-        if not is_loop and (loop := self._loop_from(run.inst)):
+        if not is_loop and (loop := self._of_instances.loop_of(run.inst)):
             yield _loop_fault(job, [inst.job_id for inst in loop])
 
     def _unmade(self, inst: Instance, at: datetime) -> str | None:
@@ -123,14 +137,15 @@ class Checks:
             return None
         if not any(schedule.enabled for schedule in job.schedules):
             return f"nothing runs {inst.job_id}: it has no schedule, and is no successor of another job"
-        made = self._instances(job, at)
-        if made is None or inst in made:
-            return None
+        for n in range(len(_AROUND)):
+            made = self._instances(job, at, n)
+            if made is None or inst in made:
+                return None
         return f"no schedule of {inst.job_id} makes {inst} near {at:%Y-%m-%d}"
 
-    def _instances(self, job: Job, at: datetime) -> frozenset[Instance] | None:
+    def _instances(self, job: Job, at: datetime, n: int) -> frozenset[Instance] | None:
         """What the schedules of a job make around a time; None: too much to go through."""
-        key = job.job_id, at.toordinal()
+        key = job.job_id, at.toordinal(), n
         if key in self._made:
             return self._made[key]
         found: set[Instance] | None = set()
@@ -138,7 +153,8 @@ class Checks:
         for schedule in job.schedules:
             if found is None or not schedule.enabled:
                 continue
-            times = list(islice(times_between(schedule, day - _BEFORE, day + _AFTER), _MANY))
+            before, after = _AROUND[n]
+            times = list(islice(times_between(schedule, day - before, day + after + _DAY), _MANY))
             if len(times) == _MANY:
                 found = None
                 continue
@@ -151,10 +167,6 @@ class Checks:
         self._made[key] = None if found is None else frozenset(found)
         return self._made[key]
 
-    def _loop_of(self, job: Job) -> list[str]:
-        """The jobs through which it waits for itself, whatever the args: all hand theirs on."""
-        return _way_back(job.job_id, self._handed_on)
-
     def _handed_on(self, job_id: str) -> list[str]:
         job = self._jobs.get(job_id)
         conditions = () if job is None else job.conditions
@@ -162,27 +174,16 @@ class Checks:
             c.job_id for c in conditions if isinstance(c, Dependency) and c.enabled is True and not c.args
         ]
 
-    def _loop_from(self, inst: Instance) -> list[Instance]:
-        """The instances through which one waits for itself."""
-        if inst in self._followed:
-            return []
-        loop = _way_back(inst, self._needed)
-        if not loop:
-            self._followed.add(inst)
-        return loop
-
-    def _needed(self, inst: Instance) -> tuple[Instance, ...]:
+    def _needed(self, inst: Instance) -> list[Instance]:
         """What a run of an instance would wait for."""
-        if inst not in self._needs:
-            job, found = self._jobs.get(inst.job_id), []
-            if job is not None and any(isinstance(c, Dependency) for c in job.conditions):
-                try:
-                    conditions = self._trial(job, dict(inst.args), self._now).conditions
-                except BindError:
-                    conditions = ()
-                found = [c.inst for c in conditions if isinstance(c, Dependency) and c.inst is not None]
-            self._needs[inst] = tuple(found)
-        return self._needs[inst]
+        job = self._jobs.get(inst.job_id)
+        if job is None or not any(isinstance(c, Dependency) for c in job.conditions):
+            return []
+        try:
+            conditions = self._trial(job, dict(inst.args), self._now).conditions
+        except BindError:
+            return []  # told where that job is checked
+        return [c.inst for c in conditions if isinstance(c, Dependency) and c.inst is not None]
 
     # -- names and args of other jobs
 
@@ -268,22 +269,42 @@ def _is(bound: Condition, condition: Condition) -> bool:
     return bound.states == condition.states and (bound.job_id == condition.job_id or "{" in condition.job_id)
 
 
-def _way_back(start: T, following: Callable[[T], Iterable[T]]) -> list[T]:
-    """The way from `start` to itself, both ends named; nothing if there is none within a chain."""
-    way, seen = [start], {start}
-    branches = [iter(following(start))]
-    while branches:
-        step = next(branches[-1], None)
-        if step is None:
-            branches.pop()
-            way.pop()
-        elif step == start:
-            return [*way, start]
-        elif step not in seen and len(way) < _CHAIN:
-            seen.add(step)
-            way.append(step)
-            branches.append(iter(following(step)))
-    return []
+class _Waits(Generic[T]):
+    """Finds what waits for itself, going through each thing once.
+
+    Args:
+        needed: what a thing waits for.
+    """
+
+    def __init__(self, needed: Callable[[T], Iterable[T]]) -> None:
+        self._needed = needed
+        self._loops: dict[T, list[T]] = {}
+        self._done: set[T] = set()
+
+    def loop_of(self, start: T) -> list[T]:
+        """The way from a thing to itself, both ends named; nothing if there is none."""
+        if start not in self._done:
+            self._follow(start)
+        return self._loops.get(start, [])
+
+    def _follow(self, start: T) -> None:
+        way, place = [start], {start: 0}
+        branches = [iter(self._needed(start))]
+        while branches:
+            step = next(branches[-1], None)
+            if step is None:
+                branches.pop()
+                left = way.pop()
+                del place[left]
+                self._done.add(left)
+            elif step in place:
+                loop = way[place[step] :]
+                for n, member in enumerate(loop):
+                    self._loops.setdefault(member, [*loop[n:], *loop[:n], member])
+            elif step not in self._done and len(way) < _CHAIN:
+                place[step] = len(way)
+                way.append(step)
+                branches.append(iter(self._needed(step)))
 
 
 def _loop_fault(job: Job, job_ids: list[str]) -> JobError:

@@ -3,9 +3,10 @@
 from .edit import edit_yaml
 from .faults import FileError
 from .folder import Folder, JobFile, check_folder, job_id_of, load_file, load_folder, load_text, root_of
-from .settings import Functions, Settings, import_functions
+from .settings import SETTINGS, Functions, Settings, import_functions
 
 __all__ = [
+    "SETTINGS",
     "FileError",
     "Folder",
     "Functions",

@@ -117,7 +117,13 @@ def root_of(path: Path) -> Path:
     return next((folder for folder in above if (folder / SETTINGS).exists()), path.parent)
 
 
-def load_file(path: Path | str, root: Path | str | None = None, settings: Settings | None = None) -> JobFile:
+def load_file(
+    path: Path | str,
+    root: Path | str | None = None,
+    settings: Settings | None = None,
+    *,
+    functions: Functions | None = None,
+) -> JobFile:
     """Read one job file.
 
     Args:
@@ -125,12 +131,13 @@ def load_file(path: Path | str, root: Path | str | None = None, settings: Settin
         root: the folder of jobs that it belongs to, for its id; by default the nearest above it that has
             settings, else the one that it lies in.
         settings: of the folder; None: they are read, too.
+        functions: for templates, by name, where the settings are read.
     """
     path = Path(path)
     root = root_of(path) if root is None else Path(root)
     job_id = job_id_of(path, root)
     if settings is None:
-        settings = load_settings(root)
+        settings = load_settings(root, functions)
     if settings.is_broken:
         return JobFile(job_id=job_id, file=str(path), job=None, errors=settings.errors)
     try:

@@ -95,6 +95,31 @@ def test_check_sees_what_is_wrong_between_files(alone: Shell):
     assert "there is no job 'bb'" in ended.stdout
 
 
+def test_check_tells_warnings_apart(alone: Shell):
+    (alone.folder / "a.yaml").write_text(
+        "program: 'true'\nschedule: {type: explicit, times: 2020-01-01T00:00:00+00:00}\n"
+    )
+    ended = alone("check", ".")
+    assert ended.returncode == 0
+    assert ended.stdout == "a.yaml:2:1: warning: schedule: it gives no time in the next five years\n"
+    assert ended.stderr == "1 good job, no errors, 1 warning\n"
+    assert alone("check", "a.yaml", "--strict").returncode == 1
+    (fact,) = json.loads(alone("check", ".", "--format", "json").stdout)
+    assert fact["level"] == "warning"
+
+
+def test_check_takes_the_settings_of_the_folder_and_of_a_server(alone: Shell):
+    team = alone.folder / "jobs" / "team"
+    team.mkdir(parents=True)
+    (team.parent / ".apsis.yaml").write_text("defaults: {env: {A: 1}}\n")
+    (team.parent / "b.yaml").write_text("program: 'true'\n")
+    (team / "a.yaml").write_text("program: echo {{ here() }}\nsuccessors: [b]\n")
+    assert "name 'here' is not defined" in alone("check", "jobs").stdout
+    (alone.folder / "apsis.yaml").write_text("template_functions: {here: os.getcwd}\n")
+    assert alone("check", "jobs", "--config", "apsis.yaml").returncode == 0
+    assert alone("check", "jobs/team/a.yaml", "--config", "apsis.yaml").returncode == 0
+
+
 def test_check_of_nothing_is_told(alone: Shell):
     ended = alone("check", "nowhere")
     assert (ended.returncode, ended.stderr) == (1, "apsis-nb: nowhere: there is no such file or folder\n")
