@@ -30,7 +30,7 @@ class OutputPane(pn.custom.JSComponent):
     """The pane. `follow` gives it a run; it reads the output by itself while the run is live."""
 
     size = param.Integer(default=0, doc="Bytes of the output so far.")
-    words = param.String(default="Loading …", doc="What stands there while there is nothing.")
+    words = param.String(default="", doc="What stands there while there is nothing.")
     download = param.String(default="", doc="Address of the whole output.")
     names = param.List(default=[], doc="The run's outputs.")
     name_shown = param.String(default="output", doc="Which of them is shown.")

@@ -16,10 +16,10 @@ function timesBetween(start, end, most) {
   if (step < D) {
     let t = Math.ceil((start + shift(start)) / step) * step - shift(start)
     for (; t <= end; t += step) {
-      // After a change of the clocks the hours are counted anew.
+      // After a change of the clocks the nearest round hour of the clock is meant.
       const off = (t + shift(t)) % step
-      const moved = step > H && off ? t - off : t
-      if (moved >= start) { found.push(moved) }
+      const round = !off ? t : off <= step / 2 ? t - off : t + step - off
+      if (round >= start && round <= end) { found.push(round) }
     }
     return found
   }
@@ -29,7 +29,7 @@ function timesBetween(start, end, most) {
     // Weeks begin on Monday; pairs of days keep their place when the window moves.
     for (let n = 0; ; n++) {
       const t = at(s.getUTCFullYear(), s.getUTCMonth(), s.getUTCDate() + n)
-      if (t > end) { return found }
+      if (!(t <= end)) { return found }
       const day = Math.round((t + shift(t)) / D)
       if (t >= start && (day + 3) % days === 0) { found.push(t) }
     }
@@ -38,7 +38,7 @@ function timesBetween(start, end, most) {
   for (let n = 0; ; n++) {
     const month = s.getUTCMonth() + n
     const t = at(s.getUTCFullYear(), month, 1)
-    if (t > end) { return found }
+    if (!(t <= end)) { return found }  // also where there is no such date any more
     if (t >= start && month % months === 0) { found.push(t) }
   }
 }

@@ -99,7 +99,7 @@ def test_a_run_is_stopped_only_after_a_question(reader, client):
     click(tab, "button[data-action=stop]")
     wait_for_words(tab, "dialog", "SIGTERM")
     click(tab, "dialog button[value=no]")
-    assert tab.evaluate("() => deep('dialog').length") == 0
+    tab.wait_for_function("() => deep('dialog').length === 0")
     assert run.state == "running"
 
     click(tab, "button[data-action=stop]")
