@@ -251,13 +251,14 @@ class Engine:
 
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:
         """The outputs of a run: name, length (bytes), content_type. Blocks: call it in a thread."""
-        kept = self.store.outputs(run_id)
-        if kept:
-            return kept
-        return [
-            {"name": name, "length": path.stat().st_size, "content_type": "text/plain"}
-            for name, path in self.programs.outputs(run_id)
-        ]
+        try:  # the run directory first: what leaves it is in the store by then
+            growing = [
+                {"name": name, "length": path.stat().st_size, "content_type": "text/plain"}
+                for name, path in self.programs.outputs(run_id)
+            ]
+        except FileNotFoundError:
+            growing = []
+        return self.store.outputs(run_id) or growing
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(kind, facts)` after each commit; returns what ends it.
