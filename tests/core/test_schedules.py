@@ -22,7 +22,7 @@ from apsis_nb.core.schedules import (
     times_between,
 )
 from apsis_nb.core.times import zone
-from tests.strategies import FILES, instants, schedules, spans
+from tests.strategies import FILES, any_calendars, instants, schedules, spans
 
 
 def at(text: str) -> datetime:
@@ -187,6 +187,53 @@ def test_a_window_that_starts_in_the_second_pass_of_an_hour_is_no_trouble():
 def test_a_calendar_without_days_gives_no_times():
     schedule = schedule_from_dict(daily(calendar="none"))
     assert list(times_between(schedule, at("2024-01-01T00:00:00Z"), at("2034-01-01T00:00:00Z"))) == []
+
+
+@given(any_calendars(), st.lists(st.integers(-31, 31).filter(bool), min_size=1, max_size=3), spans())
+def test_days_of_the_month_are_counted_in_the_calendar(calendar, numbers, span):
+    start, stop = span
+    schedule = DailySchedule(
+        tz=zone("UTC"), daytimes=(time(12),), calendar=calendar, days_of_month=tuple(numbers)
+    )
+    wanted = []
+    for n in range((stop.date() - start.date()).days + 1):
+        day = start.date() + timedelta(days=n)
+        month = [d for k in range(31) if (d := day.replace(day=1) + timedelta(days=k)).month == day.month]
+        days = [d for d in month if d in calendar]
+        if day in days and {days.index(day) + 1, days.index(day) - len(days)} & set(numbers):
+            wanted.append(datetime.combine(day, time(12), UTC))
+    assert [o.at for o in times_between(schedule, start, stop)] == [at for at in wanted if start <= at < stop]
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ({"day_of_month": 3}, ["01-03", "02-03", "03-03"]),
+        ({"day_of_month": -1}, ["01-31", "02-28", "03-31"]),
+        ({"day_of_month": 31}, ["01-31", "03-31"]),
+        ({"day_of_month": [15, 1]}, ["01-01", "01-15", "02-01", "02-15", "03-01", "03-15"]),
+        ({"day_of_month": 1, "calendar": "Mon-Fri"}, ["01-01", "02-02", "03-02"]),
+        ({"day_of_month": -1, "calendar": "XNYS-business"}, ["01-30", "02-27", "03-31"]),
+        # the day before the last business day, and the day after the third one
+        ({"day_of_month": -1, "calendar": "Mon-Fri", "cal_shift": -1}, ["01-29", "02-26", "03-30"]),
+        ({"day_of_month": 3, "calendar": "Mon-Fri", "date_shift": 1}, ["01-06", "02-05", "03-05"]),
+        ({"day_of_month": 1, "calendar": "none"}, []),
+        ({"day_of_month": 1, "calendar": "US-holidays & none", "cal_shift": 1}, []),
+    ],
+)
+def test_a_day_of_the_month(keys, shown):
+    schedule = schedule_from_dict({"type": "daily", "tz": "UTC", "daytime": "12:00:00", **keys})
+    found = times_between(schedule, at("2026-01-01T00:00:00Z"), at("2026-04-01T00:00:00Z"))
+    assert [o.at.strftime("%m-%d") for o in found] == shown
+
+
+def test_a_calendar_that_ends_ends_the_schedule_and_nothing_else():
+    data = daily(calendar="Mon-Fri - US-holidays", cal_shift=1)
+    schedule = schedule_from_dict(data)
+    found = list(times_between(schedule, at("2100-12-20T00:00:00Z"), at("2102-01-01T00:00:00Z")))
+    assert found[-1].args["date"] == "2100-12-29"
+    assert found[-1].at == at("2100-12-31T01:00:00Z")  # the evening of the 30th; New Year is kept on the 31st
+    assert list(times_between(schedule, at("2101-02-01T00:00:00Z"), at("2400-01-01T00:00:00Z"))) == []
 
 
 # -- daily-interval

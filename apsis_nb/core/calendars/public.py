@@ -1,6 +1,7 @@
 """Calendars of the holidays and business days of countries and markets, by the library `holidays`."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -41,9 +42,11 @@ class Public(Calendar):
     def days(self, first: date, last: date = date.max) -> Iterator[date]:
         first, last = max(first, self.first), min(last, self.last)
         for year in range(first.year, last.year + 1):
-            for day in sorted(_days(self.code, self.part, self.kind, year)):
-                if first <= day <= last:
-                    yield day
+            days = _rising(self.code, self.part, self.kind, year)
+            for day in days[bisect_left(days, first) :]:
+                if day > last:
+                    return
+                yield day
 
 
 def public_calendar(name: str) -> Public | None:
@@ -89,6 +92,11 @@ def _table(code: str, part: str | None, years: range) -> "HolidayBase":
 def _years(code: str, part: str | None) -> tuple[int, int]:
     table = _table(code, part, range(0))
     return table.start_year, table.end_year
+
+
+@lru_cache(maxsize=4096)
+def _rising(code: str, part: str | None, kind: Kind, year: int) -> tuple[date, ...]:
+    return tuple(sorted(_days(code, part, kind, year)))
 
 
 @lru_cache(maxsize=4096)

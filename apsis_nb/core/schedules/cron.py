@@ -7,10 +7,13 @@ same minutes of each day that matches, and need no search.
 
 import difflib
 import re
+from bisect import bisect_left
+from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
@@ -20,7 +23,6 @@ from .clocks import after, instants, is_even, local_date, midnight, utc_text
 from .kinds import CronSchedule, Occurrence
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY = timedelta(days=1)
 
 #: Expressions that have a name.
 NAMES = {
@@ -106,11 +108,8 @@ class _Table(NamedTuple):
     """A cron expression, read."""
 
     fields: str
-    rule: CronSim  #: says which days match
+    days: str  #: the fields that say on which days
     minutes: tuple[tuple[time, timedelta, str], ...]  #: of a day: daytime, since midnight, as text
-
-    def matches(self, day: date) -> bool:
-        return day.month in self.rule.months and self.rule.match_day(day)
 
 
 @lru_cache(maxsize=1024)
@@ -118,16 +117,22 @@ def _table(cron: str) -> _Table:
     fields = NAMES.get(cron, cron)
     rule = CronSim(fields, _EPOCH)
     daytimes = [time(hour, minute) for hour in sorted(rule.hours) for minute in sorted(rule.minutes)]
-    return _Table(
-        fields,
-        rule,
-        tuple((d, timedelta(hours=d.hour, minutes=d.minute), format_daytime(d)) for d in daytimes),
-    )
+    minutes = ((d, timedelta(hours=d.hour, minutes=d.minute), format_daytime(d)) for d in daytimes)
+    return _Table(fields, " ".join(fields.split()[2:]), tuple(minutes))
+
+
+@lru_cache(maxsize=1024)
+def _days(fields: str, year: int) -> list[date]:
+    """The days of a year that the last three fields of an expression name, rising."""
+    rule = CronSim(f"0 0 {fields}", _EPOCH)
+    months = (date(year, month, 1) for month in sorted(rule.months))
+    days = (first + timedelta(days=n) for first in months for n in range(monthrange(year, first.month)[1]))
+    return [day for day in days if rule.match_day(day)]
 
 
 def explain_cron(cron: str) -> str:
     """The expression in English: "at 09:30 on Monday through Friday"."""
-    text = str(_table(cron).rule.explain())
+    text = str(CronSim(_table(cron).fields, _EPOCH).explain())
     return text[:1].lower() + text[1:]
 
 
@@ -190,30 +195,39 @@ def _stretches(schedule: CronSchedule, start: datetime, stop: datetime) -> Itera
         (day, None) for an even day that matches, (first, last) for all of the uneven days in a row.
     """
     table, tz = _table(schedule.cron), schedule.tz
-    day, end = local_date(start, tz, -1), local_date(stop, tz, 1)
+    begin, end = local_date(start, tz, -1), local_date(stop, tz, 1)
     # What uneven days give depends on all of them.
-    while day > date.min and not is_even(day, tz):
-        day = after(day, -1)
-    while day <= end:
-        if is_even(day, tz):
-            if table.matches(day):
+    while begin > date.min and not is_even(begin, tz):
+        begin = after(begin, -1)
+    told = None
+    for year in range(begin.year, end.year + 1):
+        days = _days(table.days, year)
+        for day in days[bisect_left(days, begin) :]:
+            if day > end:
+                return
+            if is_even(day, tz):
                 yield day, None
-        else:
-            first = day
-            while day < date.max and not is_even(after(day, 1), tz):
-                day = after(day, 1)
-            if any(table.matches(after(first, n)) for n in range((day - first).days + 1)):
-                yield first, day
-        if day == date.max:
-            return
-        day += _DAY
+            elif told is None or day > told:
+                first, told = _uneven_row(day, tz)
+                yield first, told
+
+
+def _uneven_row(day: date, tz: ZoneInfo) -> tuple[date, date]:
+    """The first and the last of the uneven days in a row that an uneven day belongs to."""
+    first = last = day
+    while first > date.min and not is_even(after(first, -1), tz):
+        first = after(first, -1)
+    while last < date.max and not is_even(after(last, 1), tz):
+        last = after(last, 1)
+    return first, last
 
 
 def _uneven_times(schedule: CronSchedule, first: date, last: date) -> Iterator[datetime]:
     """The times on uneven days in a row, strictly rising."""
     table, tz, dst = _table(schedule.cron), schedule.tz, schedule.dst
     if dst is not None:
-        days = [day for n in range((last - first).days + 1) if table.matches(day := after(first, n))]
+        years = range(first.year, last.year + 1)
+        days = [day for year in years for day in _days(table.days, year) if first <= day <= last]
         yield from sorted(
             {at for day in days for d, _, _ in table.minutes for at in instants(day, d, tz, dst)}
         )

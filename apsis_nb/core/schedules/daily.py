@@ -46,23 +46,37 @@ def _daily_occurrence(at: datetime, nominal: str, daytime: str, same: dict[str, 
 
 def _days(schedule: DailySchedule, first: date, last: date) -> Iterator[tuple[date, date]]:
     """(nominal date, its day after the shifts), for the days from `first` to `last`, rising."""
-    wanted: set[date] = set()
-    month = None
-    for nominal, day in _shifted(schedule.calendar, first, last, schedule):
-        if schedule.days_of_month:
-            if month != (nominal.year, nominal.month):
-                month = nominal.year, nominal.month
-                wanted = _of_month(schedule.calendar, nominal, schedule.days_of_month)
-            if nominal not in wanted:
-                continue
-        yield nominal, day
+    if not schedule.days_of_month:
+        yield from _shifted(schedule.calendar, first, last, schedule)
+        return
+    calendar = schedule.calendar
+    for nominal in _numbered(calendar, schedule.days_of_month, _earliest(calendar, first, schedule)):
+        day = _shift(calendar, nominal, schedule)
+        if day is not None and day > last:
+            return
+        if day is not None and day >= first:
+            yield nominal, day
 
 
-def _of_month(calendar: Calendar, day: date, numbers: tuple[int, ...]) -> set[date]:
-    """The days of a calendar in the month of `day` by their numbers in it; -1 is the last."""
-    first = day.replace(day=1)
-    days = [d for n in range(31) if (d := after(first, n)).month == day.month and d in calendar]
-    return {days[n - 1 if n > 0 else n] for n in numbers if -len(days) <= n <= len(days)}
+def _earliest(calendar: Calendar, day: date, shift: DailySchedule) -> date:
+    """A nominal date such that no earlier one is shifted to `day` or later."""
+    unmoved = after(day, -shift.date_shift)
+    try:
+        return calendar.shift(unmoved, -shift.cal_shift)
+    except ValueError:  # so near to an end of the calendar
+        return calendar.first if shift.cal_shift > 0 else unmoved
+
+
+def _numbered(calendar: Calendar, numbers: tuple[int, ...], first: date) -> Iterator[date]:
+    """The days of a calendar from the month of `first` on by their numbers in each month; -1 is the last."""
+    first = first.replace(day=1)
+    while (day := next(calendar.days(first), None)) is not None:
+        following = after(day, 32 - day.day).replace(day=1)
+        days = list(calendar.days(day, after(following, -1) if following > day else date.max))
+        yield from sorted({days[n - 1 if n > 0 else n] for n in numbers if -len(days) <= n <= len(days)})
+        if following <= day:
+            return
+        first = following
 
 
 def _shifted(
@@ -152,7 +166,7 @@ def _windows(
             yield begin, first, nominal, end
 
 
-def _shift(calendar: Calendar, nominal: date, shift: Bound) -> date | None:
+def _shift(calendar: Calendar, nominal: date, shift: DailySchedule | Bound) -> date | None:
     try:
         return calendar.shift(nominal, shift.cal_shift) + timedelta(days=shift.date_shift)
     except (OverflowError, ValueError):  # the ends of the calendar, or of datetime's range
