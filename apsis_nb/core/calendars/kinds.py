@@ -103,11 +103,12 @@ class Weekdays(Calendar):
         return day
 
     def days(self, first: date, last: date = date.max) -> Iterator[date]:
-        if not self.weekdays:
+        weekdays, day_of = self.weekdays, date.fromordinal
+        if not weekdays:
             return
         for ordinal in range(first.toordinal(), last.toordinal() + 1):
-            if (ordinal + 6) % 7 in self.weekdays:  # day 1 was a Monday
-                yield date.fromordinal(ordinal)
+            if (ordinal + 6) % 7 in weekdays:  # day 1 was a Monday
+                yield day_of(ordinal)
 
 
 @dataclass(frozen=True, slots=True)
