@@ -206,7 +206,7 @@ def life_html(facts: Mapping[str, Any], now: datetime) -> str:
     colour = palette.LOOKS[State(facts["state"])].colour
     ended = "ended " + markup.when(facts["finished_at"]) if facts["finished_at"] else "now"
     ran = f"ran {markup.duration((end - started).total_seconds())}" if started else "did not start"
-    words = f"waited {markup.duration(waited)}, {ran}"
+    words = f"waited {markup.duration(waited)}" + (f", {ran}" if facts["finished_at"] else "")
     wait_colour = palette.LATE if facts["late"] else palette.LOOKS[State.WAITING].colour
     solid = (
         f'<i style="left:{share:.2f}%;width:{100 - share:.2f}%;background:{colour}"></i>' if started else ""

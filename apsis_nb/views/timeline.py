@@ -5,6 +5,7 @@ of one job that overlap share its row, each in a lane. What the schedules expect
 Now line, what was skipped as a cross. Runs too close to be told apart come as one bar with a count.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +45,8 @@ ROW_PX = 26  #: height of a row
 LEAST_ROWS = 3  #: of a picture, though it may have fewer jobs
 MOST_LANES = 4  #: runs of one job that overlap more than this share the last lane
 LEAST_PX = 3.0  #: no bar is narrower
+AD_HOC = "ad hoc"  #: the row of all ad-hoc commands
+_AD_HOC_ID = re.compile(r"adhoc-[0-9a-f]+")
 _AXIS_PX = 52
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
 
@@ -125,13 +128,18 @@ def lanes(left: Sequence[float], right: Sequence[float]) -> tuple[list[int], lis
     return lane, count
 
 
+def row_of_job(job_id: str) -> str:
+    """The row in which a job's runs stand: its own, or that of all ad-hoc commands."""
+    return AD_HOC if _AD_HOC_ID.fullmatch(job_id) else job_id
+
+
 def rows_of(*frames: "pd.DataFrame | None") -> list[str]:
-    """The jobs of all frames, by path."""
+    """The rows of all frames: the jobs by path, then the ad-hoc commands."""
     found: set[str] = set()
     for frame in frames:
         if frame is not None and len(frame):
-            found |= set(frame["job_id"].astype(str))
-    return sorted(found)
+            found |= {row_of_job(job_id) for job_id in frame["job_id"].astype(str).unique()}
+    return sorted(found, key=lambda row: (row == AD_HOC, row))
 
 
 def bars(
@@ -146,7 +154,7 @@ def bars(
 
     Args:
         frame: the columns of `frames.TIMELINE`, or of `frames.RUNS`.
-        jobs: the rows, from above; runs of other jobs are left out.
+        jobs: the rows, from above, as `rows_of` gives them; runs of others are left out.
         now: aware; what has not ended reaches to here.
         ms_per_px: milliseconds that one pixel stands for.
         expected: what the schedules will make: `job_id`, `scheduled_at`.
@@ -156,8 +164,8 @@ def bars(
         started), `ghosts` (expected), and one for each of `HATCHES`, which lie over bars. Row n lies between
         y = n and y = n + 1; times are milliseconds since 1970.
     """
-    row_of = {job: n for n, job in enumerate(jobs)}
-    frame = frame[frame["job_id"].isin(list(row_of))].reset_index(drop=True)
+    row_of = {row: n for n, row in enumerate(jobs)}
+    frame = frame[_rows(frame).isin(jobs)].reset_index(drop=True)
     facts = _facts(frame, row_of, epoch_ms(now), ms_per_px)
     typical = facts[(facts["runs"] == 1) & facts["finished"].notna()].groupby("job_id")["length"].median()
     usual = {str(job): float(ms) for job, ms in typical.items()}
@@ -173,6 +181,10 @@ def bars(
         kind: {name: list(v) if name in _TEXTS else np.asarray(v, dtype=float) for name, v in columns.items()}
         for kind, columns in layout.items()
     }
+
+
+def _rows(frame: "pd.DataFrame") -> "pd.Series[Any]":
+    return frame["job_id"].astype(str).map(row_of_job)
 
 
 def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px: float) -> "pd.DataFrame":
@@ -191,7 +203,7 @@ def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px:
             "late_s": frame["late_s"].astype(float),
         }
     )
-    facts["row"] = facts["job_id"].map(row_of).astype(float)
+    facts["row"] = _rows(facts).map(row_of).astype(float)
     facts["has_bar"] = facts["started"].notna()
     end = facts["finished"].where(facts["finished"].notna(), np.maximum(now, facts["started"]))
     facts["length"] = end - facts["started"]

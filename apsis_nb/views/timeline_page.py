@@ -115,7 +115,7 @@ class TimelinePage(Viewer):
         if self._table.filters.state or self._table.filters.late:
             expected = expected.iloc[:0]
         expected = _with_words(expected, self._table.filters.words)
-        self._rows = sorted({*self._rows, *rows_of(frame, expected)})
+        self._rows = rows_of(pd.DataFrame({"job_id": self._rows}), frame, expected)
         self._first_row = min(self._first_row, max(0, len(self._rows) - 1) // MOST_ROWS * MOST_ROWS)
         jobs = self._rows[self._first_row : self._first_row + MOST_ROWS]
         self._picture.draw(frame, expected=expected, now=self._answer.now, jobs=jobs)

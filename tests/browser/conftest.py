@@ -57,10 +57,10 @@ class Demo:
         return Client(self.url, self.token)
 
 
-def run_demo(folder: Path, port: int = 0) -> tuple[subprocess.Popen[str], Demo]:
+def run_demo(folder: Path, port: int = 0, history: int = 5000) -> tuple[subprocess.Popen[str], Demo]:
     """Start the demo; it is up when this returns."""
     command = [
-        sys.executable, "-m", "apsis_nb", "demo", "--dir", str(folder / "demo"), "--history", "5000",
+        sys.executable, "-m", "apsis_nb", "demo", "--dir", str(folder / "demo"), "--history", str(history),
         "--bind", f"127.0.0.1:{port}", "--no-browser",
     ]  # fmt: skip
     with (folder / "demo.log").open("a") as log:

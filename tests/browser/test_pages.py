@@ -355,17 +355,30 @@ def test_a_server_that_goes_is_missed_and_its_return_seen(browser, tmp_path):
 
 if PICTURES is not None:
 
-    @pytest.mark.parametrize("theme", ["light", "dark"])
-    def test_pictures(reader, client, theme):
-        run = client.schedule("ml/train")
-        page = reader(dark=theme == "dark", width=1400, height=860)
-        for name, address in (
-            ("overview", "overview"),
-            ("timeline", "timeline?span=1h"),
-            ("run", f"run?id={run.run_id}"),
-        ):
-            tab = page.open(address)
-            tab.mouse.move(0, 0)
-            tab.wait_for_timeout(4000)
+    def test_pictures(browser, tmp_path):
+        process, demo = run_demo(tmp_path, history=20_000)
+        try:
+            with demo.client() as client:
+                run = client.schedule("ml/train")
+                for theme in ("light", "dark"):
+                    picture_all(browser, demo, theme, run.run_id)
+                run.stop()
+        finally:
+            end_demo(process)
+
+    def picture_all(browser, demo, theme, run_id):
+        context = browser.new_context(
+            viewport={"width": 1400, "height": 860}, color_scheme=theme, timezone_id="Europe/London"
+        )
+        context.add_init_script(DEEP)
+        context.request.get(f"{demo.url}/?token={demo.token}")
+        tab = context.new_page()
+        tab.set_default_timeout(PATIENCE_MS)
+        for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
+            tab.goto(f"{demo.url}/dash/{name}{address}")
+            settle(tab)
+            if name == "run":
+                wait_for_words(tab, ".blocks", "epoch   8")
+            tab.wait_for_timeout(2000)  # for the fonts; nothing is asserted
             tab.screenshot(path=PICTURES / f"{name}-{theme}.png")
-        run.stop()
+        context.close()

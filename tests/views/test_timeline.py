@@ -13,7 +13,16 @@ from apsis_nb import frames
 from apsis_nb.core.states import State
 from apsis_nb.views import palette
 from apsis_nb.views.ahead import nothing_expected
-from apsis_nb.views.timeline import HATCHES, MOST_LANES, Timeline, bars, epoch_ms, lanes, timeline_figure
+from apsis_nb.views.timeline import (
+    HATCHES,
+    MOST_LANES,
+    Timeline,
+    bars,
+    epoch_ms,
+    lanes,
+    rows_of,
+    timeline_figure,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = 1000.0  # milliseconds, as the layout has them
@@ -134,6 +143,16 @@ def test_runs_that_overlap_share_the_row():
 
     assert top["r1"] < top["r2"]
     assert height["r3"] > 1.5 * height["r1"]
+
+
+def test_ad_hoc_commands_share_the_last_row():
+    frame = frame_of(run("r1", job="adhoc-1a2b"), run("r2", job="zoo/keeper"), run("r3", job="adhoc-ff00"))
+    rows = rows_of(frame)
+
+    assert rows == ["zoo/keeper", "ad hoc"]
+    made = bars(frame, jobs=rows, now=NOW, ms_per_px=SECOND)["bars"]
+    assert dict(zip(made["run_id"], made["top"] // 1, strict=True)) == {"r1": 1, "r2": 0, "r3": 1}
+    assert "adhoc-1a2b" in made["job_id"]
 
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), max_size=40)
