@@ -20,6 +20,7 @@ from apsis_nb.core.schedules import (
     schedule_to_dict,
     stop_time,
     times_between,
+    warnings_of,
 )
 from apsis_nb.core.times import zone
 from tests.strategies import FILES, any_calendars, instants, schedules, spans
@@ -376,6 +377,101 @@ def test_a_cron_time_carries_its_local_date():
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "0 30 9 * * 1-5",
+            "of five fields: it has 6; the first would be seconds, which are not supported:"
+            " did you mean '30 9 * * 1-5'?",
+        ),
+        (
+            "0 30 9 ? * MON-FRI 2026",
+            "of five fields: it has 7; the first would be seconds and the last years, which are not"
+            " supported: did you mean '30 9 * * MON-FRI'?",
+        ),
+        ("30 9 * *", ": it has 4 of the five fields, minute, hour, day-of-month, month, day-of-week: an"),
+        ("", ": it has 0 of the five fields"),
+        ("0 9 ? * 1-5", ": write * instead of ?: did you mean '0 9 * * 1-5'?"),
+        ("60 9 * * *", ": the minute is '60', and may be * or 0-59, lists, ranges and steps"),
+        ("0 25 * * *", ": the hour is '25', and may be * or 0-23"),
+        ("0 9 0 * *", ": the day-of-month is '0', and may be * or 1-31 or L, the last"),
+        ("0 9 30 2 *", ": no month that it names has a day 30"),
+        ("0 9 * XXX *", ": the month is 'XXX', and may be * or 1-12 or JAN-DEC"),
+        ("0 9 * * MO", ": the day-of-week is 'MO', and may be * or 0-7 or SUN-SAT; 0 and 7 are Sunday"),
+        ("0 9 * * 1/0", ": the day-of-week is '1/0'"),
+        ("0 9 L/L * *", ": the day-of-month is 'L/L'"),
+        ("@dayly", ": did you mean '@daily'?"),
+        ("@reboot", ": a schedule knows no reboot"),
+        ("@every 5m", ": for every 5m write a schedule with 'type: interval' and 'interval: 5m'"),
+        ("@x", ": the names are @hourly, @daily"),
+    ],
+)
+def test_a_wrong_cron_expression_is_told_from_what_was_meant(text, said):
+    (fault,) = faults(cron(text))
+    assert said in fault
+    assert fault.startswith(f"schedule.0.cron: '{text}' is no cron expression")
+
+
+@given(st.text(alphabet="0123456789*/,-?#LW @MONdaily", max_size=16))
+def test_any_text_is_a_cron_expression_or_refused_in_words(text):
+    try:
+        schedule = schedule_from_dict(cron(text))
+    except JobErrors:
+        return
+    assert explain(schedule)
+    start, stop = at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z")
+    assert all(start <= o.at < stop for o in islice(times_between(schedule, start, stop), 99))
+
+
+# -- what to think of
+
+
+def warned(data) -> list[tuple[str, str]]:
+    return list(warnings_of(schedule_from_dict(data, calendars=FILES), at("2026-03-01T00:00:00Z")))
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "said"),
+    [
+        (
+            daily(calendar="some"),
+            "calendar",
+            "the calendar 'some' ends on 2030-12-31: no times after that day",
+        ),
+        (
+            daily(daytime="02:30:00"),
+            "daytime",
+            "on 2026-03-08 the clocks of America/New_York skip 02:30:00: that time is left out",
+        ),
+        (
+            window(start="01:00:00", stop="02:45:00"),
+            "start",
+            "on 2026-03-08 the clocks of America/New_York skip 02:45:00: that day is left out",
+        ),
+    ],
+)
+def test_what_the_writer_of_a_schedule_may_not_have_thought_of_is_said(data, key, said):
+    ((about, text),) = warned(data)
+    assert about == key
+    assert text.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        daily(daytime="02:30:00", calendar="Mon-Fri"),  # clocks change on Sundays
+        daily(daytime="02:30:00", dst={"gap": "shift"}),
+        daily(daytime="02:30:00", dst={"gap": "skip"}),
+        daily(daytime="01:30:00"),
+        daily(calendar="US-business"),  # ends in 2100
+        {"type": "interval", "interval": 60},
+    ],
+)
+def test_a_schedule_without_surprises_has_no_warnings(data):
+    assert warned(data) == []
+
+
 # -- stop
 
 
@@ -446,6 +542,21 @@ def test_past_the_end_of_time_nothing_is_stopped():
             " (cron */5 8-18 * * 1-5)",
         ),
         (cron("@daily"), "at 00:00 every day America/New_York (cron @daily)"),
+        (
+            daily(calendar="all", day_of_month=[3, -1]),
+            "the 3rd and last day of each month at 20:00:00 America/New_York",
+        ),
+        (
+            daily(calendar="XNYS-business", day_of_month=-2, dst={"gap": "shift", "fold": "both"}),
+            "the 2nd last XNYS-business day of each month at 20:00:00 America/New_York,"
+            " what the clocks skip is moved on with the clocks, what they show twice counts both times",
+        ),
+        (
+            cron("0 9 * * *") | {"dst": {}, "jitter": 90, "max_runs": 1, "misfire": "none", "args": {"a": 1}},
+            "at 09:00 every day America/New_York (cron 0 9 * * *), what the clocks skip is left out,"
+            " what they show twice counts the first time, with a=1, each up to 1m30s later,"
+            " missed times are not run, skipped while a run is unfinished",
+        ),
         (
             {"start": daily(), "stop": {"type": "daytime", "daytime": "23:00:00", "tz": "UTC"}},
             "every day at 20:00:00 America/New_York, stopped at 23:00:00 UTC",
@@ -575,6 +686,40 @@ def faults(data) -> list[str]:
             cron("* * *"),
             "schedule.0.cron: '* * *' is no cron expression: it has 3 of the five fields, minute, hour,"
             " day-of-month, month, day-of-week: an example is '*/5 8-18 * * 1-5'",
+        ),
+        (
+            daily(dst={"gap": "shfit"}),
+            "schedule.0.dst.gap: must be skip or shift, not the text 'shfit': did you mean 'shift'?",
+        ),
+        (daily(dst="shift"), "schedule.0.dst: 'dst' must be a mapping, not the text 'shift'"),
+        (daily(dst={"fold": 2}), "schedule.0.dst.fold: must be first, second or both, not 2"),
+        (
+            daily(day_of_month=0),
+            "schedule.0.day_of_month: must be 1 to 31, or -1 (the last day) to -31, not 0",
+        ),
+        (
+            {"type": "interval", "interval": 60, "misfire": {"max_count": -1}},
+            "schedule.0.misfire.max_count: must be 0 to 1,000,000, not -1",
+        ),
+        (
+            {"type": "interval", "interval": 60, "misfire": {"max_age": 0}},
+            "schedule.0.misfire.max_age: must be more than 0, not 0",
+        ),
+        (
+            {"type": "interval", "interval": 60, "max_runs": 0},
+            "schedule.0.max_runs: must be a number of runs from 1 on, not 0",
+        ),
+        (
+            {"type": "interval", "interval": 60, "jitter": "25h"},
+            "schedule.0.jitter: must be a day or less, not 25h",
+        ),
+        (
+            {"type": "interval", "interval": 60, "dst": {}},
+            "schedule.0.dst: unknown key 'dst': an interval is the same whatever clocks show",
+        ),
+        (
+            {"start": {"type": "interval", "interval": 1}, "jitter": 5},
+            "schedule.0.jitter: unknown key 'jitter': write it inside 'start'",
         ),
         (cron(5), "schedule.0.cron: must be a quoted cron expression, not 5"),
         (

@@ -58,7 +58,7 @@ def check_cron(cron: str) -> None:
         return
     fields = cron.split()
     if len(fields) in {6, 7}:
-        fewer = " ".join(fields[1:6])
+        fewer = " ".join(fields[1:6]).replace("?", "*")
         why = "the first would be seconds, which are not supported"
         if len(fields) == 7:
             why = "the first would be seconds and the last years, which are not supported"
