@@ -15,6 +15,7 @@ from apsis_nb.core.states import ACTIVE, State
 from . import markup
 from .ahead import expected_of_each
 from .board import COLUMNS_CSS, Board
+from .late_table import late_html
 from .markup import text
 from .page import Page
 
@@ -274,35 +275,6 @@ def waiting_html(runs: list[dict[str, Any]]) -> str:
         heads, rows, caption="Runs that wait", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
     )
     return markup.card("Waiting", body, count=len(runs), more=_beyond(runs))
-
-
-def late_html(runs: list[dict[str, Any]]) -> str:
-    """Runs that started late, or still have not."""
-    if not runs:
-        return markup.card(
-            "Late", markup.nothing("Everything of the last 24 hours started on time."), count=0
-        )
-    rows = [
-        [
-            markup.job_link(run["job_id"]) + " " + markup.chips(run["args"]),
-            markup.run_link(run["run_id"]),
-            markup.when(run["scheduled_at"]),
-            markup.late_badge(run["late_s"]),
-            text(run["late_why"] or ("still waits" if not run["started_at"] else "")),
-            markup.badge(run["state"]),
-        ]
-        for run in runs
-    ]
-    heads = [
-        ("Job", ""),
-        ("Run", "tight"),
-        ("Was due", "tight"),
-        ("By", "tight"),
-        ("Why", ""),
-        ("State", "tight"),
-    ]
-    body = markup.table(heads, rows, caption="Runs that were late", ids=[run["run_id"] for run in runs])
-    return markup.card("Late", body, more='<a href="timeline?late=1">all</a>')
 
 
 def failed_html(runs: list[dict[str, Any]]) -> str:

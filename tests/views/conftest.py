@@ -23,6 +23,7 @@ program: {type: shell, command: 'printf "\\033[32mhello\\033[0m %s\\n" "$APSIS_A
 params: {name: {default: world}}
 program: {type: shell, command: 'echo "$APSIS_ARG_NAME"'}
 """,
+    "heard/fails": "program: {type: shell, command: 'exit 3'}\n",
     "asked/fails": "program: {type: shell, command: 'echo <oh>; exit 3'}\n",
 }
 
