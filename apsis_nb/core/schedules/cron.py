@@ -130,6 +130,11 @@ def _days(fields: str, year: int) -> list[date]:
     return [day for day in days if rule.match_day(day)]
 
 
+def _days_between(table: _Table, first: date, last: date) -> list[date]:
+    years = range(first.year, last.year + 1)
+    return [day for year in years for day in _days(table.days, year) if first <= day <= last]
+
+
 def explain_cron(cron: str) -> str:
     """The expression in English: "at 09:30 on Monday through Friday"."""
     text = str(CronSim(_table(cron).fields, _EPOCH).explain())
@@ -247,3 +252,14 @@ def _uneven_times(schedule: CronSchedule, first: date, last: date) -> Iterator[d
                 yield at
     except OverflowError:  # the ends of datetime's range
         return
+
+
+def idle_days(schedule: CronSchedule, start: datetime, stop: datetime) -> Iterator[date]:
+    """The days between two times that match, and on which clocks skip all the times of a cron schedule."""
+    table, tz = _table(schedule.cron), schedule.tz
+    for first, last in _stretches(schedule, start, stop):
+        if last is None:
+            continue
+        days = _days_between(table, first, last)
+        told = {at.astimezone(tz).date() for at in _uneven_times(schedule, first, last)}
+        yield from (day for day in days if day not in told)

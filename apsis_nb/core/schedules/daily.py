@@ -186,10 +186,14 @@ def _since_midnight(daytime: time) -> timedelta:
     )
 
 
-def skipped_days(
+def changed_daytimes(
     schedule: DailySchedule | DailyIntervalSchedule, start: datetime, stop: datetime
-) -> Iterator[tuple[date, time]]:
-    """The days, from that of `start` to that of `stop`, on which clocks skip a daytime, and the daytime."""
+) -> Iterator[tuple[date, time, bool]]:
+    """Where clocks skip a daytime of a schedule, or show it twice.
+
+    Yields:
+        The day, from that of `start` to that of `stop`, the daytime, and whether it is skipped.
+    """
     tz = schedule.tz
     shifts: list[tuple[DailySchedule | Bound, tuple[time, ...]]]
     if isinstance(schedule, DailySchedule):
@@ -198,5 +202,9 @@ def skipped_days(
         shifts = [(bound, (bound.daytime,)) for bound in (schedule.start, schedule.stop_before)]
     for shift, daytimes in shifts:
         for _, day in _shifted(schedule.calendar, local_date(start, tz, 0), local_date(stop, tz, 0), shift):
-            if not is_even(day, tz):
-                yield from ((day, d) for d in daytimes if not instants(day, d, tz, Dst()))
+            if is_even(day, tz):
+                continue
+            for daytime in daytimes:
+                found = instants(day, daytime, tz, Dst(fold="both"))
+                if len(found) != 1:
+                    yield day, daytime, not found

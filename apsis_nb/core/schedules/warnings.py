@@ -1,4 +1,4 @@
-"""What the writer of a schedule may not have thought of: its calendar ends, or clocks skip its daytime."""
+"""What the writer of a schedule may not have thought of: its calendar ends, or clocks change at its time."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -6,8 +6,9 @@ from itertools import islice
 
 from apsis_nb.core.times import format_daytime
 
-from .daily import skipped_days
-from .kinds import DailyIntervalSchedule, DailySchedule, Schedule
+from .cron import idle_days
+from .daily import changed_daytimes
+from .kinds import CronSchedule, DailyIntervalSchedule, DailySchedule, Schedule
 
 #: An end of a calendar is told when it is as near as this.
 _END_WITHIN = timedelta(days=5 * 366)
@@ -22,6 +23,12 @@ def warnings_of(schedule: Schedule, now: datetime) -> Iterator[tuple[str, str]]:
         schedule: any.
         now: aware.
     """
+    if isinstance(schedule, CronSchedule):
+        for day in islice(idle_days(schedule, now, now + _CHANGES_WITHIN), 1):
+            yield (
+                "cron",
+                f"on {day} the clocks of {schedule.tz} skip all its times: it does not run on that day",
+            )
     if not isinstance(schedule, DailySchedule | DailyIntervalSchedule):
         return
     calendar, today = schedule.calendar, now.astimezone(UTC).date()
@@ -32,11 +39,25 @@ def warnings_of(schedule: Schedule, now: datetime) -> Iterator[tuple[str, str]]:
             f"the calendar '{calendar.name}' {ended} on {calendar.last}: no times after that day",
         )
     if schedule.dst is None:
-        is_daily = isinstance(schedule, DailySchedule)
-        key, what = ("daytime", "that time") if is_daily else ("start", "that day")
-        for day, daytime in islice(skipped_days(schedule, now, now + _CHANGES_WITHIN), 1):
-            yield (
-                key,
-                f"on {day} the clocks of {schedule.tz} skip {format_daytime(daytime)}: {what} is left out;"
-                " write 'dst: {gap: shift}' to run it later, 'dst: {gap: skip}' to be content with that",
+        yield from _changes(schedule, now)
+
+
+def _changes(schedule: DailySchedule | DailyIntervalSchedule, now: datetime) -> Iterator[tuple[str, str]]:
+    """The first daytime that is skipped, and the first that is repeated."""
+    is_daily = isinstance(schedule, DailySchedule)
+    key, what = ("daytime", "that time") if is_daily else ("start", "that day")
+    told = set()
+    for day, daytime, is_skipped in changed_daytimes(schedule, now, now + _CHANGES_WITHIN):
+        if is_skipped in told:
+            continue
+        told.add(is_skipped)
+        where = f"on {day} the clocks of {schedule.tz}"
+        if is_skipped:
+            text = f"{where} skip {format_daytime(daytime)}: {what} is left out"
+            hint = "'dst: {gap: shift}' would run it later, 'dst: {gap: skip}' says that you know"
+        else:
+            text = f"{where} show {format_daytime(daytime)} twice: the first one counts"
+            hint = (
+                "'dst: {fold: second}' or 'both' is the other choice, 'dst: {fold: first}' says that you know"
             )
+        yield key, f"{text}; {hint}"
