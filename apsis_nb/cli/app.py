@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import jobs, runs, serving
+from apsis_nb.cli import edits, jobs, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -38,6 +38,7 @@ for command in (
     runs.rerun,
     runs.signal,
     runs.sql,
+    edits.revert,
     serving.reload,
     serving.token,
     serving.version,

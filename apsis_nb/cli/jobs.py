@@ -87,20 +87,29 @@ def check(
 def next_times(
     job: Annotated[str, typer.Argument(metavar="JOB|FILE", help="A job of the server, or a job file.")],
     n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 10,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="What the FILE would change of the server's next 7 days.")
+    ] = False,
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
     """The next times of a job.
 
-    A file (NAME.yaml) is read without a server.
+    A file (NAME.yaml) is read without a server; with --diff it is held against the server's job.
 
     \b
     Examples:
       apsis-nb next sales/report -n 5
       apsis-nb next jobs/sales/report.yaml
+      apsis-nb next jobs/sales/report.yaml --diff
     """
     from apsis_nb.cli.listing import Shown, args_text, duration, local, show, zone_head
 
+    if diff:
+        from apsis_nb.cli.edits import show_difference
+
+        show_difference(Path(job), format, url)
+        return
     now = datetime.now(UTC)
     if job.endswith((".yaml", ".yml")):
         facts, rows = _next_of_file(Path(job), n, now)
@@ -170,6 +179,9 @@ def jobs(
 
 def job(
     job: JobArgument,
+    history: Annotated[
+        bool, typer.Option("--history", help="The versions of its file: when, by whom, how much.")
+    ] = False,
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
@@ -178,8 +190,9 @@ def job(
     What it does, its params, when it runs, its last runs.
 
     \b
-    Example:
+    Examples:
       apsis-nb job sales/report
+      apsis-nb job sales/report --history
     """
     from apsis_nb.cli.listing import (
         args_text,
@@ -192,6 +205,11 @@ def job(
     )
 
     client = client_of(url)
+    if history:
+        from apsis_nb.cli.edits import show_versions
+
+        show_versions(client, job, format)
+        return
     facts = client.jobs[job].facts
     if format is Format.json:
         show_json([facts])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from apsis_nb.cli.options import UrlOption, client_of
+from apsis_nb.cli.options import Format, UrlOption, client_of
 from apsis_nb.core.errors import ApsisError
 
 if TYPE_CHECKING:
@@ -116,12 +116,16 @@ def reload(
     Example:
       apsis-nb reload --dry-run
     """
+    from apsis_nb.cli.edits import show_preview
     from apsis_nb.cli.listing import clean
 
     answer = client_of(url).reload(dry_run=dry_run)
     for what in ("added", "changed", "removed"):
         for job_id in answer[what]:
             sys.stdout.write(f"{what} {clean(job_id)}\n")
+    for job_id, found in answer["previews"].items():
+        if found["added"] or found["removed"]:
+            show_preview(job_id, found, Format.table, is_new=job_id in answer["added"])
     for error in answer["errors"]:
         sys.stderr.write(f"{error['file']}:{error['line']}:{error['col']}: {clean(error['message'])}\n")
     if not any(answer[what] for what in ("added", "changed", "removed", "errors")):

@@ -91,9 +91,46 @@ class Client:
             dry_run: only tell what would change.
 
         Returns:
-            `added`, `removed`, `changed`: lists of job ids; `errors`: of files that are wrong; `applied`.
+            `added`, `removed`, `changed`: lists of job ids; `errors`: of files that are wrong; `applied`;
+            `previews`: for a dry run, what becomes of the runs of each job, as `preview` tells it.
         """
         return self.connection.json("POST", "/jobs/reload", params={"dry_run": str(dry_run).lower()})
+
+    def preview(self, job_id: str, yaml: str) -> dict[str, Any]:
+        """What a text of a job's file would do to its runs of the next 7 days.
+
+        Returns:
+            `added`, `removed`: runs with `at` and `args`; `ran`: those of today, with `again_at` if the text
+            runs them once more; `until`: where the comparison ends.
+        """
+        return self.connection.json("POST", "/jobs/preview", body={"job_id": job_id, "yaml": yaml})
+
+    def versions(self, job_id: str) -> list[dict[str, Any]]:
+        """The texts that a job's file has had, oldest first: version, ts, by, yaml (None: it was removed)."""
+        found: list[dict[str, Any]] = self.connection.json("GET", f"/versions/{quoted(job_id)}")["versions"]
+        return found
+
+    def yaml(self, job_id: str) -> tuple[str, str]:
+        """The text of a job's file, and its tag, which `write_yaml` wants."""
+        response = self.connection.send("GET", f"/yaml/{quoted(job_id)}")
+        return response.text, response.headers["ETag"]
+
+    def write_yaml(self, job_id: str, text: str, *, tag: str | None = None) -> str:
+        """Write a job's file and take it up; gives its new tag.
+
+        Args:
+            job_id: of a job, or of one that is new.
+            text: the whole of it; it is checked first.
+            tag: that of the text which it replaces, from `yaml`; None: the job is new.
+
+        Raises:
+            RequestRefused, BadRequest: somebody else has written it since; or the text is wrong.
+        """
+        condition = {"If-None-Match": "*"} if tag is None else {"If-Match": tag}
+        response = self.connection.send(
+            "PUT", f"/yaml/{quoted(job_id)}", content=text.encode(), headers=condition
+        )
+        return response.headers["ETag"]
 
     def events(
         self, types: Iterable[str] = (), *, reconnect: bool = True

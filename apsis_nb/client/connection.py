@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -97,9 +98,11 @@ class Connection:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         accept: str = "*/*",
     ) -> "httpx2.Response":
-        """Send a request; None among `params` is left out.
+        """Send a request; None among `params` is left out; `body` is sent as JSON, `content` as it is.
 
         Raises:
             ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
@@ -113,7 +116,8 @@ class Connection:
                 self._address(path),
                 params=given,
                 json=body,
-                headers=self._headers({"Accept": accept}),
+                content=content,
+                headers=self._headers({"Accept": accept, **headers}),
             )
         except httpx2.TimeoutException:
             raise ServerDown(f"the server at {self.url} did not answer in time") from None

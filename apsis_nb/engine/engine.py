@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -36,15 +36,17 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import LOW_IDS, Machine
+from apsis_nb.core.preview import difference
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
-from apsis_nb.core.times import format_time
-from apsis_nb.jobfiles import FileError, Folder, load_folder
+from apsis_nb.core.times import after_gap, format_time, zone
+from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Programs
 from apsis_nb.store import OutputRow, Store
 from apsis_nb.wire import run_facts
 
 from .clock import utc_now
+from .job_folder import Changes, JobFolder, error_facts
 from .tasks import Tasks
 
 log = logging.getLogger("apsis_nb.engine")
@@ -55,6 +57,8 @@ Listener = Callable[[str, dict[str, Any]], None]
 TICK_S = 1.0
 #: No timer is set for longer; the idle clock covers what is further off.
 LONGEST_WAIT_S = 3600.0
+#: A preview of an edit looks so far ahead, and tells so many rows of each kind, of so many jobs.
+PREVIEW_SPAN, PREVIEW_ROWS, PREVIEWS = timedelta(days=7), 1000, 50
 
 
 class Engine:
@@ -67,7 +71,7 @@ class Engine:
         self.config = config
         self.machine = Machine()
         self.tasks = Tasks()
-        self.folder = Folder()
+        self.job_folder: JobFolder
         self.boot_id = uuid4().hex
         self.started_at = utc_now()
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
@@ -107,7 +111,12 @@ class Engine:
             memory_limit=config.store.memory_limit,
         )
         live, clock = await asyncio.to_thread(self.store.restore)
-        self.folder = await asyncio.to_thread(load_folder, config.jobs)
+        try:
+            self.job_folder = JobFolder(config, self.store, self._take_up)
+            await self.job_folder.open()
+        except ApsisError:
+            await asyncio.to_thread(self.store.close)
+            raise
         self.programs = Programs(
             config.state_dir / "runs" / self.store.epoch, url=config.base_url, env=config.env, tell=self._tell
         )
@@ -131,6 +140,8 @@ class Engine:
         self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
+        if config.watch:
+            self.tasks.run("watch", self.job_folder.watch)
 
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""
@@ -144,6 +155,11 @@ class Engine:
         await asyncio.to_thread(self.store.close)
 
     # -- what others ask
+
+    @property
+    def folder(self) -> Folder:
+        """The job files as they were read last."""
+        return self.job_folder.folder
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -203,31 +219,72 @@ class Engine:
                     )
         return sorted(found, key=lambda e: (e["scheduled_at"], e["job_id"]))[:limit]
 
-    async def reload(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
+    async def reload(
+        self, *, dry_run: bool = False, force: bool = False, by: str | None = None
+    ) -> dict[str, Any]:
         """Read the job folder again.
 
         A working job whose file is broken now is not lost: unless `force`, nothing is applied then.
 
+        Args:
+            dry_run: only tell what would change.
+            force: apply it even so.
+            by: who asks.
+
         Returns:
-            {added, removed, changed: [job ids], errors: [{job_id, file, line, col, message}], applied: bool}
+            {added, removed, changed: [job ids], errors: [{job_id, file, line, col, level, message}],
+            applied: bool, previews: for a dry run, what becomes of the coming runs, by job id}
         """
-        folder = await asyncio.to_thread(load_folder, self.config.jobs, self.folder)
-        old, new = self.folder.jobs, folder.jobs
-        broken = {error.job_id for error in folder.errors}
-        lost = sorted(broken & set(old))
-        applied = not dry_run and (force or not lost)
-        changes = {
-            "added": sorted(set(new) - set(old)),
-            "removed": sorted(set(old) - set(new)),
-            "changed": sorted(job_id for job_id in set(old) & set(new) if old[job_id] != new[job_id]),
+        before = self.jobs
+        folder, changes, applied = await self.job_folder.reload(dry_run=dry_run, force=force, by=by)
+        previews = {}
+        if dry_run:
+            touched = sorted([*changes.added, *changes.removed, *changes.changed])[:PREVIEWS]
+            for job_id in touched:
+                previews[job_id] = await asyncio.to_thread(
+                    self.preview, before.get(job_id), folder.jobs.get(job_id)
+                )
+        errors = [error_facts(e) for e in folder.errors]
+        return {**changes.by_kind(), "errors": errors, "applied": applied, "previews": previews}
+
+    def preview(self, old: Job | None, new: Job | None) -> dict[str, Any]:
+        """What an edit of a job does to its runs. Blocks: call it in a thread.
+
+        Returns:
+            {added, removed: [{at, args}] of the next 7 days, at most 1000 each; until; ran: what a schedule
+            made today, [{run_id, state, at, args, again_at: when the edit runs it once more, or None}]}
+        """
+        job, now = new or old, utc_now()
+        if job is None:
+            return {"added": [], "removed": [], "until": now, "ran": []}
+        found = difference(old, new, now, now + PREVIEW_SPAN)
+        midnight = after_gap(now.astimezone(zone(self.config.tz)).date(), time(), zone(self.config.tz))
+        ran = []
+        for facts in self.store.runs(job_id=job.job_id, since=midnight, until=now, limit=PREVIEW_ROWS):
+            if facts["nominal_at"] is not None:
+                again = [c.at for c in found.added if dict(c.args) == facts["args"]]
+                ran.append(
+                    {
+                        "run_id": f"r{facts['run_id']}",
+                        "state": facts["state"],
+                        "at": facts["scheduled_at"],
+                        "args": facts["args"],
+                        "again_at": min(again, default=None),
+                    }
+                )
+        return {
+            "added": [{"at": c.at, "args": dict(c.args)} for c in found.added[:PREVIEW_ROWS]],
+            "removed": [{"at": c.at, "args": dict(c.args)} for c in found.removed[:PREVIEW_ROWS]],
+            "until": found.until,
+            "ran": ran,
         }
-        if applied:
-            self.folder = folder
-            self.handle(JobsLoaded(jobs=tuple(new.values())))
-            for change, job_ids in changes.items():
-                for job_id in job_ids:
-                    self._publish("job", {"job_id": job_id, "change": change})
-        return {**changes, "errors": [error_facts(e) for e in folder.errors], "applied": applied}
+
+    def _take_up(self, folder: Folder, changes: Changes) -> None:
+        """A reload is applied: the machine follows it, and who listens hears of it."""
+        self.handle(JobsLoaded(jobs=tuple(folder.jobs.values())))
+        for change, job_ids in {**changes.by_kind(), "broken": changes.broken}.items():
+            for job_id in job_ids:
+                self._publish("job", {"job_id": job_id, "change": change})
 
     def read_output(
         self, run_id: RunId, name: str = "output", offset: int = 0, limit: int = 1 << 20
@@ -442,14 +499,3 @@ class Engine:
             found = await asyncio.to_thread(self.store.find_runs, wanted)
             for want, run_id in zip(wanted, found, strict=True):
                 self.handle(RunFound(run_id=want.run_id, inst=want.inst, found=run_id))
-
-
-def error_facts(error: FileError) -> dict[str, Any]:
-    """A broken job file as JSON: job_id, file, line, col, message."""
-    return {
-        "job_id": error.job_id,
-        "file": str(error.file),
-        "line": error.line,
-        "col": error.col,
-        "message": error.message,
-    }

@@ -25,7 +25,7 @@ OPEN = frozenset({"/login"})
 BODY_BYTES = 1 << 20  #: most that a request may bring
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Unsafe methods only because the question is long: they change nothing.
-QUESTIONS = frozenset({"/api/v1/sql", "/api/v1/jobs/check"})
+QUESTIONS = frozenset({"/api/v1/sql", "/api/v1/jobs/check", "/api/v1/jobs/preview"})
 
 
 class Guard:

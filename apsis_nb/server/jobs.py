@@ -2,21 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
 from starlette.responses import Response
 
 from apsis_nb.config import Config
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
-from apsis_nb.engine.engine import error_facts
-from apsis_nb.jobfiles import Folder, check_folder, load_folder, load_text
-from apsis_nb.server.asking import answer, instant, job_of, matching, utc_now
+from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
+from apsis_nb.jobfiles import FileError
+from apsis_nb.server.asking import answer, caller_of, instant, job_of, matching, utc_now
 from apsis_nb.server.problems import Problem
 from apsis_nb.wire import job_facts
 
@@ -52,19 +52,67 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         return await asyncio.to_thread(listing)
 
     @router.post("/jobs/reload")
-    async def reload(dry_run: bool = False, force: bool = False) -> Response:
+    async def reload(request: Request, dry_run: bool = False, force: bool = False) -> Response:
         """Read the job files again.
 
-        A job whose file is broken now is kept as it was, and nothing is applied, unless `force`.
+        A job whose file is broken now is kept as it was, and nothing is applied, unless `force`. A dry run
+        tells in `previews` what would become of the runs of the next 7 days, and what ran today.
         """
-        return answer(await engine.reload(dry_run=dry_run, force=force))
+        told = await engine.reload(dry_run=dry_run, force=force, by=caller_of(request).user)
+        return answer(told | {"previews": {j: _preview_facts(p) for j, p in told["previews"].items()}})
 
     @router.post("/jobs/check")
     async def check(file: JobFileText | None = None) -> Response:
         """What is wrong with a job file; without one, with those of the folder as they are on disk now."""
         if file is None:
-            return answer(await asyncio.to_thread(_folder_checked, config.jobs))
-        return answer(await asyncio.to_thread(_file_checked, file, engine.folder))
+            return answer(await asyncio.to_thread(_folder_checked, engine.job_folder))
+        return answer(await asyncio.to_thread(_file_checked, file, engine.job_folder))
+
+    @router.post("/jobs/preview")
+    async def preview(file: JobFileText) -> Response:
+        """What a text of a job file would do to the job's runs of the next 7 days, and what ran today."""
+        new = await asyncio.to_thread(engine.job_folder.job_of, file.job_id, file.yaml)
+        if new is None:
+            raise Problem(422, f"the text of {file.job_id} is broken: POST /jobs/check tells where")
+        found = await asyncio.to_thread(engine.preview, engine.jobs.get(file.job_id), new)
+        return answer(_preview_facts(found))
+
+    @router.get("/yaml/{job_id:path}")
+    async def yaml(job_id: str) -> Response:
+        """The text of a job's file, as it is on disk; its tag is in the header ETag."""
+        text, tag = await asyncio.to_thread(engine.job_folder.read, job_id)
+        return Response(text, media_type="text/yaml; charset=utf-8", headers={"ETag": f'"{tag}"'})
+
+    @router.put("/yaml/{job_id:path}")
+    async def write_yaml(request: Request, job_id: str) -> Response:
+        """Write a job's file: the body is the whole text, If-Match the ETag of the text that it replaces.
+
+        If-None-Match `*` writes a new file. Nothing is written that `POST /jobs/check` calls an error.
+        """
+        match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+        if match is None and none_match != "*":
+            raise Problem(428, "say If-Match with the ETag of the text that you read, or If-None-Match: *")
+        try:
+            text = (await request.body()).decode()
+        except UnicodeDecodeError:
+            raise Problem(422, "the text is not UTF-8") from None
+        tag = None if match is None else match.strip().removeprefix("W/").strip('"')
+        try:
+            new = await engine.job_folder.write(job_id, text, tag=tag, by=caller_of(request).user)
+        except EditRefused as error:
+            faults = [error_facts(fault) for fault in error.errors]
+            raise Problem(412 if error.is_stale else 422, str(error), errors=faults) from None
+        response = answer({"job_id": job_id})
+        response.headers["ETag"] = f'"{new}"'
+        return response
+
+    @router.get("/versions/{job_id:path}")
+    async def versions(job_id: str) -> Response:
+        """The texts that a job's file has had, oldest first; `yaml` is null where it was removed."""
+        found = await asyncio.to_thread(engine.store.job_versions, job_id)
+        if not found:
+            raise Problem(404, f"there is no version of a job {job_id!r}")
+        return answer({"versions": [{**v, "ts": format_time(v["ts"])} for v in found]})
 
     @router.get("/jobs/{job_id:path}")
     async def job(job_id: str) -> Response:
@@ -111,20 +159,33 @@ def _chosen(
     return [job_facts(jobs[i]) for i in chosen]
 
 
-def _folder_checked(jobs: Path) -> dict[str, Any]:
-    errors = check_folder(load_folder(jobs), utc_now())
-    return {"ok": not errors, "errors": [error_facts(e) for e in errors]}
+def _folder_checked(jobs: JobFolder) -> dict[str, Any]:
+    errors = jobs.check_all()
+    return {"ok": _is_good(errors), "errors": [error_facts(e) for e in errors]}
 
 
-def _file_checked(wanted: JobFileText, folder: Folder) -> dict[str, Any]:
+def _file_checked(wanted: JobFileText, jobs: JobFolder) -> dict[str, Any]:
     """What is wrong with the file, were it in the folder; and the job, as far as it can be read."""
-    file = load_text(wanted.yaml, wanted.job_id, file=f"{wanted.job_id}.yaml")
-    errors = check_folder(Folder({**folder.files, file.job_id: file}), utc_now(), [file.job_id])
+    errors, job = jobs.check(wanted.job_id, wanted.yaml), jobs.job_of(wanted.job_id, wanted.yaml)
     return {
-        "ok": not errors,
+        "ok": _is_good(errors),
         "errors": [error_facts(e) for e in errors],
-        "job": None if file.job is None else job_facts(file.job),
+        "job": None if job is None else job_facts(job),
     }
+
+
+def _is_good(errors: list[FileError]) -> bool:
+    return all(error.level == "warning" for error in errors)
+
+
+def _preview_facts(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A preview as JSON values."""
+    rows = {name: [_with_times(row) for row in found[name]] for name in ("added", "removed", "ran")}
+    return {**rows, "until": format_time(found["until"])}
+
+
+def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: format_time(v) if isinstance(v, datetime) else v for n, v in row.items()}
 
 
 def _expected_facts(expected: dict[str, Any]) -> dict[str, Any]:

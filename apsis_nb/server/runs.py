@@ -160,7 +160,14 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if wanted.job_id is not None:
             job = job_of(wanted.job_id, engine.jobs, engine.folder.errors)
             return told(await engine.ask(replace(event, job_id=job.job_id)), 201)
-        job = replace(job_from_dict(f"adhoc-{secrets.token_hex(4)}", wanted.job), ad_hoc=True)
+        shared = engine.folder.settings
+        made = job_from_dict(
+            f"adhoc-{secrets.token_hex(4)}",
+            wanted.job,
+            calendars=shared.calendars,
+            functions=shared.functions,
+        )
+        job = replace(made, ad_hoc=True)
         if job.schedules:
             raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
         return told(await engine.ask(replace(event, job_id=job.job_id, job=job, origin=Origin.AD_HOC)), 201)

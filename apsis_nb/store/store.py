@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -438,11 +438,14 @@ class Store:
 
     # -- job files
 
-    def keep_versions(self, texts: Mapping[str, str], *, by: str | None = None) -> list[str]:
+    def keep_versions(
+        self, texts: Mapping[str, str], *, broken: Collection[str] = (), by: str | None = None
+    ) -> list[str]:
         """Keep the texts of job files that differ from their last versions, and that a file is gone.
 
         Args:
             texts: of all job files that are in use now, by job id.
+            broken: jobs whose files are there, but not in use.
             by: who changed them; None: it was done in the folder.
 
         Returns:
@@ -455,7 +458,8 @@ class Store:
         changed: dict[str, str | None] = {
             job_id: text for job_id, text in texts.items() if known.get(job_id, (0, None))[1] != text
         }
-        changed |= {job_id: None for job_id in known.keys() - texts.keys() if known[job_id][1] is not None}
+        gone = known.keys() - texts.keys() - set(broken)
+        changed |= {job_id: None for job_id in gone if known[job_id][1] is not None}
         if changed:
             params = {
                 "ts": naive(self._now()),

@@ -221,6 +221,42 @@ def test_reload_tells_what_changes(shell: Shell, server: Served):
     assert "nothing has changed" in shell("reload").stderr
 
 
+def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server: Served):
+    file = server.jobs / "edited.yaml"
+    first = "program: ['true']\nschedule: {type: interval, interval: 1d}\n"
+    file.write_text(first)
+    try:
+        told = shell.good("next", str(file), "--diff")
+        assert told.startswith("edited (a new job): in the next 7 days 7 added, 0 removed\n")
+        shell.good("reload")
+        file.write_text(first.replace("1d", "12h"))
+        rows = listed(shell, "next", str(file), "--diff")
+        assert [row["what"] for row in rows] == ["added"] * 7
+        assert "7 added, 0 removed" in shell.good("reload", "--dry-run")
+        shell.good("reload")
+        assert [
+            (v["version"], v["added"], v["removed"]) for v in listed(shell, "job", "edited", "--history")
+        ] == [
+            (1, 2, 0),
+            (2, 1, 1),
+        ]
+        assert shell.good("revert", "edited", "1") == "edited is as it was in version 1\n"
+        assert file.read_text() == first
+        assert [v["version"] for v in listed(shell, "job", "edited", "--history")] == [1, 2, 3]
+        file.unlink()
+        shell.good("reload")
+        shell.good("revert", "edited", "2")
+        assert "12h" in file.read_text()
+        ended = shell("revert", "edited", "4")
+        assert (ended.returncode, "there the file was removed; there are 1, 2, 3, 5" in ended.stderr) == (
+            1,
+            True,
+        )
+    finally:
+        file.unlink(missing_ok=True)
+        shell("reload")
+
+
 def test_token_is_that_of_the_server(shell: Shell, server: Served):
     assert shell.good("token") == f"{server.token}\n"
 

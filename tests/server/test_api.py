@@ -58,6 +58,10 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /jobs/{job_id}",
         "POST /jobs/check",
         "POST /jobs/reload",
+        "POST /jobs/preview",
+        "GET /yaml/{job_id}",
+        "PUT /yaml/{job_id}",
+        "GET /versions/{job_id}",
         "GET /next/{job_id}",
         "GET /expected",
         "GET /runs",
@@ -597,3 +601,40 @@ def test_a_reload_takes_up_what_changed_and_loses_no_working_job(tmp_path: Path)
         assert api.get("/jobs/ops/new").status_code == 200
         assert api.post("/jobs/reload", params={"force": "true"}).json()["applied"] is True
         assert "progam" in problem(api.get("/jobs/ops/new"), 404)
+
+
+def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        read = api.get("/yaml/ops/hello")
+        assert read.text == (served.config.jobs / "ops/hello.yaml").read_text()
+        tag = read.headers["etag"]
+        text = "# new\n" + read.text
+        assert problem(api.put("/yaml/ops/hello", content=text), 428)
+        written = api.put("/yaml/ops/hello", content=text, headers={"If-Match": tag})
+        assert written.status_code == 200
+        assert api.get("/yaml/ops/hello").headers["etag"] == written.headers["etag"] != tag
+        assert "somebody else" in problem(
+            api.put("/yaml/ops/hello", content=text, headers={"If-Match": tag}), 412
+        )
+        wrong = api.put("/yaml/ops/more", content="progam: x\n", headers={"If-None-Match": "*"})
+        assert (wrong.status_code, wrong.json()["errors"][0]["line"]) == (422, 1)
+        new = api.put("/yaml/ops/more", content="program: 'true'\n", headers={"If-None-Match": "*"})
+        assert new.status_code == 200
+        assert api.get("/jobs/ops/more").status_code == 200
+        versions = api.get("/versions/ops/hello").json()["versions"]
+        assert [(v["version"], v["by"] is None, v["yaml"]) for v in versions] == [
+            (1, True, read.text),
+            (2, False, text),
+        ]
+        assert problem(api.get("/versions/nowhere"), 404)
+        assert problem(api.get("/yaml/nowhere"), 404)
+        assert problem(api.put("/yaml/../x", content="a", headers={"If-None-Match": "*"}), 404)
+
+
+def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        text = "program: 'true'\nschedule: {type: interval, interval: 1d}\n"
+        told = api.post("/jobs/preview", json={"job_id": "fresh", "yaml": text}).json()
+        assert (len(told["added"]), told["removed"], told["ran"]) == (7, [], [])
+        assert told["added"][0]["at"].endswith("T00:00:00Z")
+        assert problem(api.post("/jobs/preview", json={"job_id": "fresh", "yaml": "a: ["}), 422)

@@ -161,7 +161,7 @@ def test_who_may_only_read_changes_nothing(client: TestClient, served: Served) -
     assert client.get("/api/v1/jobs", headers=headers).status_code == 200
     assert client.post("/api/v1/sql", json={"query": "SELECT 1"}, headers=headers).status_code == 200
     for method, path in routes(client):
-        questions = {"/api/v1/sql", "/api/v1/jobs/check", "/login"}
+        questions = {"/api/v1/sql", "/api/v1/jobs/check", "/api/v1/jobs/preview", "/login"}
         if method not in {"GET", "HEAD", "OPTIONS", "WS"} and path not in questions:
             assert client.request(method, path, headers=headers).status_code == 403, (method, path)
 

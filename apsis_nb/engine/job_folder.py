@@ -1,0 +1,259 @@
+"""The job folder of a server: read, watched, written, and every text of its files kept."""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from apsis_nb.config import Config
+from apsis_nb.core.errors import ApsisError, NotFound, Refused
+from apsis_nb.core.jobs import Job
+from apsis_nb.jobfiles import (
+    FileError,
+    Folder,
+    JobFile,
+    check_folder,
+    import_functions,
+    load_folder,
+    load_text,
+)
+from apsis_nb.store import Store, StoreError
+
+from .clock import utc_now
+
+log = logging.getLogger("apsis_nb.jobs")
+
+#: Folders of other machines may tell nothing of a change, so it is looked for this often, too.
+LOOK_EVERY_S = 60
+
+
+class EditRefused(Refused):
+    """A job file is not written: it has changed since it was read, or what is to be written is wrong."""
+
+    def __init__(self, message: str, errors: tuple[FileError, ...] = (), *, is_stale: bool = False) -> None:
+        super().__init__(message)
+        self.errors, self.is_stale = errors, is_stale
+
+
+class Changes:
+    """What a reload found: ids of jobs that are new, gone or other now, and of those that broke."""
+
+    def __init__(self, old: Folder, new: Folder) -> None:
+        before, after = old.jobs, new.jobs
+        self.added = sorted(after.keys() - before.keys())
+        self.removed = sorted(before.keys() - after.keys())
+        self.changed = sorted(j for j in before.keys() & after.keys() if before[j] != after[j])
+        # A working job of which there is a file, but no job any more.
+        self.lost = [job_id for job_id in self.removed if job_id in new.files or new.settings.is_broken]
+        self.broken = sorted(
+            job_id
+            for job_id, file in new.files.items()
+            if file.errors and file.errors != (old.files[job_id].errors if job_id in old.files else ())
+        )
+
+    def by_kind(self) -> dict[str, list[str]]:
+        return {"added": self.added, "removed": self.removed, "changed": self.changed}
+
+
+class JobFolder:
+    """The jobs of a server, and the files that they come from.
+
+    Args:
+        config: of the server.
+        store: keeps the texts.
+        taken_up: called, on the loop's thread, with the folder and what has changed when a reload is applied.
+    """
+
+    def __init__(self, config: Config, store: Store, taken_up: Callable[[Folder, Changes], None]) -> None:
+        self.root = config.jobs
+        self.folder = Folder()
+        self._store, self._taken_up = store, taken_up
+        self._functions = import_functions(config.template_functions, config.jobs)
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> Folder:
+        """Read the folder for the first time.
+
+        Raises:
+            ApsisError: its settings are broken, so that no job of it can be trusted.
+        """
+        folder = await asyncio.to_thread(load_folder, self.root, functions=self._functions)
+        if folder.settings.is_broken:
+            raise ApsisError("\n".join(str(error) for error in folder.settings.errors))
+        self.folder = folder
+        await self._keep_versions(by=None)
+        return folder
+
+    async def reload(
+        self, *, dry_run: bool = False, force: bool = False, keep: bool = False, by: str | None = None
+    ) -> tuple[Folder, Changes, bool]:
+        """Read the folder again.
+
+        Args:
+            dry_run: only look what would change.
+            force: also if working jobs are lost; but never with broken settings.
+            keep: a job whose file is broken now stays as it was, and all other changes are applied.
+            by: who asked for it, or wrote a file.
+
+        Returns:
+            The folder as it was found, what is other there, and whether it was applied.
+        """
+        async with self._lock:
+            return await self._reload(dry_run=dry_run, force=force, keep=keep, by=by)
+
+    async def _reload(
+        self, *, dry_run: bool, force: bool, keep: bool, by: str | None
+    ) -> tuple[Folder, Changes, bool]:
+        previous = None if force else self.folder
+        folder = await asyncio.to_thread(load_folder, self.root, previous, functions=self._functions)
+        if keep:
+            folder = _kept(folder, self.folder)
+        changes = Changes(self.folder, folder)
+        applied = not dry_run and not folder.settings.is_broken and (force or not changes.lost)
+        if applied:
+            self.folder = folder
+            self._taken_up(folder, changes)
+            await self._keep_versions(by=by)
+        return folder, changes, applied
+
+    async def _keep_versions(self, *, by: str | None) -> None:
+        files = self.folder.files
+        texts = {i: _text(f) for i, f in files.items() if f.job is not None and not f.errors}
+        try:
+            await asyncio.to_thread(self._store.keep_versions, texts, broken=files.keys() - texts, by=by)
+        except StoreError as error:
+            log.error("the texts of job files are not kept: %s", error)
+
+    async def watch(self) -> None:
+        """Take up changes of files as they are saved. A broken edit keeps the working job, and is told."""
+        said: tuple[FileError, ...] = ()
+        async for _ in awatch(self.root, yield_on_timeout=True, rust_timeout=LOOK_EVERY_S * 1000):
+            folder, changes, applied = await self.reload(keep=True)
+            for kind, job_ids in changes.by_kind().items() if applied else ():
+                for job_id in job_ids:
+                    log.info("job %s %s", job_id, kind)
+            errors = tuple(folder.errors)
+            for error in errors if errors != said else ():
+                log.error("%s%s", error, "" if applied else "; nothing is taken up until it is mended")
+            said = errors
+
+    # -- one file
+
+    def file_of(self, job_id: str) -> Path:
+        """Where the file of a job is, or would be.
+
+        Raises:
+            Refused: there can be no job of this id.
+        """
+        parts = job_id.split("/")
+        if not job_id.isprintable() or any(p in {"", ".", ".."} for p in parts) or parts[-1].startswith("."):
+            raise Refused(f"'{job_id}' can be no job's id: it is the path of its file in the job folder")
+        path = self.root / f"{job_id}.yaml"
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise Refused(f"the file of {job_id} is a link that leads out of the job folder")
+        return path
+
+    def read(self, job_id: str) -> tuple[str, str]:
+        """The text of a job's file as it is on disk now, and its tag. Blocks.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        try:
+            text = self.file_of(job_id).read_bytes()
+        except OSError:
+            raise NotFound(f"there is no job file {job_id}.yaml") from None
+        return text.decode("utf-8", "replace"), tag_of(text)
+
+    async def write(self, job_id: str, text: str, *, tag: str | None, by: str) -> str:
+        """Write a job's file, once it was checked, and take it up; gives the new tag.
+
+        Args:
+            job_id: of a job, or of one that is new.
+            text: the whole of it.
+            tag: that of the text which this one replaces; None: there is no file yet.
+            by: who writes it.
+
+        Raises:
+            EditRefused: the file is another by now, or the text is wrong.
+        """
+        async with self._lock:
+            path = self.file_of(job_id)
+            data = text.encode()
+            await asyncio.to_thread(self._write, path, job_id, data, tag)
+            await self._reload(dry_run=False, force=False, keep=True, by=by)
+            return tag_of(data)
+
+    def _write(self, path: Path, job_id: str, data: bytes, tag: str | None) -> None:
+        now = tag_of(path.read_bytes()) if path.exists() else None
+        if now != tag:
+            what = "has been written by somebody else since" if now and tag else "is there already"
+            what = what if now else "is not there any more"
+            raise EditRefused(f"the file of {job_id} {what}: read it again", is_stale=True)
+        errors = [error for error in self.check(job_id, data) if error.level == "error"]
+        if errors:
+            raise EditRefused("; ".join(f"{e.line}:{e.col}: {e.message}" for e in errors), tuple(errors))
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # No reader ever sees half of it; and a name with a dot is no job.
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".new")
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, target.stat().st_mode & 0o777 if target.exists() else 0o644)
+        os.replace(temporary, target)
+
+    def check_all(self) -> list[FileError]:
+        """What is wrong with the files as they are on disk now, and what to think of. Blocks."""
+        return check_folder(load_folder(self.root, functions=self._functions), utc_now())
+
+    def check(self, job_id: str, text: bytes | str) -> list[FileError]:
+        """What is wrong with a text, were it the file of a job, and what to think of. Blocks."""
+        return check_folder(self._with(job_id, text), utc_now(), [job_id])
+
+    def job_of(self, job_id: str, text: bytes | str) -> Job | None:
+        """The job that a text would make; None: it is broken."""
+        return self._with(job_id, text).files[job_id].job
+
+    def _with(self, job_id: str, text: bytes | str) -> Folder:
+        source = str(self.file_of(job_id).parent.absolute())
+        file = load_text(text, job_id, file=f"{job_id}.yaml", source=source, settings=self.folder.settings)
+        return replace(self.folder, files={**self.folder.files, job_id: file})
+
+
+def tag_of(text: bytes) -> str:
+    """What names a text: other for each other text."""
+    return blake2b(text, digest_size=12).hexdigest()
+
+
+def _text(file: JobFile) -> str:
+    return file.text.decode("utf-8", "replace") if isinstance(file.text, bytes) else file.text
+
+
+def _kept(found: Folder, before: Folder) -> Folder:
+    """The folder as it was found, but with the working jobs of files that are broken now."""
+    files: Mapping[str, JobFile] = {
+        job_id: replace(file, job=before.jobs[job_id]) if file.job is None and job_id in before.jobs else file
+        for job_id, file in found.files.items()
+    }
+    return replace(found, files=files)
+
+
+def error_facts(error: FileError) -> dict[str, Any]:
+    """What is wrong with a file as JSON: job_id, file, line, col, level, message."""
+    return {
+        "job_id": error.job_id,
+        "file": str(error.file),
+        "line": error.line,
+        "col": error.col,
+        "level": error.level,
+        "message": error.message,
+    }
