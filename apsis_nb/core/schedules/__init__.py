@@ -1,7 +1,6 @@
 """When does a job run?  Schedules, as values, and the times that they give."""
 
 from .due import DueTime, count_due, due_between
-from .forms import SCHEDULE_TYPES, schedule_from_dict, schedule_to_dict
 from .kinds import (
     Bound,
     CronSchedule,
@@ -18,9 +17,11 @@ from .kinds import (
     StopDuration,
     StopRule,
 )
+from .reading import SCHEDULE_TYPES, schedule_from_dict
 from .times import count_between, stop_time, times_between
 from .warnings import warnings_of
 from .words import explain
+from .writing import schedule_to_dict
 
 __all__ = [
     "SCHEDULE_TYPES",

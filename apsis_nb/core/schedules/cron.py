@@ -122,12 +122,12 @@ def _table(cron: str) -> _Table:
 
 
 @lru_cache(maxsize=1024)
-def _days(fields: str, year: int) -> list[date]:
+def _days(fields: str, year: int) -> tuple[date, ...]:
     """The days of a year that the last three fields of an expression name, rising."""
     rule = CronSim(f"0 0 {fields}", _EPOCH)
     months = (date(year, month, 1) for month in sorted(rule.months))
     days = (first + timedelta(days=n) for first in months for n in range(monthrange(year, first.month)[1]))
-    return [day for day in days if rule.match_day(day)]
+    return tuple(day for day in days if rule.match_day(day))
 
 
 def _days_between(table: _Table, first: date, last: date) -> list[date]:
@@ -150,31 +150,17 @@ def cron_times(schedule: CronSchedule, start: datetime, stop: datetime) -> Itera
             for _, delta, daytime in minutes:
                 at = begin + delta
                 if start <= at < stop:
-                    text = utc_text(at)
-                    yield Occurrence(
-                        at,
-                        {
-                            "date": date_text,
-                            "time": text,
-                            "schedule_time": text,
-                            "daytime": daytime,
-                            "tz": tz_text,
-                        },
-                    )
-            continue
-        for at in _uneven_times(schedule, first, last):
-            if start <= at < stop:
-                text, local = utc_text(at), at.astimezone(tz)
-                yield Occurrence(
-                    at,
-                    {
-                        "date": local.date().isoformat(),
-                        "time": text,
-                        "schedule_time": text,
-                        "daytime": format_daytime(local.time()),
-                        "tz": tz_text,
-                    },
-                )
+                    yield _occurrence(at, date_text, daytime, tz_text)
+        else:
+            for at in _uneven_times(schedule, first, last):
+                if start <= at < stop:
+                    local = at.astimezone(tz)
+                    yield _occurrence(at, local.date().isoformat(), format_daytime(local.time()), tz_text)
+
+
+def _occurrence(at: datetime, day: str, daytime: str, tz: str) -> Occurrence:
+    text = utc_text(at)
+    return Occurrence(at, {"date": day, "time": text, "schedule_time": text, "daytime": daytime, "tz": tz})
 
 
 def cron_count(schedule: CronSchedule, start: datetime, stop: datetime) -> int:
@@ -231,8 +217,7 @@ def _uneven_times(schedule: CronSchedule, first: date, last: date) -> Iterator[d
     """The times on uneven days in a row, strictly rising."""
     table, tz, dst = _table(schedule.cron), schedule.tz, schedule.dst
     if dst is not None:
-        years = range(first.year, last.year + 1)
-        days = [day for year in years for day in _days(table.days, year) if first <= day <= last]
+        days = _days_between(table, first, last)
         yield from sorted(
             {at for day in days for d, _, _ in table.minutes for at in instants(day, d, tz, dst)}
         )

@@ -23,7 +23,7 @@ def warnings_of(schedule: Schedule, now: datetime) -> Iterator[tuple[str, str]]:
         schedule: any.
         now: aware.
     """
-    if isinstance(schedule, CronSchedule):
+    if isinstance(schedule, CronSchedule) and schedule.dst is None:
         for day in islice(idle_days(schedule, now, now + _CHANGES_WITHIN), 1):
             yield (
                 "cron",
