@@ -39,9 +39,9 @@ window.deep = (selector) => {
 }
 """
 
-#: With it the tests renew the pictures of the documentation.
+#: Where the pages are painted: for whoever wants to look, or with APSIS_PICTURES=1 for the documentation.
 PICTURES = (
-    Path(__file__).parents[2] / "docs" / "pictures" if os.environ.get("APSIS_PICTURES") == "1" else None
+    Path(__file__).parents[2] / ("docs" if os.environ.get("APSIS_PICTURES") == "1" else "build") / "pictures"
 )
 
 

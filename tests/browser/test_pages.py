@@ -1,5 +1,7 @@
 """The dashboards in a real browser, before the real demo."""
 
+import re
+
 import pytest
 
 from apsis_nb.client import Client
@@ -353,32 +355,35 @@ def test_a_server_that_goes_is_missed_and_its_return_seen(browser, tmp_path):
 # ---- Pictures ----
 
 
-if PICTURES is not None:
+def test_each_page_is_painted_in_light_and_dark(browser, tmp_path):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    process, demo = run_demo(tmp_path, history=20_000)
+    try:
+        with demo.client() as client:
+            run = client.schedule("ml/train")
+            for theme in ("light", "dark"):
+                picture_all(browser, demo, theme, run.run_id)
+            run.stop()
+    finally:
+        end_demo(process)
 
-    def test_pictures(browser, tmp_path):
-        process, demo = run_demo(tmp_path, history=20_000)
-        try:
-            with demo.client() as client:
-                run = client.schedule("ml/train")
-                for theme in ("light", "dark"):
-                    picture_all(browser, demo, theme, run.run_id)
-                run.stop()
-        finally:
-            end_demo(process)
 
-    def picture_all(browser, demo, theme, run_id):
-        context = browser.new_context(
-            viewport={"width": 1400, "height": 860}, color_scheme=theme, timezone_id="Europe/London"
-        )
-        context.add_init_script(DEEP)
-        context.request.get(f"{demo.url}/?token={demo.token}")
-        tab = context.new_page()
-        tab.set_default_timeout(PATIENCE_MS)
-        for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
-            tab.goto(f"{demo.url}/dash/{name}{address}")
-            settle(tab)
-            if name == "run":
-                wait_for_words(tab, ".blocks", "epoch   8")
-            tab.wait_for_timeout(2000)  # for the fonts; nothing is asserted
-            tab.screenshot(path=PICTURES / f"{name}-{theme}.png")
-        context.close()
+def picture_all(browser, demo, theme, run_id):
+    context = browser.new_context(
+        viewport={"width": 1400, "height": 860}, color_scheme=theme, timezone_id="Europe/London"
+    )
+    context.add_init_script(DEEP)
+    context.request.get(f"{demo.url}/?token={demo.token}")
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE_MS)
+    for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
+        tab.goto(f"{demo.url}/dash/{name}{address}")
+        settle(tab)
+        if name == "run":
+            wait_for_words(tab, ".blocks", "epoch   8")
+        tab.evaluate("() => document.fonts.ready.then(() => true)")
+        tab.screenshot(path=PICTURES / f"{name}-{theme}.png")
+        shade = tab.evaluate("() => getComputedStyle(deep('.card')[0]).backgroundColor")
+        red, green, blue = (int(part) for part in re.findall(r"\d+", shade)[:3])
+        assert (red + green + blue < 3 * 128) == (theme == "dark"), (name, shade)
+    context.close()
