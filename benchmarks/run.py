@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import jobfiles, programs, queries, scheduler
+from benchmarks import jobfiles, programs, queries, scheduler, schedules
 
 
 def main() -> None:
@@ -25,6 +25,10 @@ def main() -> None:
     print("(bars at 10 M: default window <= 300; latest page, run by id, window of an hour <= 25)")
     for name, value in queries.measure().items():
         print(f"  {name:28} {value:12,.1f}")
+    print("Times a second of each kind of schedule")
+    print("(bar: >= 100,000)")
+    for name, value in schedules.measure().items():
+        print(f"  {name:28} {value:12,.0f}")
 
 
 if __name__ == "__main__":
