@@ -1,19 +1,49 @@
-"""What schedules make, before any of it happens."""
+"""What schedules make, and what becomes of it, before any of it happens."""
 
 import warnings
-from collections.abc import Iterable
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, assert_never
 
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.events import (
+    Event,
+    IdsReserved,
+    JobsLoaded,
+    ProgramFinished,
+    ProgramStarted,
+    Restored,
+    RunFound,
+    Tick,
+)
+from apsis_nb.core.instructions import (
+    FindRun,
+    Forget,
+    Instruction,
+    ReserveIds,
+    ResumeProgram,
+    SaveClock,
+    SaveRun,
+    SignalProgram,
+    StartProgram,
+    StopProgram,
+    WakeAt,
+)
 from apsis_nb.core.jobs import Job
+from apsis_nb.core.machine import LOW_IDS, Machine
+from apsis_nb.core.programs import NoOp, Outcome
+from apsis_nb.core.runs import Instance, Origin, Run, RunId
 from apsis_nb.core.schedules import due_between, stop_time
+from apsis_nb.core.states import State
 from apsis_nb.core.times import after_gap, parse_time, parse_when, zone
 from apsis_nb.jobfiles import load_file, load_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from apsis_nb.client import Client
 
 Instant = datetime | date | str
 
@@ -81,3 +111,169 @@ def _instant(value: Instant) -> datetime:
     if value.strip()[:4].isdecimal():
         return parse_when(value, datetime(1970, 1, 1, tzinfo=utc), utc)
     raise ValueError(f"'{value}' is no time: write 2026-12-01 or 2026-12-01T09:00:00Z")
+
+
+def simulate(
+    jobs: str | Path | Iterable[Job],
+    start: Instant,
+    stop: Instant,
+    durations: "Mapping[str, float] | float | Client | None" = None,
+) -> "pd.DataFrame":
+    """The runs of a time to come, moved through the scheduler itself in virtual time, as they are at its end.
+
+    Conditions and limits hold them, stop times and time-outs end them, and actions follow. What ran before
+    `start` is not known. Programs succeed.
+
+    Args:
+        jobs, start, stop: as `expected` takes them.
+        durations: how long programs take: seconds by job id, or for all; or a client, whose history tells
+            the medians of the last 90 days. What it does not name takes 60 s; a no-op what its job says.
+
+    Returns:
+        A row a run, by scheduled time: `run_id` (as `r1`; not that which it will have), `job_id`, `args` (a
+        dict), `origin`, `state`, `nominal_at`, `scheduled_at`, `started_at`, `finished_at`, `late` (it
+        started, or still waits, beyond its start budget) and `why`: what holds it, or what was said as it
+        ended; None if there is nothing to say. Times are aware, UTC; NaT for what has not come.
+
+    Raises:
+        ApsisError, ValueError: as `expected`.
+
+    Warns:
+        UserWarning: a job file is broken; the frame lacks its runs.
+    """
+    import pandas as pd
+
+    begin, end = _instant(start), _instant(stop)
+    world = _World(list(_jobs(jobs)), _seconds_of(durations))
+    world.run(begin, end)
+    columns = ["run_id", "job_id", "args", "origin", "state", "nominal_at", "scheduled_at", "started_at"]
+    columns += ["finished_at", "late", "why"]
+    rows = [_row(run, world.machine.why(run.run_id), end) for run in world.all()]
+    frame = pd.DataFrame(rows, columns=columns)
+    times = dict.fromkeys((name for name in columns if name.endswith("_at")), "datetime64[us, UTC]")
+    texts = dict.fromkeys(("run_id", "job_id"), "str")
+    return frame.astype({**texts, "args": "object", "late": "bool", "why": "object", **times}).astype(
+        {
+            "origin": pd.CategoricalDtype([origin.value for origin in Origin]),
+            "state": pd.CategoricalDtype([state.value for state in State]),
+        }
+    )
+
+
+def _row(run: Run, why: str | None, end: datetime) -> tuple[Any, ...]:
+    return (
+        run.name,
+        run.job_id,
+        run.args,
+        run.origin.value,
+        run.state.value,
+        run.nominal_at,
+        run.scheduled_at,
+        run.started_at,
+        run.finished_at,
+        run.is_late(end),
+        why or run.skip_reason or run.message,
+    )
+
+
+#: Seconds that a program takes of which nothing is known.
+TYPICAL_S = 60.0
+
+
+def _seconds_of(durations: Any) -> Callable[[str], float]:
+    """Seconds that the programs of a job take."""
+    if durations is None:
+        return lambda job_id: TYPICAL_S
+    if isinstance(durations, int | float):
+        return lambda job_id: float(durations)
+    if not isinstance(durations, Mapping):
+        frame = durations.history.durations(since="90d")
+        durations = frame.groupby("job_id", observed=True)["p50_s"].median().to_dict()
+    known = {job_id: float(seconds) for job_id, seconds in durations.items()}
+    return lambda job_id: known.get(job_id, TYPICAL_S)
+
+
+class _World:
+    """A scheduler in virtual time: it saves in memory, and its programs only take their time."""
+
+    def __init__(self, jobs: list[Job], seconds_of: Callable[[str], float]) -> None:
+        self.machine = Machine()
+        self._jobs, self._seconds_of = jobs, seconds_of
+        self._runs: dict[RunId, Run] = {}
+        self._ended: dict[tuple[Instance, State], RunId] = {}  # the newest run of each instance
+        self._events: list[tuple[datetime, int, Event]] = []  # heap
+        self._wake: datetime | None = None
+        self._next_id, self._n = 1, 0
+
+    def all(self) -> list[Run]:
+        """The runs that were made, by scheduled time."""
+        return sorted(self._runs.values(), key=lambda run: (run.scheduled_at, run.run_id))
+
+    def run(self, start: datetime, stop: datetime) -> None:
+        """Let time pass; `start` is included, `stop` is not."""
+        self._now = start
+        self._reserve(LOW_IDS)
+        self._handle(Restored())
+        self._handle(JobsLoaded(jobs=tuple(self._jobs)))
+        while True:
+            due = [self._events[0][0]] if self._events else []
+            due += [] if self._wake is None else [self._wake]
+            if not due or min(due) >= stop:
+                return
+            self._now = max(self._now, min(due))
+            if self._events and self._events[0][0] <= self._now:
+                self._handle(heappop(self._events)[2])
+            else:
+                self._wake = None
+                self._handle(Tick())
+
+    def _handle(self, event: Event) -> None:
+        for order in self.machine.handle(event, self._now):
+            self._carry_out(order)
+
+    def _carry_out(self, order: Instruction) -> None:
+        match order:
+            case SaveRun(run=run):
+                self._runs[run.run_id] = run
+                if run.is_finished and order.is_transition:
+                    self._ended[run.inst, run.state] = run.run_id
+            case StartProgram(run=run):
+                self._start(run)
+            case StopProgram(run=run):
+                self._finish(run, self._now, "failure", "killed by SIGTERM")
+            case FindRun():
+                found = [self._ended.get((order.inst, state)) for state in order.states]
+                newest = max((run_id for run_id in found if run_id is not None), default=None)
+                self._push(self._now, RunFound(run_id=order.run_id, inst=order.inst, found=newest))
+            case ReserveIds(count=count):
+                self._reserve(count)
+            case WakeAt(at=at):
+                self._wake = at
+            case SaveClock() | ResumeProgram() | SignalProgram() | Forget():
+                pass
+            case _:
+                assert_never(order)
+
+    def _start(self, run: Run) -> None:
+        self._push(self._now, ProgramStarted(run_id=run.run_id, at=self._now))
+        program, seconds = run.program, self._seconds_of(run.job_id)
+        if isinstance(program, NoOp):
+            outcome, message = program.end
+            self._finish(run, self._now + timedelta(seconds=float(program.duration_s)), outcome, message)
+        elif program.timeout is not None and seconds > float(program.timeout.duration_s):
+            limit_s = float(program.timeout.duration_s)
+            text = f"killed by {program.timeout.signal} (timeout after {limit_s:g} s)"
+            self._finish(run, self._now + timedelta(seconds=limit_s), "failure", text)
+        else:
+            self._finish(run, self._now + timedelta(seconds=seconds), "success", None)
+
+    def _finish(self, run: Run, at: datetime, outcome: Outcome, message: str | None) -> None:
+        self._push(at, ProgramFinished(run_id=run.run_id, at=at, outcome=outcome, message=message))
+
+    def _reserve(self, count: int) -> None:
+        first, self._next_id = self._next_id, self._next_id + count
+        self._push(self._now, IdsReserved(first=first, stop=self._next_id))
+
+    def _push(self, at: datetime, event: Event) -> None:
+        self._n += 1
+        heappush(self._events, (at, self._n, event))

@@ -74,6 +74,13 @@ class NoOp:
     duration_s: float | str = 0.0  #: a template until it is bound
     success: bool | None = True  #: None: it ends in error
 
+    @property
+    def end(self) -> tuple[Outcome, str | None]:
+        """How it ends, and with what message."""
+        if self.success is None:
+            return "error", "error"
+        return ("success", None) if self.success else ("failure", "failed")
+
     def bind(self, expand: Expand) -> "NoOp":
         return replace(self, duration_s=_bound(self.duration_s, _read_pause, "duration", expand))
 

@@ -5,16 +5,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from apsis_nb.core.events import Event, ProgramFinished, ProgramStarted
-from apsis_nb.core.programs import NoOp, Outcome
+from apsis_nb.core.programs import NoOp
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
-
-#: How one ends, by its `success`.
-_ENDS: dict[bool | None, tuple[Outcome, str | None]] = {
-    True: ("success", None),
-    False: ("failure", "failed"),
-    None: ("error", "error"),
-}
 
 
 class NoOps:
@@ -68,7 +61,7 @@ class NoOps:
 
     def _finish(self, run: Run, no_op: NoOp) -> None:
         self._timers.pop(run.run_id, None)
-        outcome, message = _ENDS[no_op.success]
+        outcome, message = no_op.end
         self._tell(
             ProgramFinished(
                 run_id=run.run_id,

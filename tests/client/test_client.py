@@ -17,6 +17,7 @@ from apsis_nb.client import (
     ServerEvent,
 )
 from apsis_nb.config import write_runtime
+from apsis_nb.simulation import simulate
 from tests.client.serving import JOBS, Served, served
 
 WITHIN_S = 20.0
@@ -257,3 +258,13 @@ def test_times_are_pandas_times(client: Client):
     run = client.schedule("greet/hello", at=pd.Timestamp("2030-01-01T00:00:00Z"))
     assert run.facts["scheduled_at"] == "2030-01-01T00:00:00Z"
     run.skip()
+
+
+def test_a_simulation_takes_typical_durations_from_the_history(client: Client, tmp_path: Path):
+    (tmp_path / "greet").mkdir()
+    (tmp_path / "greet/hello.yaml").write_text("program: x\nschedule: {type: interval, interval: 1h}\n")
+    client.schedule("greet/hello", args={"name": "x"}).wait()
+    frame = simulate(tmp_path, "2026-12-01", "2026-12-01T03:00:00Z", durations=client)
+    took = (frame["finished_at"] - frame["started_at"]).dt.total_seconds()
+    assert len(took) == 3
+    assert (took < 60).all()
