@@ -53,13 +53,13 @@ DAYTIMES = tuple(time(h, m) for h in range(24) for m in (0, 20, 45))
 
 
 class Clock:
-    """What a clock shows, read once a minute for three days around a day on which it changes."""
+    """What a clock shows, read once a minute for 42 hours around a day on which it changes."""
 
     def __init__(self, name: str, day: date) -> None:
         self.tz = zone(name)
-        self.start = datetime.combine(day - DAY, time(12), UTC)
-        self.stop = self.start + 3 * DAY
-        self.minutes = [self.start + n * MINUTE for n in range(3 * 1440)]
+        self.start = datetime.combine(day, time(), self.tz).astimezone(UTC) - timedelta(hours=6)
+        self.minutes = [self.start + n * MINUTE for n in range(42 * 60)]
+        self.stop = self.minutes[-1] + MINUTE
         self.shown: dict[datetime, list[datetime]] = defaultdict(list)  # of DAYTIMES only
         self.skipped: dict[datetime, datetime] = {}
         wanted = {(d.hour, d.minute) for d in DAYTIMES}
