@@ -39,11 +39,11 @@ from apsis_nb.core.states import State
 
 from . import palette
 from .ahead import nothing_expected
-from .markup import NONE, duration
 
 ROW_PX = 26  #: height of a row
 LEAST_ROWS = 3  #: of a picture, though it may have fewer jobs
 MOST_LANES = 4  #: runs of one job that overlap more than this share the last lane
+CUT_EACH_S = 120  #: after so many seconds all bars are sent anew
 LEAST_PX = 3.0  #: no bar is narrower
 AD_HOC = "ad hoc"  #: the row of all ad-hoc commands
 _AD_HOC_ID = re.compile(r"adhoc-[0-9a-f]+")
@@ -55,16 +55,19 @@ HATCHES = tuple(sorted({look.hatch for look in palette.LOOKS.values() if look.ha
 
 Columns = dict[str, Any]
 
-_HOVER = """
+_CELL = '<td style="opacity:.7;padding-right:12px">'
+_HOVER = f"""
 <div style="font:13px/1.5 Roboto,system-ui,sans-serif;min-width:190px;padding:2px 4px">
   <div style="font-weight:600">@job_id</div>
-  <div><span style="color:@colour">&#9632;</span> @what</div>
+  <div><span style="color:@colour">&#9632;</span> @state{{custom}}</div>
   <table style="border-spacing:0;margin-top:4px">
-    <tr><td style="opacity:.7;padding-right:12px">due</td><td>@scheduled{custom}</td></tr>
-    <tr><td style="opacity:.7;padding-right:12px">started</td><td>@started{custom}</td></tr>
-    <tr><td style="opacity:.7;padding-right:12px">ended</td><td>@finished{custom}</td></tr>
-    <tr><td style="opacity:.7;padding-right:12px">took</td><td>@took</td></tr>
-    <tr><td style="opacity:.7;padding-right:12px">late</td><td>@late</td></tr>
+    <tr>{_CELL}run</td><td>@run_id</td></tr>
+    <tr>{_CELL}stands for</td><td>@runs{{custom}}</td></tr>
+    <tr>{_CELL}due</td><td>@scheduled{{custom}}</td></tr>
+    <tr>{_CELL}started</td><td>@started{{custom}}</td></tr>
+    <tr>{_CELL}ended</td><td>@finished{{custom}}</td></tr>
+    <tr>{_CELL}took</td><td>@took_s{{custom}}</td></tr>
+    <tr>{_CELL}late</td><td>@late_s{{custom}}</td></tr>
   </table>
 </div>"""
 _HOVER_TIME = """
@@ -72,6 +75,19 @@ if (value === null || Number.isNaN(value)) { return "\\u2013" }
 const iso = new Date(value).toISOString()
 return window.apsis ? window.apsis.show(iso, "full") : iso.slice(0, 19).replace("T", " ") + " UTC"
 """
+_HOVER_DURATION = """
+if (value === null || Number.isNaN(value)) { return "\\u2013" }
+const s = Math.abs(value), two = (n) => String(Math.floor(n)).padStart(2, "0")
+const pair = (n, unit, m, lesser) => `${Math.floor(n)} ${unit} ${two(m)} ${lesser}`
+const words = s < .9995 ? `${(s * 1000).toFixed(0)} ms` : s < 9.95 ? `${s.toFixed(1)} s`
+  : s < 59.5 ? `${s.toFixed(0)} s` : s < 3600 ? pair(s / 60, "m", s % 60, "s")
+  : s < 86400 ? pair(s / 3600, "h", s % 3600 / 60, "m") : pair(s / 86400, "d", s % 86400 / 3600, "h")
+return value < 0 || Object.is(value, -0) ? `no (${words})` : words
+"""
+_HOVER_RUNS = (
+    'return value === 1 ? "one run" : `${value.toLocaleString("en")} runs; the worst state is shown`'
+)
+_HOVER_STATE = "return value < 0 ? 'expected' : states[value]"
 # A bar of one run opens its page; a merged one is zoomed into.
 _TAP = """
 const n = cb_data.source.selected.indices[0]
@@ -219,25 +235,21 @@ def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px:
     height = 0.68 / facts["lanes"]
     facts["top"] = facts["row"] + 0.16 + facts["lane"] * height
     facts["bottom"] = facts["top"] + height * np.where(facts["lanes"] > 1, 0.9, 1.0)
-    facts["what"] = [
-        f"{runs:,} runs, worst: {state}" if runs > 1 else f"{run_id} · {state}"
-        for runs, run_id, state in zip(facts["runs"], facts["run_id"], state, strict=True)
-    ]
-    facts["took"] = [duration(v / 1000) if v == v else NONE for v in facts["length"]]
-    facts["late"] = [
-        NONE if v != v else duration(v) if late else f"no ({duration(v)})"
-        for v, late in zip(facts["late_s"], facts["is_late"], strict=True)
-    ]
+    facts["code"] = [_STATES.index(s) for s in state]
+    facts["took_s"] = facts["length"] / 1000
+    # A run that was not late has its lateness below zero: one column says both.
+    facts["late_s"] = np.where(facts["is_late"], facts["late_s"], -facts["late_s"])
     facts["colour"] = [palette.LOOKS[State(s)].colour for s in state]
     return facts
 
 
-_TEXTS = {"run_id", "job_id", "what", "took", "late", "colour", "edge", "marker"}
-_SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "what", "took", "late", "colour"]
+_STATES = [state.value for state in State]
+_TEXTS = {"run_id", "job_id", "colour", "edge", "marker"}
+_SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "took_s", "late_s", "colour"]
 
 
 def _columns(facts: "pd.DataFrame", *names: str) -> Columns:
-    return {name: facts[name].to_numpy() for name in (*_SHARED, *names)}
+    return {name: facts[name].to_numpy() for name in (*_SHARED, *names)} | {"state": facts["code"].to_numpy()}
 
 
 def _solid(facts: "pd.DataFrame") -> Columns:
@@ -314,10 +326,6 @@ def _ghosts(
         is_strip=("is_strip", "any"),
     )
     row = merged["job_id"].map(row_of).astype(float).to_numpy()
-    what = [
-        "expected all the time" if strip else "expected" if n == 1 else f"{n:,} expected"
-        for n, strip in zip(merged["runs"], merged["is_strip"], strict=True)
-    ]
     none = [float("nan")] * len(merged)
     return {
         "run_id": [""] * len(merged),
@@ -326,15 +334,32 @@ def _ghosts(
         "scheduled": merged["left"],
         "started": none,
         "finished": none,
-        "what": what,
-        "took": [NONE] * len(merged),
-        "late": np.where(merged["left"] < now, "not there yet", NONE),
+        "state": [-1.0] * len(merged),
+        "took_s": none,
+        "late_s": none,
         "colour": [palette.GHOST] * len(merged),
         "left": merged["left"],
         "right": merged["right"],
         "top": row + 0.24,
         "bottom": row + 0.76,
     }
+
+
+def _cut(columns: Columns, at: float) -> tuple[Columns, Columns]:
+    """The bars that had ended at a time, and the others."""
+    past = np.asarray(columns["finished"]) <= at
+    halves = []
+    for which in (past, ~past):
+        chosen = np.flatnonzero(which)
+        halves.append({k: [v[n] for n in chosen] if k in _TEXTS else v[chosen] for k, v in columns.items()})
+    return halves[0], halves[1]
+
+
+def _same(one: Columns, other: Columns) -> bool:
+    """Whether two sets of columns say the same."""
+    return one.keys() == other.keys() and all(
+        one[k] == v if k in _TEXTS else np.array_equal(one[k], v, equal_nan=True) for k, v in other.items()
+    )
 
 
 class Timeline(Viewer):
@@ -358,7 +383,12 @@ class Timeline(Viewer):
         self._now = stop
         self._jobs: list[str] = []
         self._is_moving_itself = False
-        self._sources = {kind: ColumnDataSource() for kind in ("bars", *HATCHES, "waits", "marks", "ghosts")}
+        self._cut = epoch_ms(stop)  # what had ended by then is among `bars`, the rest among `fresh`
+        self._shown: object = None
+        self._drawn_px = 1200.0
+        self._sources = {
+            kind: ColumnDataSource() for kind in ("bars", "fresh", *HATCHES, "waits", "marks", "ghosts")
+        }
         self.draw(pd.DataFrame({name: [] for name in _FRAME_COLUMNS}), start=start, stop=stop, now=stop)
         self.figure = self._make_figure(start, stop)
         if dark is not None:
@@ -397,7 +427,13 @@ class Timeline(Viewer):
 
         for name in ("start", "end"):
             self.figure.x_range.on_change(name, moved)
-        self.figure.on_change("inner_width", moved)
+
+        def widened(attr: str, old: Any, new: Any) -> None:
+            # What was drawn for about this width will do.
+            if new and abs(new - self._drawn_px) > self._drawn_px / 4:
+                callback()
+
+        self.figure.on_change("inner_width", widened)
 
     def look_at(self, start: datetime, stop: datetime) -> None:
         """Move the window; `on_window` tells nobody of it."""
@@ -428,12 +464,26 @@ class Timeline(Viewer):
         self._jobs = rows_of(frame, expected) if jobs is None else list(jobs)
         self._now = now
         ms_per_px = (epoch_ms(stop) - epoch_ms(start)) / 1200 if start and stop else self.ms_per_px
+        self._drawn_px = self.width_px if hasattr(self, "figure") else self._drawn_px
         layout = bars(frame, jobs=self._jobs, now=now, ms_per_px=ms_per_px, expected=expected)
+        # Most bars never change again: they are sent once, the few others each time.
+        if self._is_to_be_cut(now):
+            self._cut = epoch_ms(now)
+        layout["bars"], layout["fresh"] = _cut(layout["bars"], self._cut)
         for kind, columns in layout.items():
-            self._sources[kind].data = columns
+            if not _same(dict(self._sources[kind].data), columns):
+                self._sources[kind].data = columns
         if hasattr(self, "figure"):
             self._label_rows()
             self.move_now(now)
+
+    def _is_to_be_cut(self, now: datetime) -> bool:
+        """Whether all bars are sent anew: the window or the rows have changed, or much has happened."""
+        if not hasattr(self, "figure"):
+            return True
+        shown = (self.window, tuple(self._jobs))
+        is_new, self._shown = shown != self._shown, shown
+        return is_new or epoch_ms(now) - self._cut > CUT_EACH_S * 1000
 
     def move_now(self, now: datetime) -> None:
         """Set the Now line."""
@@ -504,14 +554,15 @@ class Timeline(Viewer):
         fig.quad(
             source=self._sources["waits"], fill_color="colour", fill_alpha=0.75, line_color=None, name="waits"
         )
-        fig.quad(
-            source=self._sources["bars"],
-            fill_color="colour",
-            line_color="edge",
-            line_width="edge_width",
-            border_radius=2,
-            name="bars",
-        )
+        for kind in ("bars", "fresh"):
+            fig.quad(
+                source=self._sources[kind],
+                fill_color="colour",
+                line_color="edge",
+                line_width="edge_width",
+                border_radius=2,
+                name=kind,
+            )
         for hatch in HATCHES:
             fig.quad(
                 source=self._sources[hatch],
@@ -550,10 +601,15 @@ class Timeline(Viewer):
             glyph.nonselection_glyph = None
             glyph.selection_glyph = None
         told = [glyph for glyph in fig.renderers if glyph.name not in HATCHES]
-        time = CustomJSHover(code=_HOVER_TIME)
+        time, length = CustomJSHover(code=_HOVER_TIME), CustomJSHover(code=_HOVER_DURATION)
         hover = HoverTool(
             tooltips=_HOVER,
-            formatters={f"@{name}": time for name in ("scheduled", "started", "finished")},
+            formatters={
+                **dict.fromkeys(["@scheduled", "@started", "@finished"], time),
+                **dict.fromkeys(["@took_s", "@late_s"], length),
+                "@runs": CustomJSHover(code=_HOVER_RUNS),
+                "@state": CustomJSHover(args={"states": _STATES}, code=_HOVER_STATE),
+            },
             renderers=told,
             point_policy="follow_mouse",
             attachment="vertical",

@@ -30,6 +30,7 @@ SPANS: dict[str, timedelta] = {
     "90d": timedelta(days=90),
 }
 MOST_ROWS = 40  #: jobs at once; the others are a page away
+MOST_BARS = 1500  #: single runs; beyond it those that are close together are one bar
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
@@ -93,9 +94,8 @@ class TimelinePage(Viewer):
         client, now = self._page.client, self._page.now()
         start, stop = self._picture.window
         pad = (stop - start) / 4  # so that a small step to the side is already drawn
-        frame = client.history.timeline(
-            since=start - pad, until=stop + pad, px=int(1.5 * self._picture.width_px)
-        )
+        px = self._picture.width_px
+        frame = client.history.timeline(since=start - pad, until=stop + pad, px=int(px), max_bars=MOST_BARS)
         expected = self._ahead.ask(client, start - pad, stop + pad, now)
         return Answer(frame, expected, now)
 

@@ -14,6 +14,7 @@ from apsis_nb.core.states import State
 from apsis_nb.views import palette
 from apsis_nb.views.ahead import nothing_expected
 from apsis_nb.views.timeline import (
+    CUT_EACH_S,
     HATCHES,
     MOST_LANES,
     Timeline,
@@ -129,9 +130,10 @@ def test_no_bar_is_too_narrow_to_be_seen():
 
 
 def test_a_merged_bar_says_how_many_and_the_worst():
-    made = layout(run(state="failure", runs=1234))
+    bars = layout(run(state="failure", runs=1234))["bars"]
 
-    assert made["bars"]["what"] == ["1,234 runs, worst: failure"]
+    assert bars["runs"] == 1234
+    assert list(State)[int(bars["state"][0])] is State.FAILURE
 
 
 def test_runs_that_overlap_share_the_row():
@@ -190,14 +192,15 @@ def test_expected_runs_are_ghosts_as_wide_as_runs_of_the_job_usually_are():
 
     assert ghosts["left"] == epoch_ms(NOW) + 900 * SECOND
     assert ghosts["right"] - ghosts["left"] == 300 * SECOND
-    assert ghosts["what"] == ["expected"]
+    assert ghosts["runs"] == 1
+    assert ghosts["state"] == -1
 
 
 def test_ghosts_too_near_to_be_told_apart_are_one():
     soon = [("a", NOW + timedelta(seconds=s)) for s in (10, 11, 12, 500)]
     ghosts = layout(run(started=590, ended=589), expected=expected_of(*soon))["ghosts"]
 
-    assert ghosts["what"] == ["3 expected", "expected"]
+    assert ghosts["runs"].tolist() == [3, 1]
 
 
 def test_a_busy_job_is_a_strip_to_the_end_of_the_window():
@@ -206,7 +209,7 @@ def test_a_busy_job_is_a_strip_to_the_end_of_the_window():
     ghosts = layout(run(), expected=busy)["ghosts"]
 
     assert ghosts["right"] == epoch_ms(end)
-    assert ghosts["what"] == ["expected all the time"]
+    assert ghosts["runs"] > 1
 
 
 def test_nothing_is_drawn_of_nothing():
@@ -239,6 +242,34 @@ def test_the_figure_grows_with_its_rows():
     )
 
     assert many.height > few.height + 20 * 20
+
+
+def test_what_has_ended_is_sent_once_and_what_runs_each_time():
+    picture = Timeline(start=ago(3600), stop=NOW)
+    done, alive = run(), run("r2", job="b", state="running", ended=None)
+    picture.draw(frame_of(done, alive), now=NOW)
+    source = {kind: picture.figure.select_one({"name": kind}).data_source for kind in ("bars", "fresh")}
+    assert source["bars"].data["run_id"] == ["r1"]
+    assert source["fresh"].data["run_id"] == ["r2"]
+
+    sent: list[str] = []
+    for kind in source:
+        source[kind].on_change("data", lambda attr, old, new, kind=kind: sent.append(kind))
+    picture.draw(frame_of(done, alive), now=NOW + timedelta(seconds=1))
+    assert sent == ["fresh"]
+
+
+def test_a_run_that_ends_stays_fresh_until_all_bars_are_sent_anew():
+    picture = Timeline(start=ago(3600), stop=NOW)
+    picture.draw(frame_of(run()), now=NOW)
+    source = picture.figure.select_one({"name": "fresh"}).data_source
+
+    picture.draw(frame_of(run(), run("r2", job="a", started=5, ended=-1)), now=NOW + timedelta(seconds=2))
+    assert source.data["run_id"] == ["r2"]
+    picture.draw(
+        frame_of(run(), run("r2", job="a", started=5, ended=-1)), now=NOW + timedelta(seconds=CUT_EACH_S + 9)
+    )
+    assert source.data["run_id"] == []
 
 
 def test_moving_the_window_from_here_is_not_told_as_the_readers_move():
