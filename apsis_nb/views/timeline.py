@@ -71,12 +71,12 @@ _HOVER = f"""
   </table>
 </div>"""
 _HOVER_TIME = """
-if (value === null || Number.isNaN(value)) { return "\\u2013" }
+if (value > 1e14) { return "\\u2013" }
 const iso = new Date(value).toISOString()
 return window.apsis ? window.apsis.show(iso, "full") : iso.slice(0, 19).replace("T", " ") + " UTC"
 """
 _HOVER_DURATION = """
-if (value === null || Number.isNaN(value)) { return "\\u2013" }
+if (value > 1e14) { return "\\u2013" }
 const s = Math.abs(value), two = (n) => String(Math.floor(n)).padStart(2, "0")
 const pair = (n, unit, m, lesser) => `${Math.floor(n)} ${unit} ${two(m)} ${lesser}`
 const words = s < .9995 ? `${(s * 1000).toFixed(0)} ms` : s < 9.95 ? `${s.toFixed(1)} s`
@@ -192,11 +192,15 @@ def bars(
         "marks": _marks(facts),
         "ghosts": _ghosts(expected, row_of, usual, epoch_ms(now), ms_per_px),
     }
-    # Texts go as lists: an empty array of objects would be taken for numbers, and be no colours.
-    return {
-        kind: {name: list(v) if name in _TEXTS else np.asarray(v, dtype=float) for name, v in columns.items()}
-        for kind, columns in layout.items()
-    }
+    return {kind: {k: _sendable(k, v) for k, v in columns.items()} for kind, columns in layout.items()}
+
+
+def _sendable(name: str, values: Any) -> Any:
+    """A column as Bokeh takes it."""
+    if name in _TEXTS:
+        return list(values)  # an empty array of objects would be taken for numbers, and be no colours
+    numbers = np.asarray(values, dtype=float)
+    return np.nan_to_num(numbers, nan=NEVER) if name in _MAY_BE_NONE else numbers
 
 
 def _rows(frame: "pd.DataFrame") -> "pd.Series[Any]":
@@ -244,6 +248,9 @@ def _facts(frame: "pd.DataFrame", row_of: dict[str, int], now: float, ms_per_px:
 
 
 _STATES = [state.value for state in State]
+_BAD = [State.FAILURE.value, State.ERROR.value]
+NEVER = 1e15  #: where there is no time or duration: a tooltip would say NaN, whatever its formatter does
+_MAY_BE_NONE = {"started", "finished", "took_s", "late_s"}
 _TEXTS = {"run_id", "job_id", "colour", "edge", "marker"}
 _SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "took_s", "late_s", "colour"]
 
@@ -254,6 +261,8 @@ def _columns(facts: "pd.DataFrame", *names: str) -> Columns:
 
 def _solid(facts: "pd.DataFrame") -> Columns:
     part = facts[facts["has_bar"]]
+    # Failures are drawn last: where bars are dense, one must not vanish below its neighbours.
+    part = part.sort_values("state", key=lambda states: states.isin(_BAD), kind="stable")
     columns = _columns(part, "left", "right", "top", "bottom")
     columns["edge"] = np.where(part["is_late"], palette.LATE, part["colour"])
     columns["edge_width"] = np.where(part["is_late"], 2.0, 0.5)
