@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from apsis_nb.cli.options import Format
 from apsis_nb.config import system_zone
-from apsis_nb.core.times import format_duration, zone
+from apsis_nb.core.times import format_duration, format_local, zone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,14 +139,14 @@ def local(at: str | None, tz: ZoneInfo | None = None) -> str:
     """A time of the API as the clocks of a zone, by default the reader's, show it, to the second."""
     if at is None:
         return ""
-    return datetime.fromisoformat(at).astimezone(tz or local_zone()).strftime("%Y-%m-%d %H:%M:%S")
+    return format_local(datetime.fromisoformat(at), tz or local_zone())
 
 
 def local_with_zone(at: str | None) -> str:
     """As `local`, with the zone's short name."""
     if at is None:
         return ""
-    return datetime.fromisoformat(at).astimezone(local_zone()).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return format_local(datetime.fromisoformat(at), local_zone(), with_zone=True)
 
 
 def duration(seconds: float | None) -> str:

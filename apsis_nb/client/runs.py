@@ -16,7 +16,7 @@ from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
-from apsis_nb.core.times import format_duration, format_time, zone
+from apsis_nb.core.times import format_duration, format_local, format_time, zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -312,7 +312,7 @@ class Run:
     def _local(self, at: str | None) -> str | None:
         if at is None:
             return None
-        return datetime.fromisoformat(at).astimezone(zone(system_zone())).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return format_local(datetime.fromisoformat(at), zone(system_zone()), with_zone=True)
 
 
 def arg_text(value: Any) -> str:

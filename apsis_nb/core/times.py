@@ -188,6 +188,27 @@ def format_time(at: datetime) -> str:
     return f"{at.replace(microsecond=0, tzinfo=None).isoformat()}{_fraction(at.microsecond)}Z"
 
 
+def format_local(at: datetime, tz: ZoneInfo, *, with_zone: bool = False, digits: int = 0) -> str:
+    """What the clocks of a zone show at an instant: ``2026-01-31 10:00:00``, ``2026-01-31 10:00:00.25 CET``.
+
+    Args:
+        at: aware.
+        tz: the zone.
+        with_zone: with the short name of the zone's time then; where it has none, the offset.
+        digits: of the fraction of a second, 0 to 6; what is beyond is cut off.
+
+    Raises:
+        ValueError: `at` has no time zone.
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone")
+    shown = at.astimezone(tz)
+    text = shown.replace(microsecond=0, tzinfo=None).isoformat(" ")
+    if digits:
+        text += f".{shown.microsecond:06d}"[: digits + 1]
+    return f"{text} {shown:%Z}" if with_zone else text
+
+
 def parse_when(text: str, now: datetime, tz: ZoneInfo) -> datetime:
     """An instant as people say it on a command line or in a form; aware, UTC.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from apsis_nb.core.times import format_time
+
 from .clock import utc_now
 
 log = logging.getLogger("apsis_nb.tasks")
@@ -34,7 +36,7 @@ class Watched:
             "running": self.task is not None and not self.task.done(),
             "failures": self.failures,
             "last_error": self.last_error,
-            "last_error_at": at.isoformat() if at else None,
+            "last_error_at": format_time(at) if at else None,
         }
 
 

@@ -6,13 +6,13 @@ import pwd
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from apsis_nb.core.params import arg_variable
 from apsis_nb.core.programs import Process
 from apsis_nb.core.runs import Run
+from apsis_nb.core.times import format_time
 
 from .supervisor import OUT, TMP
 
@@ -91,13 +91,13 @@ def environment(
         "APSIS_JOB_ID": run.job_id,
         "APSIS_ARGS": run.inst.args_json,
         "APSIS_LABELS": json.dumps(run.labels, ensure_ascii=False),
-        "APSIS_SCHEDULED_TIME": _iso(run.scheduled_at),
+        "APSIS_SCHEDULED_TIME": format_time(run.scheduled_at),
         "APSIS_ATTEMPT": str(run.attempt),
         "APSIS_RUN_DIR": str(run_dir),
         "APSIS_OUTPUT_DIR": str(run_dir / OUT),
     }
     if run.nominal_at is not None:
-        whole["APSIS_NOMINAL_TIME"] = _iso(run.nominal_at)
+        whole["APSIS_NOMINAL_TIME"] = format_time(run.nominal_at)
     if url is not None:
         whole["APSIS_URL"] = url
     return whole
@@ -124,7 +124,3 @@ def spec(
         "max_output_b": max_output_b,
         "spare": spare,
     }
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

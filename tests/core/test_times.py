@@ -11,6 +11,7 @@ from apsis_nb.core.times import (
     after_gap,
     format_daytime,
     format_duration,
+    format_local,
     format_time,
     next_daytime,
     parse_date,
@@ -337,3 +338,25 @@ def test_the_end_of_time_is_said():
         after_gap(date.max, time(23), NEW_YORK)
     with pytest.raises(ValueError, match="out of range"):
         parse_time(datetime.min.replace(tzinfo=timezone(timedelta(hours=1))))
+
+
+# -- on the clocks of a zone
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "2026-10-25 01:30:00"),
+        ({"with_zone": True}, "2026-10-25 01:30:00 GMT"),
+        ({"digits": 3}, "2026-10-25 01:30:00.250"),
+        ({"digits": 1, "with_zone": True}, "2026-10-25 01:30:00.2 GMT"),
+    ],
+)
+def test_an_instant_is_written_as_clocks_of_a_zone_show_it(options, text):
+    at = datetime(2026, 10, 25, 1, 30, 0, 250_999, tzinfo=UTC)
+    assert format_local(at, zone("Europe/London"), **options) == text
+    hour_before = at - timedelta(hours=1)  # which the clocks show alike
+    shown = format_local(hour_before, zone("Europe/London"), **options)
+    assert shown == text.replace("GMT", "BST")
+    with pytest.raises(ValueError, match="has no time zone"):
+        format_local(at.replace(tzinfo=None), zone("UTC"))

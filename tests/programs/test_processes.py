@@ -193,7 +193,7 @@ async def test_a_program_sees_a_log_in_and_its_run_and_nothing_of_the_server(roo
         "APSIS_ARGS": '{"date":"2026-01-31","the-kind":"a \\"b\\""}',
         "APSIS_LABELS": '["x", "ü"]',
         "APSIS_NOMINAL_TIME": "2026-01-31T09:00:00Z",
-        "APSIS_SCHEDULED_TIME": "2026-01-31T09:00:01.500000Z",
+        "APSIS_SCHEDULED_TIME": "2026-01-31T09:00:01.5Z",
         "APSIS_ATTEMPT": "2",
         "APSIS_RUN_DIR": str(root / "r12"),
         "APSIS_OUTPUT_DIR": str(root / "r12" / "out"),

@@ -16,7 +16,7 @@ from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import Misfire, Schedule
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
-from apsis_nb.jobfiles import load_text
+from apsis_nb.jobfiles import check_folder, load_folder, load_text
 from apsis_nb.simulation import expected
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,16 @@ def test_each_example_runs_when_the_page_says(text: str, times: str):
     assert lines[: len(told)] == told
 
 
+def test_the_settings_on_the_page_are_right(tmp_path: Path):
+    (example,) = re.findall(r"^```settings\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / ".apsis.yaml").write_text(example)
+    (tmp_path / "a.yaml").write_text("program: {type: batch, command: 'echo {{ basename(job_id) }}'}\n")
+    folder = load_folder(tmp_path)
+
+    assert [str(error) for error in check_folder(folder, NOW)] == []
+    assert folder.jobs["a"].labels == ("research",)
+
+
 def test_the_times_are_counted_from_when_the_page_says():
     assert f"from {format_time(NOW)} on, a {NOW:%A}" in PAGE
 
@@ -90,7 +100,8 @@ def test_each_kind_of_schedule_shows_its_times():
 
 def test_every_key_of_a_job_file_is_told():
     read = re.compile(r"\b(?:\w*fields|both)\.(?:get|get_at|read_list)\(\s*\"(\w+)\"")
-    sources = [file.read_text() for file in (ROOT / "apsis_nb/core").rglob("*.py")]
+    folders = (ROOT / "apsis_nb/core", ROOT / "apsis_nb/jobfiles")
+    sources = [file.read_text() for folder in folders for file in folder.rglob("*.py")]
     keys = {key for source in sources for key in read.findall(source)}
     keys -= {"inst", "resources"}  # of stored runs only; must be empty
 
