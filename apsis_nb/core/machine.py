@@ -249,6 +249,8 @@ class Machine:
         known, self.jobs = self.jobs, {job.job_id: job for job in event.jobs}
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)
+        # What waits for its id is found due again if its job has changed: the clock has not passed it.
+        self._due = deque(d for d in self._due if self.jobs.get(d.job.job_id, d.job) is d.job)
         self._advance(now)
 
     def _restored(self, event: Restored, now: datetime) -> None:

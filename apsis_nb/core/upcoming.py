@@ -55,7 +55,7 @@ class Upcoming:
         self._cursors: list[tuple[datetime, int, _Cursor]] = []  # heap
 
     def load(self, jobs: Iterable[Job], new: set[str], *, clock: datetime | None, now: datetime) -> None:
-        """Follow the schedules of these jobs from here on.
+        """Follow the schedules of these jobs from here on; those of a job that is the very same go on.
 
         Args:
             jobs: the jobs now.
@@ -63,9 +63,16 @@ class Upcoming:
             clock: up to here everything due was taken; None: all jobs are new.
             now: the time.
         """
-        cursors = []
+        known: dict[str, list[_Cursor]] = {}
+        for _, _, cursor in self._cursors:
+            known.setdefault(cursor.job.job_id, []).append(cursor)
+        cursors: list[_Cursor] = []
         for job in jobs:
             is_new = clock is None or job.job_id in new
+            same = known.get(job.job_id, [])
+            if same and not is_new and same[0].job is job:
+                cursors += same
+                continue
             for schedule in job.schedules:
                 if schedule.enabled:
                     cursors.append(_look(job, schedule, now if is_new else clock or now, after=not is_new))

@@ -86,6 +86,33 @@ def test_a_due_run_is_saved_before_its_program_starts():
     assert [o.at for o in orders if isinstance(o, SaveClock | WakeAt)] == [after(60), after(120)]
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_reload_while_ids_are_awaited_makes_no_run_twice(is_same: bool):
+    made = job(schedule=EVERY_MINUTE)
+    m = machine(made, now_s=1, ids=0)
+    assert saved(m.handle(Tick(), after(60))) == []
+
+    m.handle(JobsLoaded(jobs=(made if is_same else job(schedule=EVERY_MINUTE),)), after(61))
+    orders = m.handle(IdsReserved(first=1, stop=100), after(62))
+
+    assert [o.run.nominal_at for o in orders if isinstance(o, SaveRun) and o.is_new] == [after(60)]
+
+
+def test_a_reload_leaves_the_schedules_of_other_jobs_where_they_were():
+    kept, other = job("kept", schedule=EVERY_MINUTE), job("other", schedule=EVERY_MINUTE)
+    m = machine(kept, other, now_s=1)
+
+    m.handle(JobsLoaded(jobs=(kept, job("other", schedule={"type": "interval", "interval": 90}))), after(30))
+    due = [
+        (o.run.job_id, o.run.nominal_at)
+        for at in (60, 90, 120)
+        for o in m.handle(Tick(), after(at))
+        if isinstance(o, SaveRun) and o.is_new
+    ]
+
+    assert due == [("kept", after(60)), ("other", after(90)), ("kept", after(120))]
+
+
 def test_a_run_goes_through_its_life():
     m = machine(job())
     (run,) = {
