@@ -103,7 +103,9 @@ class TimelinePage(Viewer):
         self._answer = answer
         start, stop = default_window(answer.now, SPANS[self._span])
         # By steps that can be seen: a window that creeps would be drawn anew for nothing.
-        if self._follows and abs(start - self._picture.window[0]) > (stop - start) / 400:
+        # And never while the reader moves it, which would undo what they do.
+        strayed = abs(start - self._picture.window[0]) > (stop - start) / 400
+        if self._follows and strayed and not self._moving:
             self._picture.look_at(start, stop)
             self._table.set_window(start, stop)
         self._draw()
