@@ -83,7 +83,7 @@ class Renewal(Generic[T]):
         doc: the page's document.
         load: asks the server; called in a thread.
         show: draws the answer; called when the document may be changed.
-        fail: draws an error, or takes it away (None).
+        fail: draws an error, or takes it away (None); never raises.
         every_s: load again after so many seconds though nothing was told.
     """
 
@@ -156,8 +156,10 @@ class Renewal(Generic[T]):
         def act() -> None:
             try:
                 call(value)
-            except Exception:
+            except Exception as error:
                 log.exception("a part of a page could not be drawn")
+                self._failed = True
+                self._fail(error)
 
         # Bokeh's models may only be touched under the document's lock, which a task does not hold.
         self._doc.add_next_tick_callback(act)

@@ -131,7 +131,7 @@ class Page:
                 '<a href="../login">Log in again</a>',
             )
         elif not isinstance(error, ApsisError):
-            words = "This could not be loaded; the log of the dashboards says why."
+            words = "A part of this page cannot be shown; the log of the dashboards says why."
         sign = palette.WARNING_SIGN
         box = f'<div class="wrong" role="alert">{sign}<p>{markup.text(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)

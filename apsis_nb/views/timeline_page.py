@@ -231,6 +231,7 @@ class TimelinePage(Viewer):
             for name in SPANS
         )
         start, stop = self._picture.window
+        loading = "" if self._answer else '<span class="nothing" role="status">Loading …</span>'
         steps = button("back", "&lsaquo;", "Earlier") + button(
             "now", "Now", "To the present, and follow it", pressed=self._follows
         )
@@ -240,7 +241,7 @@ class TimelinePage(Viewer):
             f'<div class="bar"><div class="group" role="group" aria-label="Window">{spans}</div>'
             f'<div class="group" role="group" aria-label="Move">{steps}</div>'
             f'<div class="group" role="group" aria-label="Zoom">{zoom}</div>'
-            f'<span class="window">{markup.when(start)} &ndash; {markup.when(stop)}</span>'
+            f'<span class="window">{markup.when(start)} &ndash; {markup.when(stop)}</span>{loading}'
             f"{self._rows_html()}</div>"
         )
 

@@ -381,7 +381,13 @@ def picture_all(browser, demo, theme, run_id):
         settle(tab)
         if name == "run":
             wait_for_words(tab, ".blocks", "epoch   8")
-        tab.evaluate("() => document.fonts.ready.then(() => true)")
+        if name == "timeline":  # its rows are there; what is drawn then is painted in the next frames
+            tab.wait_for_function(
+                "() => [...Bokeh.documents[0].all_models].some(m => m.type === 'Figure' && m.inner_height > 200)"
+            )
+        tab.evaluate(
+            "() => document.fonts.ready.then(() => new Promise(done => setTimeout(() => done(true), 500)))"
+        )
         tab.screenshot(path=PICTURES / f"{name}-{theme}.png")
         shade = tab.evaluate("() => getComputedStyle(deep('.card')[0]).backgroundColor")
         red, green, blue = (int(part) for part in re.findall(r"\d+", shade)[:3])
