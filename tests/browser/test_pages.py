@@ -383,7 +383,8 @@ def picture_all(browser, demo, theme, run_id):
             wait_for_words(tab, ".blocks", "epoch   8")
         if name == "timeline":  # its rows are there; what is drawn then is painted in the next frames
             tab.wait_for_function(
-                "() => [...Bokeh.documents[0].all_models].some(m => m.type === 'Figure' && m.inner_height > 200)"
+                """() => [...Bokeh.documents[0].all_models]
+                  .some(model => model.type === 'Figure' && model.inner_height > 200)"""
             )
         tab.evaluate(
             "() => document.fonts.ready.then(() => new Promise(done => setTimeout(() => done(true), 500)))"
