@@ -26,32 +26,41 @@ def _engine(folder: Path) -> Engine:
     return Engine(load_config(None, {"jobs": str(jobs), "state_dir": str(folder / "state")}))
 
 
-async def _until_idle(engine: Engine) -> None:
-    """Wait until no run is live: told by the engine, after each commit."""
-    idle = asyncio.Event()
+class _Ends:
+    """Hears of each run whose end is committed."""
 
-    def look(kind: str, facts: Any) -> None:
-        if not engine.live:
-            idle.set()
+    def __init__(self, engine: Engine) -> None:
+        self._count, self._wanted = 0, 0
+        self._there = asyncio.Event()
+        engine.listen(self._hear)
 
-    unlisten = engine.listen(look)
-    if engine.live:
-        await idle.wait()
-    unlisten()
+    def _hear(self, kind: str, facts: dict[str, Any]) -> None:
+        if kind == "run" and facts["finished_at"] is not None:
+            self._count += 1
+            if self._count == self._wanted:
+                self._there.set()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many have ended since the start."""
+        self._wanted = count
+        self._there.clear()
+        if self._count < count:
+            await self._there.wait()
 
 
 async def _noop(count: int, at_once: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         engine = _engine(Path(folder))
         await engine.start()
+        ends = _Ends(engine)
         await engine.ask(RunRequested(job_id="noop", count=at_once))  # warm: store, ids
-        await _until_idle(engine)
+        await ends.until(at_once)
         began = perf_counter()
         asked = 0
         while asked < count:
             await engine.ask(RunRequested(job_id="noop", count=at_once))
             asked += at_once
-        await _until_idle(engine)
+        await ends.until(asked + at_once)
         elapsed = perf_counter() - began
         kept = engine.store.sql("SELECT count(*) AS n FROM runs WHERE state = 'success'").to_pylist()[0]["n"]
         assert kept == asked + at_once, f"{kept} of {asked + at_once} runs are kept"
@@ -63,14 +72,12 @@ async def _due(count: int, per_second: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         engine = _engine(Path(folder))
         await engine.start()
-        lags: list[float] = []
+        ends = _Ends(engine)
         first = utc_now() + timedelta(seconds=2)
         for n in range(count):
             at = first + n * timedelta(seconds=1 / per_second)
             await engine.ask(RunRequested(job_id="true", at=at, origin=Origin.MANUAL))
-        if utc_now() > first:
-            first = utc_now()
-        await _until_idle(engine)
+        await ends.until(count)
         rows = engine.store.sql("SELECT scheduled_at, started_at FROM runs WHERE job_id = 'true'").to_pylist()
         lags = [(row["started_at"] - row["scheduled_at"]).total_seconds() * 1000 for row in rows]
         await engine.stop()

@@ -134,7 +134,12 @@ class JobFolder:
     async def watch(self) -> None:
         """Take up changes of files as they are saved. A broken edit keeps the working job, and is told."""
         said: tuple[FileError, ...] = ()
-        async for _ in awatch(self.root, yield_on_timeout=True, rust_timeout=LOOK_EVERY_S * 1000):
+        quiet_s = 0
+        async for seen in awatch(self.root, yield_on_timeout=True, rust_timeout=1000):
+            if not seen:
+                quiet_s += 1
+                if quiet_s % LOOK_EVERY_S != 1:  # the first second: for edits before the watch was set up
+                    continue
             folder, changes, applied = await self.reload(keep=True)
             for kind, job_ids in changes.by_kind().items() if applied else ():
                 for job_id in job_ids:
