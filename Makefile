@@ -50,7 +50,7 @@ newest: $(VENV)
 	@set -e; newest=$$($(BIN)/python tools/newest_python.py); \
 	if [ -n "$$newest" ]; then \
 		$(MAKE) --no-print-directory $(VENV_NEW) NEWEST=$$newest; \
-		.venv-new/bin/python $(PYTEST) -m "not slow" $(NEWEST_TESTS); \
+		.venv-new/bin/python $(PYTEST) -m "not slow" --hypothesis-profile=default $(NEWEST_TESTS); \
 		echo "tested on $$($(BIN)/python --version) and, core, store and engine, on $$(.venv-new/bin/python --version)"; \
 	else \
 		echo "tested on $$($(BIN)/python --version): no newer one is here"; \
