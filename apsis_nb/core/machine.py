@@ -518,12 +518,15 @@ class Machine:
             case State.RUNNING:
                 run = self._move(run, State.STOPPING, now, message)
                 self._order(StopProgram(cause=self._cause, run=run))
+            case State.STARTING:
+                # Its program may not run yet. A stop time that has come is kept, also over a restart.
+                run = replace(run, stop_at=now)
+                self.runs.put(run)
+                self._note(run, f"{message or 'stop asked'}: it is stopped as soon as it runs")
             case State.STOPPING:
                 pass  # it was asked already
-            case State.SCHEDULED | State.WAITING:
-                raise Refused(f"can't stop {run.name}: it is {run.state.value}; skip it instead")
             case _:
-                raise Refused(f"can't stop {run.name}: it is {run.state.value}; try again in a moment")
+                raise Refused(f"can't stop {run.name}: it is {run.state.value}; skip it instead")
 
     def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""

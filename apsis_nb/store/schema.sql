@@ -1,4 +1,4 @@
--- Version 2 of the run store. Base tables are in the schema `base` and may change with a version; the views in
+-- Version 3 of the run store. Base tables are in the schema `base` and may change with a version; the views in
 -- `main` are stable and documented: each line `-- view.column: meaning` below is a comment in the database too.
 --
 -- Rows are only ever appended: an open reader would make a CHECKPOINT fail after an UPDATE, not after an INSERT.
@@ -88,6 +88,40 @@ CREATE TABLE base.job_versions (
     yaml VARCHAR
 );
 
+-- What a run's program used, and what it says of itself: apart, so that rows of runs stay narrow.
+CREATE TABLE base.run_meta (
+    run_id BIGINT NOT NULL,
+    cpu_s DOUBLE,
+    max_rss_b BIGINT,
+    read_b BIGINT,
+    write_b BIGINT,
+    detail VARCHAR,
+    meta VARCHAR
+);
+
+-- Who paused what, and who let it go on: the last row of a scope and target holds.
+CREATE TABLE base.pauses (
+    ts TIMESTAMP NOT NULL,
+    "by" VARCHAR,
+    scope VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,
+    paused BOOLEAN NOT NULL,
+    until TIMESTAMP,
+    reason VARCHAR
+);
+
+-- Messages and calls that runs ordered, saved before they are sent: the last row of a run and number holds.
+CREATE TABLE base.notices (
+    run_id BIGINT NOT NULL,
+    n INTEGER NOT NULL,
+    ts TIMESTAMP NOT NULL,
+    event VARCHAR NOT NULL,
+    action VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    tries INTEGER NOT NULL,
+    message VARCHAR
+);
+
 -- The present as a plain TIMESTAMP. With now() DuckDB would cast the whole column that it is compared with.
 CREATE MACRO utc_now() AS (now() AT TIME ZONE 'UTC');
 
@@ -157,6 +191,15 @@ SELECT run_id, ts, state, message FROM base.run_log;
 CREATE VIEW outputs AS
 SELECT run_id, name, content_type, length FROM base.outputs;
 
+CREATE VIEW run_meta AS
+SELECT run_id, cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta;
+
+CREATE VIEW pauses AS
+SELECT ts, "by", scope, target, paused, until, reason FROM base.pauses;
+
+CREATE VIEW notices AS
+SELECT run_id, n, ts, event, state, tries, message, action FROM base.notices;
+
 CREATE VIEW programs AS
 SELECT program_id, program FROM base.programs;
 
@@ -225,6 +268,31 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- programs: What runs executed: the form of the job file as JSON, templates expanded.
 -- programs.program_id: As in runs.program_id.
 -- programs.program: The program, JSON.
+-- run_meta: What the programs of finished runs used, and what they said of themselves.
+-- run_meta.run_id: The run.
+-- run_meta.cpu_s: Processor time of the program and the children that it waited for, seconds.
+-- run_meta.max_rss_b: The most memory that the largest of these had, bytes.
+-- run_meta.read_b: Bytes that they read from disks; NULL where the system does not tell.
+-- run_meta.write_b: Bytes that they wrote to disks; NULL where the system does not tell.
+-- run_meta.detail: How it ended in detail, JSON.
+-- run_meta.meta: What the program wrote to $APSIS_META_FILE, JSON.
+-- pauses: Every pause and every end of one, in the order in which they came.
+-- pauses.ts: When, UTC.
+-- pauses.by: Who.
+-- pauses.scope: Of what: job, path or all.
+-- pauses.target: The job, or the path; empty for all.
+-- pauses.paused: Whether it was paused; false: it goes on.
+-- pauses.until: When the pause ends by itself, UTC.
+-- pauses.reason: Why.
+-- notices: What runs had sent to people and other systems; a row for each step of each.
+-- notices.run_id: The run.
+-- notices.n: Counted from 1 for each run.
+-- notices.ts: When, UTC.
+-- notices.event: What it tells: a state, late, missed or recovered.
+-- notices.state: pending, sent, failed or given up.
+-- notices.tries: How often it was tried.
+-- notices.message: What went wrong.
+-- notices.action: The action, JSON, without secrets.
 -- missed: Occurrences of schedules that no run executed.
 -- missed.run_id: The skipped run that stands for it.
 -- missed.job_id: The job.

@@ -248,6 +248,24 @@ def test_a_run_that_was_held_says_why_it_is_late():
     ]
 
 
+def test_a_run_that_is_starting_is_stopped_as_soon_as_it_runs():
+    m = machine(job())
+    m.handle(RunRequested(job_id="a"), after(1))
+    asked = m.handle(StopRequested(run_id=1, by="ann"), after(2))
+    assert [o.message for o in asked if isinstance(o, SaveRun)] == [
+        "stop asked by ann: it is stopped as soon as it runs"
+    ]
+    assert m.runs[1].state is State.STARTING
+    again = Machine()  # a restart does not forget it
+    again.handle(IdsReserved(first=100, stop=200), after(2))
+    again.handle(Restored(runs=(m.runs[1],), clock=after(2)), after(2))
+    again.handle(JobsLoaded(jobs=(job(),)), after(2))
+    for each in (m, again):
+        each.handle(ProgramStarted(run_id=1, at=after(3)), after(3))
+        stops = [o for o in each.handle(Tick(), after(3)) if isinstance(o, StopProgram)]
+        assert [stop.run.state for stop in stops] == [State.STOPPING]
+
+
 def test_runs_for_later_start_at_their_time_and_stop_at_theirs():
     m = machine(job())
     orders = m.handle(RunRequested(job_id="a", at=after(100), stop_at=after(110)), after(1))
@@ -269,7 +287,6 @@ def test_requests_that_the_state_does_not_allow_are_refused_in_a_sentence():
 
     for event, text in (
         (SkipRequested(run_id=1), "can't skip r1: it is starting"),
-        (StopRequested(run_id=1), "can't stop r1: it is starting; try again"),
         (StopRequested(run_id=2), "can't stop r2: it is waiting; skip it instead"),
         (StartRequested(run_id=1), "can't start r1: it is starting"),
         (SignalRequested(run_id=2, signal="USR1"), "can't signal r2: it is waiting"),

@@ -147,7 +147,10 @@ REFUSED = [
     ("SELECT count(*) FILTER (sleep_ms(1) IS NULL) FROM runs", "function sleep_ms is not allowed"),
     ("SELEC 1", "syntax error"),
     ("SELECT nothing FROM runs", '"nothing" not found'),
-    ("SELECT * FROM nothing", "no view nothing; there are job_versions, jobs, lateness_daily, live_runs"),
+    (
+        "SELECT * FROM nothing",
+        "no view nothing; there are job_versions, jobs, lateness_daily, live_runs, missed",
+    ),
 ]
 
 

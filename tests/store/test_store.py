@@ -80,15 +80,16 @@ def test_a_migration_goes_up_step_by_step_from_a_backup(path: Path) -> None:
         epoch = store.epoch
         store.save(whole_life(a_run(1))).result(10)
     connection = connect(path, threads=1, memory_limit="1GB", create=False)
-    steps = [(n, f"CREATE TABLE base.t{n} (x INTEGER)") for n in (2, 3, 4)]
-    migrate(connection, path, 2, steps, NOON.replace(tzinfo=None))
+    now = SCHEMA_VERSION
+    steps = [(now + n, f"CREATE TABLE base.t{n} (x INTEGER)") for n in (0, 1, 2)]
+    migrate(connection, path, now, steps, NOON.replace(tzinfo=None))
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    assert {"t3", "t4"} <= tables
-    assert "t2" not in tables
+    assert {"t1", "t2"} <= tables
+    assert "t0" not in tables
     versions = connection.execute("SELECT schema_version, epoch FROM base.meta").fetchall()
-    assert versions == [(2, epoch), (3, epoch), (4, epoch)]
+    assert versions == [(now, epoch), (now + 1, epoch), (now + 2, epoch)]
     connection.close()
-    with Store.open(path.with_name("runs.schema-2.duckdb")) as backup:
+    with Store.open(path.with_name(f"runs.schema-{now}.duckdb")) as backup:
         assert backup.epoch == epoch
         assert backup.run(1) is not None
 
@@ -513,20 +514,33 @@ def test_each_text_of_a_job_file_is_a_version(store: Store) -> None:
     ]
 
 
-def test_a_file_of_the_first_schema_gets_the_versions_of_jobs(path: Path) -> None:
+#: What makes a file of the schema of before of one of a version.
+UNDONE = {
+    3: "DROP VIEW run_meta; DROP VIEW pauses; DROP VIEW notices;"
+    "DROP TABLE base.run_meta; DROP TABLE base.pauses; DROP TABLE base.notices",
+    2: "DROP VIEW jobs; DROP VIEW job_versions; DROP TABLE base.job_versions",
+}
+
+
+@pytest.mark.parametrize("old", sorted(version - 1 for version in UNDONE))
+def test_a_file_of_an_older_schema_becomes_one_of_this(path: Path, old: int) -> None:
     with Store.open(path) as store:
         store.save(whole_life(a_run(1))).result(10)
-    with duckdb.connect(str(path)) as connection:  # as it was before the second
-        connection.execute(
-            "DROP VIEW jobs; DROP VIEW job_versions; DROP TABLE base.job_versions;"
-            "UPDATE base.meta SET schema_version = 1"
-        )
+    tables = "SELECT view_name FROM duckdb_views() UNION SELECT table_name FROM duckdb_tables() ORDER BY ALL"
+    with duckdb.connect(str(path)) as connection:
+        whole = connection.execute(tables).fetchall()
+        for version in sorted(UNDONE, reverse=True):
+            if version > old:
+                connection.execute(UNDONE[version])
+        connection.execute("UPDATE base.meta SET schema_version = $1", [old])
+        assert connection.execute(tables).fetchall() != whole
     with Store.open(path) as store:
         assert store.run(1) is not None
         assert store.keep_versions({"a": "program: x\n"}) == ["a"]
     with duckdb.connect(str(path)) as connection:
+        assert connection.execute(tables).fetchall() == whole
         (comment,) = connection.execute(
             "SELECT comment FROM duckdb_views() WHERE view_name = 'jobs'"
         ).fetchall()[0]
     assert comment.startswith("The jobs whose files")
-    assert path.with_name("runs.schema-1.duckdb").exists()
+    assert path.with_name(f"runs.schema-{old}.duckdb").exists()
