@@ -19,6 +19,9 @@ class Restored:
 
     runs: tuple[Run, ...] = ()  #: those that had not finished
     clock: datetime | None = None  #: up to here everything due was made into runs; None: a new store
+    bad_jobs: frozenset[str] = (
+        frozenset()
+    )  #: whose last run ended badly, of those that tell when they recover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,17 @@ The laws that it holds to (tests/core/test_laws.py):
 * Everything due at or before a tick leaves `scheduled` in that tick.
 * The saved clock never passes a time whose runs are not saved: what a crash loses is made again.
 * A fact that comes late (a program that ends after its run was given up) changes nothing.
+* Each action follows an event of a run at most once, and what it sends is saved before it is sent.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
-from .actions import ScheduleAction
+from .actions import LATE, MISSED, RECOVERED, Action
 from .conditions import Ask, Dependency, MaxRunning, Wait, Yes
 from .errors import BindError, NotFound, Refused
 from .events import (
@@ -48,25 +50,36 @@ from .instructions import (
     WakeAt,
 )
 from .jobs import Job, bind_run
+from .lateness import Deadlines, Kind, shown_by, text_of, told_late
 from .runs import Instance, Origin, Run, RunId
 from .runset import RunSet
 from .schedules import stop_time
-from .states import State
+from .states import BUSY, State
 from .upcoming import Due, Upcoming
 
 #: Run ids are asked for when fewer than this are left.
 LOW_IDS = 16
 MAX_IDS = 16384
+#: After a restart it takes so long at most to hear what programs did meanwhile; no run is called late before.
+HEAR_AFTER = timedelta(seconds=10)
 #: With nothing to do the clock is saved this often.
 CLOCK_EVERY = timedelta(seconds=1)
 
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
+_BAD = frozenset({State.FAILURE, State.ERROR})
+
+#: What is told of a run, by the name that `if` has for it, and a sentence.
+Told = tuple[str, str | None]
 
 
 class Machine:
-    """The state of the scheduler. One way in: `handle`. Not safe for threads."""
+    """The state of the scheduler. One way in: `handle`. Not safe for threads.
 
-    def __init__(self) -> None:
+    Args:
+        actions: of the server: they follow the runs of all jobs, beside those that the jobs have.
+    """
+
+    def __init__(self, actions: Sequence[Action] = ()) -> None:
         self.runs = RunSet()
         self.jobs: dict[str, Job] = {}
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
@@ -76,8 +89,12 @@ class Machine:
         self._upcoming = Upcoming()
         self._scheduled: list[tuple[datetime, RunId]] = []  # heap of runs that start at a later time
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
+        self._deadlines = Deadlines()
         self._due: deque[Due] = deque()  # due, but without a run id yet
-        self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
+        self._actions = tuple(actions)
+        self._all_late = _is_about(LATE, self._actions)
+        self._bad: set[str] = set()  # jobs whose last run ended badly
+        self._fired: deque[tuple[Run, Action]] = deque()  # actions to carry out, in order
         self._dependents: dict[Instance, dict[RunId, None]] = {}  # waiting runs, first come first served
         self._limited: dict[
             Instance, dict[RunId, int]
@@ -194,6 +211,8 @@ class Machine:
             run = self.runs.get(heappop(self._stops)[1])
             if run is not None and run.state is State.RUNNING:
                 self._stop_requested(run, now, "its stop time has come")
+        for late, kind in self._deadlines.take(now, self.runs):
+            self._become_late(late, kind)
         self.clock = now if self.clock is None else max(self.clock, now)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
             self._clock_saved = self.clock
@@ -214,8 +233,7 @@ class Machine:
         if self._ids_left < LOW_IDS or self._fired:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        if self._upcoming.next_at is not None:
-            due.append(self._upcoming.next_at)
+        due += [at for at in (self._upcoming.next_at, self._deadlines.next_at(self.runs)) if at is not None]
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -256,9 +274,12 @@ class Machine:
     def _restored(self, event: Restored, now: datetime) -> None:
         """Take up the live runs where the store says they are."""
         self.clock = self._clock_saved = event.clock
+        self._bad = set(event.bad_jobs)
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
         for run in list(self.runs.values()):
+            if self._hears_lateness(run):
+                self._deadlines.watch(run, not_before=now + HEAR_AFTER if run.state in BUSY else None)
             match run.state:
                 case State.SCHEDULED:
                     heappush(self._scheduled, (run.scheduled_at, run.run_id))
@@ -291,6 +312,7 @@ class Machine:
                 scheduled_at=at,
                 nominal_at=nominal_at,
                 stop_at=stop_time(due.schedule, at),
+                late_finish_at=job.late_finish_at(due.schedule, at),
                 now=now,
                 params_of=self._params_of,
             )
@@ -303,14 +325,16 @@ class Machine:
                 scheduled_at=at,
                 nominal_at=nominal_at,
                 state_at=now,
+                actions=job.actions,
                 labels=job.labels,
+                late_start_s=job.late_start_s,
             )
             self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
             self._move(run, State.ERROR, now, str(error))
             return
         self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
         if skip is not None:
-            self._move(run, State.SKIPPED, now, skip, skip_reason=skip)
+            self._miss(run, now, skip)
         else:
             self._begin(run, now)
 
@@ -398,6 +422,8 @@ class Machine:
     def _add(self, run: Run, message: str) -> None:
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_new=True))
+        if self._hears_lateness(run):
+            self._deadlines.watch(run)
 
     # -- the life of a run
 
@@ -528,7 +554,54 @@ class Machine:
             case _:
                 raise Refused(f"can't stop {run.name}: it is {run.state.value}; skip it instead")
 
-    def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
+    # -- what follows
+
+    def _miss(self, run: Run, now: datetime, reason: str) -> None:
+        """Skip a run of a schedule that nobody chose to skip."""
+        self._move(run, State.SKIPPED, now, reason, told=[(MISSED, reason)], skip_reason=reason)
+
+    def _become_late(self, run: Run, kind: Kind) -> None:
+        """A run has used up a budget, and somebody wants to hear of it at once."""
+        held = self._held.get(run.run_id)
+        text = text_of(run, kind, held.text if held else None)
+        run = told_late(run, kind)
+        self.runs.put(run)
+        self._note(run, text)
+        self._follow(run, [(LATE, text)])
+
+    def _hears_lateness(self, run: Run) -> bool:
+        """Whether it matters to anybody at which moment the run becomes late."""
+        if run.nominal_at is None or run.origin is Origin.TEST:
+            return False
+        return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
+
+    def _what_it_tells(self, run: Run) -> list[Told]:
+        """What the move that the run just made is to those who listen, the most telling first."""
+        if run.origin is Origin.TEST:
+            return []
+        events: list[Told] = []
+        # A bad end that is tried again is none yet: whoever adds a retry leaves here for such a run.
+        if run.state in _BAD:
+            self._bad.add(run.job_id)
+        elif run.state is State.SUCCESS and run.job_id in self._bad:
+            self._bad.remove(run.job_id)
+            events.append((RECOVERED, "the last run before it ended badly"))
+        return [*events, (run.state.value, run.message)]
+
+    def _follow(self, run: Run, events: Sequence[Told]) -> None:
+        """The actions that are about any of these events follow, each once, about the first that it names."""
+        if run.origin is Origin.TEST:
+            return
+        names = [name for name, _ in events]
+        for action in (*run.actions, *self._own_actions(run)):
+            if action.when.first(names) is not None:
+                self._fired.append((run, action))
+
+    def _own_actions(self, run: Run) -> Sequence[Action]:
+        """Those of the server. One that makes runs of a job does not follow these, or there were no end."""
+        return [action for action in self._actions if action.job_id != run.job_id]
+
+    def _fire(self, source: Run, action: Action, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
         job = self.jobs.get(action.job_id)
         try:
@@ -559,11 +632,27 @@ class Machine:
         """A line in the run's log, in the same state."""
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_transition=False))
 
-    def _move(self, run: Run, to: State, at: datetime, message: str | None, **facts: Any) -> Run:
-        """Every transition goes through here: saved, indexed, its waiters woken, its actions fired."""
+    def _move(
+        self,
+        run: Run,
+        to: State,
+        at: datetime,
+        message: str | None,
+        told: Sequence[Told] = (),
+        **facts: Any,
+    ) -> Run:
+        """Every transition goes through here: saved, indexed, its waiters woken, its actions fired.
+
+        Args:
+            told: what else than its new state the move tells.
+        """
         if run.state is State.WAITING:
             self._unwatch(run)
         run = run.moved(to, at, message=message, **facts)
+        late = shown_by(run) if self._hears_lateness(run) else []
+        texts = [text_of(run, kind, None) for kind in late]
+        for kind in late:
+            run = told_late(run, kind)
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
@@ -571,7 +660,10 @@ class Machine:
             self._woken.update(self._dependents.get(run.inst, {}))
             if run.inst in self._limited:
                 self._freed[run.inst] = None
-        self._fired.extend((run, action) for action in run.actions if to in action.states)
+        for text in texts:
+            self._note(run, text)
+        if run.is_finished or run.actions or self._actions:
+            self._follow(run, [*told, *self._what_it_tells(run), *((LATE, text) for text in texts)])
         return run
 
     def _live(self, run_id: RunId) -> Run:
@@ -579,6 +671,11 @@ class Machine:
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
+
+
+def _is_about(event: str, actions: Sequence[Action]) -> bool:
+    """Whether any of the actions follows the event."""
+    return any(event in action.when.events for action in actions)
 
 
 def _leave(watchers: dict[Instance, dict[RunId, Any]], inst: Instance, run_id: RunId) -> None:
@@ -591,6 +688,9 @@ def _leave(watchers: dict[Instance, dict[RunId, Any]], inst: Instance, run_id: R
 
 #: What a run that is to be run again has not got yet.
 _NOT_RUN: dict[str, Any] = {
+    "late_finish_at": None,
+    "told_late_start": False,
+    "told_late_finish": False,
     "late_why": None,
     "skip_reason": None,
     "message": None,

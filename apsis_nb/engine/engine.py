@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from apsis_nb.config import Config
+from apsis_nb.core.actions import RECOVERED
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
     Event,
@@ -131,7 +132,8 @@ class Engine:
         )
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
-        self.handle(Restored(runs=tuple(live), clock=clock))
+        bad_jobs = await asyncio.to_thread(self.store.bad_jobs, self._may_recover())
+        self.handle(Restored(runs=tuple(live), clock=clock, bad_jobs=bad_jobs))
         if self._saved is not None:
             await asyncio.shield(self._saved)
         for run_id in self.programs.leftovers():
@@ -142,6 +144,11 @@ class Engine:
         self.tasks.run("find", self._find)
         if config.watch:
             self.tasks.run("watch", self.job_folder.watch)
+
+    def _may_recover(self) -> list[str]:
+        """The jobs of which somebody wants to hear when they end well again."""
+        jobs = self.folder.jobs.values()
+        return [job.job_id for job in jobs if any(RECOVERED in a.when.events for a in job.actions)]
 
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""

@@ -63,6 +63,13 @@ JOIN base.runs r ON r.job_id = w.job_id AND r.args = w.args AND r.state = w.stat
 WHERE r.origin <> 'test'
 GROUP BY w.wish;
 
+-- bad_jobs --
+-- Of some jobs (NULL: of all) those whose last run ended badly, so that they can recover after a restart.
+SELECT job_id FROM base.runs
+WHERE state IN ('success', 'failure', 'error') AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY job_id HAVING arg_max(state, finished_at) <> 'success';
+
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.
 SELECT

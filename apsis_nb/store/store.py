@@ -436,6 +436,13 @@ class Store:
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
         return [found.get(n) for n in range(len(wanted))]
 
+    def bad_jobs(self, job_ids: Collection[str] | None = None) -> frozenset[str]:
+        """Those of some jobs (None: of all) whose last run that was no test ended in failure or error."""
+        if job_ids is not None and not job_ids:
+            return frozenset()
+        params = {"jobs": None if job_ids is None else list(job_ids)}
+        return frozenset(row[0] for row in self._readers.rows(queries()["bad_jobs"].text, params))
+
     # -- job files
 
     def keep_versions(
