@@ -25,7 +25,9 @@ from apsis_nb.core.instructions import (
     ReserveIds,
     ResumeProgram,
     SaveClock,
+    SaveNotice,
     SaveRun,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -249,7 +251,7 @@ class _World:
                 self._reserve(count)
             case WakeAt(at=at):
                 self._wake = at
-            case SaveClock() | ResumeProgram() | SignalProgram() | Forget():
+            case SaveClock() | SaveNotice() | SendNotice() | ResumeProgram() | SignalProgram() | Forget():
                 pass
             case _:
                 assert_never(order)

@@ -40,7 +40,9 @@ for command in (
     runs.sql,
     edits.revert,
     serving.reload,
+    serving.notify_test,
     serving.token,
     serving.version,
 ):
-    app.command("next" if command is jobs.next_times else command.__name__)(command)
+    name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
+    app.command(name)(command)

@@ -6,6 +6,7 @@ Every instruction names the event that caused it (`cause`), so that a run's stor
 from dataclasses import dataclass
 from datetime import datetime
 
+from .actions import Sending
 from .runs import Instance, Run, RunId
 from .states import State
 
@@ -31,6 +32,33 @@ class SaveClock:
 
     cause: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What an action of a run sends to one whom it reaches."""
+
+    run: Run  #: as it was when this was told of it
+    n: int  #: counted from 1 for each run
+    event: str  #: a state, `late`, `missed` or `recovered`
+    text: str | None  #: what happened, for people
+    action: Sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveNotice:
+    """Commit that a notice is to be sent, together with what it tells of."""
+
+    cause: str
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendNotice:
+    """Send a notice, which is saved, and see to it that it arrives; nobody waits for it."""
+
+    cause: str
+    notice: Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +134,12 @@ class Forget:
     run_id: RunId
 
 
+#: What is committed before anything else of the same list is carried out.
+Save = SaveRun | SaveClock | SaveNotice
+
 Instruction = (
-    SaveRun
-    | SaveClock
+    Save
+    | SendNotice
     | ReserveIds
     | StartProgram
     | ResumeProgram

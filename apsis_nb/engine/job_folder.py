@@ -76,6 +76,7 @@ class JobFolder:
         self.folder = Folder()
         self._store, self._taken_up = store, taken_up
         self._functions = import_functions(config.template_functions, config.jobs)
+        self._names = config.names
         self._lock = asyncio.Lock()
 
     async def open(self) -> Folder:
@@ -218,11 +219,12 @@ class JobFolder:
 
     def check_all(self) -> list[FileError]:
         """What is wrong with the files as they are on disk now, and what to think of. Blocks."""
-        return check_folder(load_folder(self.root, functions=self._functions), utc_now())
+        folder = load_folder(self.root, functions=self._functions)
+        return check_folder(folder, utc_now(), names=self._names)
 
     def check(self, job_id: str, text: bytes | str) -> list[FileError]:
         """What is wrong with a text, were it the file of a job, and what to think of. Blocks."""
-        return check_folder(self._with(job_id, text), utc_now(), [job_id])
+        return check_folder(self._with(job_id, text), utc_now(), [job_id], names=self._names)
 
     def job_of(self, job_id: str, text: bytes | str) -> Job | None:
         """The job that a text would make; None: it is broken."""

@@ -9,17 +9,28 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import duckdb
 
-from apsis_nb.core.instructions import SaveClock, SaveRun
+from apsis_nb.core.instructions import Save, SaveClock, SaveNotice, SaveRun
 from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.rows import LogRow, OutputRow, log_row, program_text, run_row
+from apsis_nb.store.rows import (
+    LogLine,
+    LogRow,
+    NoticeRow,
+    OutputRow,
+    log_row,
+    naive,
+    notice_row,
+    program_text,
+    run_row,
+    storable,
+)
 
 #: From the begin of one commit to that of the next. From made to saved it took 8 ms (median), and 13 with 10.
 MIN_INTERVAL_S = 0.005
@@ -42,10 +53,12 @@ BROKEN = (
 class Work:
     """What one call wants committed."""
 
-    saves: Sequence[SaveRun | SaveClock] = ()
+    saves: Sequence[Save] = ()
     outputs: Mapping[int, Sequence[OutputRow]] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
+    notices: Sequence[NoticeRow] = ()  #: steps of those that were saved before
+    lines: Sequence[LogLine] = ()
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
     program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
     done: "Future[None]" = field(default_factory=Future)
@@ -61,8 +74,16 @@ class Rows:
     programs: list[tuple[int, str]] = field(default_factory=list)
     clock: list[tuple[datetime]] = field(default_factory=list)
     ids: list[tuple[int]] = field(default_factory=list)
+    notices: list[tuple[Any, ...]] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "programs", "clock", "ids")
+    TABLES = ("run_log", "runs", "outputs", "programs", "clock", "ids", "notices")
+
+    def add_notice(self, row: NoticeRow, at: datetime) -> None:
+        """A step of a notice, at a naive time in UTC."""
+        message = storable(row.message)
+        self.notices.append(
+            (row.run_id, row.n, at, row.event, storable(row.action), row.state, row.tries, message)
+        )
 
 
 class LiveRuns:
@@ -215,10 +236,18 @@ class Writer:
         changed: dict[int, tuple[Run, int]] = {}
         for work in group:
             for save in work.saves:
-                if isinstance(save, SaveClock):
-                    rows.clock = [(save.at.astimezone(UTC).replace(tzinfo=None),)]  # the last one counts
-                else:
-                    self._add(save, work.noted_at or save.run.state_at, rows, changed)
+                match save:
+                    case SaveClock(at=at):
+                        rows.clock = [(naive(at),)]  # the last one counts
+                    case SaveNotice(notice=notice):
+                        rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
+                    case SaveRun():
+                        self._add(save, work.noted_at or save.run.state_at, rows, changed)
+            if work.noted_at is not None:
+                for notice_step in work.notices:
+                    rows.add_notice(notice_step, naive(work.noted_at))
+                for line in work.lines:
+                    self._add_line(line, work.noted_at, rows, changed)
             for run_id, outputs in work.outputs.items():
                 rows.outputs += [
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
@@ -252,6 +281,14 @@ class Writer:
         if run.is_finished and save.is_transition:
             rows.runs.append(run_row(run, program_id))
         changed[run.run_id] = run, program_id
+
+    def _add_line(
+        self, line: LogLine, at: datetime, rows: Rows, changed: Mapping[int, tuple[Run, int]]
+    ) -> None:
+        """A live run is rebuilt from its rows: this one must not seem to move it."""
+        live = changed.get(line.run_id) or self._live.get(line.run_id)
+        state = line.state if live is None else live[0].state.value
+        rows.run_log.append((line.run_id, naive(at), state, storable(line.message), None))
 
     def _program_id(self, program: Program, rows: Rows) -> int:
         text = program_text(program)

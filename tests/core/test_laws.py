@@ -67,7 +67,10 @@ def jobs(draw: st.DrawFn) -> list[Job]:
             data["condition"] = conditions
         if made and draw(st.booleans()):
             target = draw(st.sampled_from([job.job_id for job in made]))
-            data["action"] = {"type": "schedule", "job_id": target, "if": draw(whens())}
+            data["action"] = [
+                {"type": "schedule", "job_id": target, "if": draw(whens())},
+                {"type": "notify", "to": ["ops", "boss"], "if": draw(whens())},
+            ]
         if draw(st.booleans()):
             data["late"] = {
                 "start": draw(st.sampled_from([0, 0.5, 3])),
@@ -138,7 +141,17 @@ def broken_laws(world: World) -> list[str]:
         if run.state is State.SUCCESS and run.started_at is None:
             broken.append(f"{run.name} succeeded and never started")
         broken += lateness_broken(world, run)
-    return broken
+    return broken + notices_broken(world)
+
+
+def notices_broken(world: World) -> list[str]:
+    """Notices of one event that were ordered twice, or never sent; or twice, and nothing crashed."""
+    told = Counter(
+        (n.run.name, n.event, (n.text or "").split(",")[0], str(n.action)) for n in world.notices.values()
+    )
+    broken = [f"{key} was ordered {n} times" for key, n in told.items() if n > 1]
+    broken += [f"notice {key} was never sent" for key in world.notices if not world.sent[key]]
+    return broken + [f"notice {key} was sent {n} times" for key, n in world.sent.items() if n > 1]
 
 
 def lateness_broken(world: World, run: Run) -> list[str]:

@@ -27,10 +27,14 @@ from apsis_nb.core.instructions import (
     FindRun,
     Forget,
     Instruction,
+    Notice,
     ReserveIds,
     ResumeProgram,
+    Save,
     SaveClock,
+    SaveNotice,
     SaveRun,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -86,6 +90,8 @@ class World:
     clock: datetime | None = None
     ids_taken: RunId = 1
     processes: dict[RunId, Process] = field(default_factory=dict)
+    notices: dict[tuple[RunId, int], Notice] = field(default_factory=dict)
+    sent: Counter[tuple[RunId, int]] = field(default_factory=Counter)
 
     # what the laws look at
     starts: Counter[RunId] = field(default_factory=Counter)
@@ -127,6 +133,10 @@ class World:
             self._reserve(64)
             self.handle(Restored(runs=live, clock=self.clock))
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
+            for key in self.notices:  # the shell takes up what was saved, and perhaps not sent
+                if not self.sent[key]:
+                    self._step()
+                    self.sent[key] += 1
         except Crash:
             self.crash()
 
@@ -149,8 +159,8 @@ class World:
             raise
         self.story.append((event, self.now, orders))
         self._check_orders(event, orders)
-        saves = [o for o in orders if isinstance(o, SaveRun | SaveClock)]
-        effects = [o for o in orders if not isinstance(o, SaveRun | SaveClock)]
+        saves = [o for o in orders if isinstance(o, Save)]
+        effects = [o for o in orders if not isinstance(o, Save)]
         if self.effects_first:
             for order in effects:
                 self._carry_out(order)
@@ -161,7 +171,7 @@ class World:
                 self._carry_out(order)
         return orders
 
-    def _commit(self, saves: Sequence[SaveRun | SaveClock]) -> None:
+    def _commit(self, saves: Sequence[Save]) -> None:
         if not saves:
             return
         self._step()
@@ -172,6 +182,9 @@ class World:
                 if self.clock is None:
                     self.began = save.at
                 self.clock = save.at
+                continue
+            if isinstance(save, SaveNotice):
+                self._commit_notice(save.notice)
                 continue
             run, old = save.run, self.saved.get(save.run.run_id)
             if save.is_new == (old is not None):
@@ -187,6 +200,14 @@ class World:
             self.saved[run.run_id] = run
         busy = Counter(run.inst for run in self.saved.values() if run.state in BUSY)
         self.most_busy |= busy
+
+    def _commit_notice(self, notice: Notice) -> None:
+        run_id = notice.run.run_id
+        if notice.n > self.saved[run_id].notices:
+            self.broken_laws.append(f"notice {notice.n} of r{run_id} is not counted with it")
+        if (run_id, notice.n) in self.notices:
+            self.broken_laws.append(f"notice {notice.n} of r{run_id} is ordered twice")
+        self.notices[run_id, notice.n] = notice
 
     def _carry_out(self, order: Instruction) -> None:
         self._step()
@@ -219,9 +240,14 @@ class World:
             case Forget(run_id=run_id):
                 if not self.saved[run_id].is_finished:
                     self.broken_laws.append(f"r{run_id} is forgotten before its end")
+            case SendNotice(notice=notice):
+                key = notice.run.run_id, notice.n
+                if key not in self.notices:
+                    self.broken_laws.append(f"notice {key} is sent before it is saved")
+                self.sent[key] += 1
             case SignalProgram():
                 pass
-            case SaveRun() | SaveClock():
+            case SaveRun() | SaveClock() | SaveNotice():
                 raise AssertionError("a save is no effect")
 
     def _reserve(self, count: int) -> None:

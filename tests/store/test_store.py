@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apsis_nb.core.instructions import FindRun, SaveClock
+from apsis_nb.core.actions import ShellAction, When
+from apsis_nb.core.instructions import FindRun, Notice, SaveClock, SaveNotice
 from apsis_nb.core.programs import Process
-from apsis_nb.core.runs import Instance, Origin
+from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
-from apsis_nb.store import Store, StoreError
+from apsis_nb.store import LogLine, Store, StoreError
 from apsis_nb.store.opening import SCHEMA_VERSION, connect, migrate
 from apsis_nb.store.rows import FACTS, facts_of_row
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
@@ -579,3 +581,54 @@ def test_a_file_of_an_older_schema_becomes_one_of_this(path: Path, old: int) -> 
         ).fetchall()[0]
     assert comment.startswith("The jobs whose files")
     assert path.with_name(f"runs.schema-{old}.duckdb").exists()
+
+
+# -- notices
+
+
+def a_notice(run: Run, n: int, text: str | None = "exit code 3") -> SaveNotice:
+    action = ShellAction(command="logger bad", when=When.of(State.FAILURE))
+    return SaveNotice(cause="test", notice=Notice(run=run, n=n, event="failure", text=text, action=action))
+
+
+def test_a_notice_is_pending_until_it_arrives_or_is_given_up(path: Path) -> None:
+    run = ended(a_run(1), State.FAILURE)
+    with Store.open(path) as store:
+        store.save([saved(a_run(1), is_new=True), saved(run), *(a_notice(run, n) for n in (1, 2, 3, 4))])
+        store.save(()).result(10)
+        rows = store.pending_notices()
+        assert [(row.n, row.tries) for row in rows] == [(1, 0), (2, 0), (3, 0), (4, 0)]
+        assert json.loads(rows[0].action)["command"] == "logger bad"
+        one, two, three, _ = rows
+        store.keep_notices(
+            [
+                replace(one, state="sent", tries=1),
+                replace(two, state="failed", tries=1, message="no answer"),
+                replace(two, state="failed", tries=2, message="no answer"),
+                replace(three, state="given up", tries=5),
+            ]
+        ).result(10)
+    with Store.open(path) as store:
+        left = store.pending_notices()
+        assert [(row.n, row.tries) for row in left] == [(2, 2), (4, 0)]
+        assert {row.message for row in left} == {"exit code 3"}  # what it tells, not what went wrong
+        (last,) = store.sql("SELECT state, tries, message FROM notices WHERE n = 3 AND tries > 0").to_pylist()
+        assert last == {"state": "given up", "tries": 5, "message": "exit code 3"}
+
+
+def test_a_line_that_comes_later_moves_no_run(path: Path) -> None:
+    line = LogLine(run_id=1, state="failure", message="told")
+    run = a_run(1).moved(State.STARTING, NOON)
+    with Store.open(path) as store:
+        store.save([saved(a_run(1), is_new=True), saved(run)])
+        store.keep_notices([], [replace(line, state="waiting")]).result(10)
+        assert [row["state"] for row in store.log(1)] == ["scheduled", "starting", "starting"]
+    with Store.open(path) as store:
+        assert store.restore()[0] == [run]
+        done = run.moved(State.RUNNING, NOON).moved(State.FAILURE, NOON)
+        store.save([saved(done)])
+        store.keep_notices([], [line]).result(10)
+        assert [row["message"] for row in store.log(1)][-1] == "told"
+        assert store.run(1)["state"] == "failure"  # type: ignore[index]
+    with Store.open(path) as store:
+        assert store.restore()[0] == []
