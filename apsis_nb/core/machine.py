@@ -70,6 +70,8 @@ CLOCK_EVERY = timedelta(seconds=1)
 
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
 _BAD = frozenset({State.FAILURE, State.ERROR})
+#: What makes runs that may be late at the time itself; a backfill is about times long past.
+_OF_SCHEDULES = frozenset({Origin.SCHEDULE, Origin.RETRY})
 
 #: What is told of a run, by the name that `if` has for it, and a sentence.
 Told = tuple[str, str | None]
@@ -577,7 +579,7 @@ class Machine:
 
     def _hears_lateness(self, run: Run) -> bool:
         """Whether it matters to anybody at which moment the run becomes late."""
-        if run.nominal_at is None or run.origin is Origin.TEST:
+        if run.nominal_at is None or run.origin not in _OF_SCHEDULES:
             return False
         return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
 
@@ -586,13 +588,18 @@ class Machine:
         if run.origin is Origin.TEST:
             return []
         events: list[Told] = []
-        # A bad end that is tried again is none yet: whoever adds a retry leaves here for such a run.
         if run.state in _BAD:
+            if self._is_tried_again(run):
+                return []
             self._bad.add(run.job_id)
         elif run.state is State.SUCCESS and run.job_id in self._bad:
             self._bad.remove(run.job_id)
             events.append((RECOVERED, "the last run before it ended badly"))
         return [*events, (run.state.value, run.message)]
+
+    def _is_tried_again(self, run: Run) -> bool:
+        """Whether another attempt follows the bad end of a run: then nobody is told of it yet."""
+        return False
 
     def _following(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
         """The actions that are about any of these events, each once, about the first that it names.
