@@ -75,6 +75,7 @@ _OF_SCHEDULES = frozenset({Origin.SCHEDULE, Origin.RETRY})
 
 #: What is told of a run, by the name that `if` has for it, and a sentence.
 Told = tuple[str, str | None]
+_RECOVERY: Told = (RECOVERED, "the last run before it ended badly")
 
 
 class Machine:
@@ -241,7 +242,9 @@ class Machine:
         if self._ids_left < LOW_IDS or self._fired:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        due += [at for at in (self._upcoming.next_at, self._deadlines.next_at(self.runs)) if at is not None]
+        for at in (self._upcoming.next_at, self._deadlines.next_at(self.runs)):
+            if at is not None:
+                due.append(at)
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -583,19 +586,16 @@ class Machine:
             return False
         return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
 
-    def _what_it_tells(self, run: Run) -> list[Told]:
-        """What the move that the run just made is to those who listen, the most telling first."""
-        if run.origin is Origin.TEST:
-            return []
-        events: list[Told] = []
+    def _recovers(self, run: Run) -> bool:
+        """Whether a run that just ended is well, and the one of its job before was not."""
+        if run.origin is Origin.TEST or self._is_tried_again(run):
+            return False
         if run.state in _BAD:
-            if self._is_tried_again(run):
-                return []
             self._bad.add(run.job_id)
         elif run.state is State.SUCCESS and run.job_id in self._bad:
             self._bad.remove(run.job_id)
-            events.append((RECOVERED, "the last run before it ended badly"))
-        return [*events, (run.state.value, run.message)]
+            return True
+        return False
 
     def _is_tried_again(self, run: Run) -> bool:
         """Whether another attempt follows the bad end of a run: then nobody is told of it yet."""
@@ -679,14 +679,18 @@ class Machine:
         if run.state is State.WAITING:
             self._unwatch(run)
         run = run.moved(to, at, message=message, **facts)
-        late = shown_by(run) if self._hears_lateness(run) else []
-        texts = [text_of(run, kind, None) for kind in late]
-        for kind in late:
-            run = told_late(run, kind)
+        late: list[str] = []
         following: list[ScheduleAction | Notice] = []
-        if run.is_finished or run.actions or self._actions:
-            events = [*told, *self._what_it_tells(run), *((LATE, text) for text in texts)]
-            run, following = self._following(run, events)
+        if run.nominal_at is not None and self._hears_lateness(run):
+            for kind in shown_by(run):
+                late.append(text_of(run, kind, None))
+                run = told_late(run, kind)
+        recovered = run.is_finished and self._recovers(run)
+        if run.actions or self._actions:
+            events = [*told, _RECOVERY] if recovered else [*told]
+            if not self._is_tried_again(run):
+                events.append((to.value, message))
+            run, following = self._following(run, [*events, *((LATE, text) for text in late)])
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
@@ -694,9 +698,10 @@ class Machine:
             self._woken.update(self._dependents.get(run.inst, {}))
             if run.inst in self._limited:
                 self._freed[run.inst] = None
-        for text in texts:
+        for text in late:
             self._note(run, text)
-        self._follow(run, following)
+        if following:
+            self._follow(run, following)
         return run
 
     def _live(self, run_id: RunId) -> Run:

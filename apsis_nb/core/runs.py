@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from .errors import ApsisError
@@ -157,4 +158,10 @@ class Run:
         if to in FINISHED:
             facts.setdefault("finished_at", at)
             facts["run_state"] = None
-        return replace(self, state=to, state_at=at, **facts)
+        # As `replace`, but quicker: this is how most values of runs are made.
+        values = dict(zip(_FIELDS, _values_of(self), strict=True))
+        return Run(**(values | {"state": to, "state_at": at} | facts))
+
+
+_FIELDS = tuple(field.name for field in fields(Run))
+_values_of = attrgetter(*_FIELDS)
