@@ -26,6 +26,7 @@ from apsis_nb.core.actions import (
 from apsis_nb.core.errors import ApsisError, BindError, NotFound
 from apsis_nb.core.instructions import Notice
 from apsis_nb.core.jobs import Job
+from apsis_nb.core.states import State
 from apsis_nb.core.times import format_duration
 from apsis_nb.programs.environment import Account
 from apsis_nb.store import LogLine, NoticeRow, NoticeState, Store, StoreError
@@ -273,7 +274,7 @@ class Notices:
         lines = [
             LogLine(
                 run_id=order.row.run_id,
-                state=str(order.facts["state"]),
+                state=await self._state_now(order.row.run_id, order.facts),
                 message=f"{order.row.event}: {order.whom} {text}",
             )
             for order in orders
@@ -288,6 +289,14 @@ class Notices:
             return
         for line in lines:
             self._tell_line(line.run_id, line.state, line.message)
+
+    async def _state_now(self, run_id: int, facts: Mapping[str, Any]) -> str:
+        """The state of a run of which something was told; it may have moved on since."""
+        state = str(facts["state"])
+        if not State(state).is_finished:
+            row = await asyncio.to_thread(self._store.run, run_id)
+            state = state if row is None else str(row["state"])
+        return state
 
     # -- in a thread of its own
 
@@ -307,6 +316,8 @@ class Notices:
         match action:
             case WebhookAction():
                 body, media_type = messages.payload(story, action.body)
+                if action.method == "GET" and action.body is None:
+                    body = b""  # many servers do not expect one
                 senders.call(
                     self.addresses.web(action.url),
                     action.method,

@@ -28,6 +28,9 @@ _PASSING = frozenset({408, 425, 429})
 #: Loggers that would tell addresses, and with them secrets.
 _TALKATIVE = ("httpx2", "httpcore2", "urllib3", "requests")
 
+#: apprise loads all that it knows with the first address.
+_loading = threading.Lock()
+
 
 class SendFailed(ApsisError):
     """Something was not sent. The text holds no secret.
@@ -69,7 +72,8 @@ def notify(address: str, title: str, body: str, kind: str) -> None:
         app_id="apsis_nb", app_desc="apsis_nb", app_url="", async_mode=False, service_timeout=0
     )
     with _said_by("apprise") as said:
-        there = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
+        with _loading:
+            there = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
         if there is None:
             raise SendFailed(f"apprise does not know such an address: {_scheme(address)}", is_final=True)
         sender = apprise.Apprise(asset=asset)

@@ -108,6 +108,7 @@ def due_times(first: datetime, last: datetime, every_s: int) -> list[datetime]:
     return [first + timedelta(seconds=every_s) * n for n in range(count + 1)]
 
 
+@pytest.mark.slow
 def test_a_message_that_a_killed_server_saved_is_sent_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

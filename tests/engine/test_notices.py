@@ -251,6 +251,20 @@ def test_a_webhook_may_say_what_another_system_wants(world: World, stack: ExitSt
     assert "webhook-signature" not in call.headers
 
 
+def test_a_webhook_that_only_asks_sends_no_body(world: World, stack: ExitStack):
+    hook = stack.enter_context(Hook().open())
+    ping = f"{{type: webhook, url: '{hook.url}', method: GET, if: {{states: success}}}}"
+    world.write("a", f"program: 'true'\naction: {ping}\n")
+
+    async def check(engine: Engine) -> None:
+        run = await request(engine, "a")
+        await line_of(engine, run.run_id, TOLD)
+
+    world.run(check)
+    (call,) = hook.items
+    assert (call.method, call.body) == ("GET", b"")
+
+
 def test_a_command_is_told_by_its_environment_and_tried_once(world: World, tmp_path: Path):
     world.write(
         "team/a",
@@ -473,6 +487,8 @@ action: {{type: webhook, url: "{hook.url}", if: {{late: true}}}}
         assert told["text"].startswith("late: should have finished by 20")
         assert told["output"] == "begun"
         (tmp_path / "go").touch()
+        run_id = int(told["run"]["run_id"][1:])
+        await line_of(engine, run_id, TOLD)
 
     world.run(check)
 
