@@ -122,6 +122,18 @@ class Late(_Section):
     start: Duration = 60.0  #: seconds after its scheduled time within which a run has to start
 
 
+class Waiting(_Section):
+    """Patience with runs whose jobs set none themselves."""
+
+    max_time: Annotated[Duration, Field(gt=0)] | None = None  #: seconds a run may wait; None: for ever
+
+
+class Limits(_Section):
+    """What the server takes on at once."""
+
+    running: Annotated[int, Field(gt=0)] | None = None  #: runs; others wait, and say so. None: any number
+
+
 class StoreSettings(_Section):
     """Resources of the run store."""
 
@@ -148,6 +160,8 @@ class Config(_Section):
     sql: Sql = Sql()
     log: Log = Log()
     late: Late = Late()
+    waiting: Waiting = Waiting()
+    limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")
@@ -330,6 +344,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "sql": Sql,
     "log": Log,
     "late": Late,
+    "waiting": Waiting,
+    "limits": Limits,
     "store": StoreSettings,
 }
 

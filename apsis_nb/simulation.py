@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.events import (
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -22,9 +23,12 @@ from apsis_nb.core.instructions import (
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     SaveClock,
+    SaveMark,
+    SavePause,
     SaveRun,
     SignalProgram,
     StartProgram,
@@ -244,12 +248,22 @@ class _World:
             case FindRun():
                 found = [self._ended.get((order.inst, state)) for state in order.states]
                 newest = max((run_id for run_id in found if run_id is not None), default=None)
-                self._push(self._now, RunFound(run_id=order.run_id, inst=order.inst, found=newest))
+                answer = RunFound(
+                    run_id=order.run_id,
+                    inst=order.inst,
+                    states=order.states,
+                    found=newest,
+                    exists=any((order.inst, state) in self._ended for state in order.exist),
+                )
+                self._push(self._now, answer)
             case ReserveIds(count=count):
                 self._reserve(count)
             case WakeAt(at=at):
                 self._wake = at
-            case SaveClock() | ResumeProgram() | SignalProgram() | Forget():
+            case PollCondition(run=run, condition=condition):
+                # Nobody can tell whether it will hold: it does, so that what comes after it is seen.
+                self._push(self._now, ConditionPolled(run_id=run.run_id, condition=condition, holds=True))
+            case SaveClock() | SaveMark() | SavePause() | ResumeProgram() | SignalProgram() | Forget():
                 pass
             case _:
                 assert_never(order)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb.core.jobs import Job, job_to_dict
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_time
 
@@ -96,6 +97,18 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "host": run.host,
         "by": run.by,
         "program": run.program.to_dict(),
+    }
+
+
+def pause_facts(pause: Pause) -> dict[str, Any]:
+    """What is told about a pause."""
+    return {
+        "scope": pause.scope,
+        "target": pause.target,
+        "since": format_time(pause.at),
+        "until": _time(pause.until),
+        "reason": pause.reason,
+        "by": pause.by,
     }
 
 

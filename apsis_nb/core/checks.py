@@ -206,6 +206,8 @@ class Checks:
         ours = {p.name for p in job.params}
         for n, condition in enumerate(job.conditions):
             path: KeyPath = ("condition", n)
+            if isinstance(condition, MaxRunning) and condition.args and condition.job_id is None:
+                yield from _arg_faults(path, job, set(), condition.args)
             if not isinstance(condition, Dependency | MaxRunning) or condition.job_id is None:
                 continue
             if "{" in condition.job_id or condition.enabled is False:  # known only when it is bound; or never
@@ -216,6 +218,8 @@ class Checks:
             elif isinstance(condition, Dependency):
                 theirs = {p.name for p in target.params}
                 yield from _arg_faults(path, target, theirs - ours - set(condition.args), condition.args)
+            elif condition.args:
+                yield from _arg_faults(path, target, set(), condition.args)
 
 
 def _arg_faults(

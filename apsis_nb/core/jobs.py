@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 from .actions import Action, action_from_dict, successor_from
 from .calendars import Calendar, get_calendar
-from .conditions import Condition, ParamsOf, condition_from_dict
-from .errors import BindError, JobErrors
+from .conditions import Condition, MaxRunning, ParamsOf, condition_from_dict
+from .conditions.reading import states_from
+from .errors import BindError, JobError, JobErrors
 from .fields import (
     Fields,
     KeyPath,
+    noun,
     read_bool,
     read_name,
     read_text,
@@ -24,8 +26,10 @@ from .fields import (
 )
 from .params import Param, param_to_dict, params_from
 from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
-from .runs import Instance, Origin, Run, RunId
+from .runs import Instance, Origin, Retry, Run, RunId
+from .runset import Group
 from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict
+from .states import State
 from .templates import expand, namespace
 from .times import parse_duration
 
@@ -33,6 +37,7 @@ from .times import parse_duration
 
 #: Start budget of a job that names none.
 LATE_START_S = 60.0
+_AS_JOB = Retry(count=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Job:
     description: str | None = None  #: Markdown
     metadata: Mapping[str, Any] = field(default_factory=dict)  #: what else the file has there, as JSON values
     late_start_s: float = LATE_START_S  #: budget: a run of a schedule that starts later than this is late
+    max_wait_s: float | None = None  #: its runs may wait no longer; None: as the server says
+    retry: Retry | None = None
     ad_hoc: bool = False
     source: str | None = None  #: folder of its file: where relative paths start
     #: Those of files, by name, for its templates. Its schedules hold theirs.
@@ -106,6 +113,9 @@ def bind_run(
     by: str | None = None,
     rerun_of: RunId | None = None,
     attempt: int = 1,
+    retry: Retry | None = _AS_JOB,
+    backfill_id: RunId | None = None,
+    first: Iterable[Condition] = (),
 ) -> Run:
     """A scheduled run of the job: args checked, every template expanded.
 
@@ -123,6 +133,9 @@ def bind_run(
         by: who asked for it.
         rerun_of: the run that it runs again.
         attempt: counted from 1.
+        retry: what is left of it; as the job says unless told.
+        backfill_id: the backfill that it belongs to.
+        first: conditions before those of the job.
 
     Raises:
         BindError: the args do not fit, or a template fails.
@@ -137,7 +150,8 @@ def bind_run(
         functions=job.functions,
     )
     expanded = partial(expand, namespace=names)
-    conditions = [condition.bind(expanded, inst, params_of) for condition in job.conditions]
+    bound = (condition.bind(expanded, inst, params_of) for condition in (*first, *job.conditions))
+    conditions = tuple(condition for condition in bound if condition.enabled)
     return Run(
         run_id=run_id,
         inst=inst,
@@ -147,21 +161,30 @@ def bind_run(
         nominal_at=nominal_at,
         stop_at=stop_at,
         state_at=now,
-        conditions=tuple(c for c in conditions if c.enabled),
+        conditions=conditions,
+        groups=_groups(conditions),
+        max_wait_s=job.max_wait_s,
+        retry=job.retry if retry is _AS_JOB else retry,
         actions=job.actions,
         labels=tuple(dict.fromkeys((*job.labels, *labels))),
         late_start_s=job.late_start_s,
         attempt=attempt,
         rerun_of=rerun_of,
+        backfill_id=backfill_id,
         by=by,
         cwd=job.source,
     )
 
 
+def _groups(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """The groups in which a run takes up a place, each once."""
+    pools = (condition.pool for condition in conditions if isinstance(condition, MaxRunning))
+    return tuple(dict.fromkeys(pool.name for pool in pools if isinstance(pool, Group)))
+
+
 # -- from the job file
 
 _LATER = (
-    "retry",
     "jitter",
     "notify",
     "env_file",
@@ -222,6 +245,8 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
     successors = fields.read_list("successors", successor_from, null=True)
     metadata = fields.get_at("metadata", _metadata_from, _Metadata())
     late_start_s = fields.get_at("late", _late_from, LATE_START_S)
+    max_wait_s = fields.get_at("waiting", _waiting_from, None)
+    retry = fields.get_at("retry", retry_from, None)
     ad_hoc = fields.get("ad_hoc", read_bool, False)
     said = fields.get("job_id", read_text, job_id)
     if said not in {job_id, None}:
@@ -248,6 +273,8 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
         description=metadata.description,
         metadata=dict(metadata.rest),
         late_start_s=late_start_s,
+        max_wait_s=max_wait_s,
+        retry=retry,
         ad_hoc=ad_hoc,
         source=source,
         calendars=calendars,
@@ -262,6 +289,11 @@ def job_to_dict(job: Job) -> dict[str, Any]:
     metadata: dict[str, Any] = {"labels": list(job.labels)}
     if job.description is not None:
         metadata["description"] = job.description
+    more: dict[str, Any] = {}
+    if job.max_wait_s is not None:
+        more["waiting"] = {"max_time": job.max_wait_s}
+    if job.retry is not None:
+        more["retry"] = job.retry.to_dict()
     return {
         "job_id": job.job_id,
         "params": {p.name: param_to_dict(p) for p in job.params},
@@ -271,6 +303,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         "action": [a.to_dict() for a in job.actions],
         "metadata": {**job.metadata, **metadata},
         "late": {"start": job.late_start_s},
+        **more,
         "ad_hoc": job.ad_hoc,
         "explain": {
             "schedule": [explain(s) for s in job.schedules],
@@ -304,6 +337,59 @@ def _late_from(data: Any, path: KeyPath) -> float:
     start_s = fields.get("start", within(parse_duration, least=0, most=_CENTURY_S), LATE_START_S)
     fields.done(later=("finish", "finish_by"))
     return start_s
+
+
+def _waiting_from(data: Any, path: KeyPath) -> float | None:
+    fields = Fields(data, path, "'waiting'")
+    max_wait_s = fields.get("max_time", within(parse_duration, above=0, most=_CENTURY_S))
+    fields.done()
+    return max_wait_s
+
+
+#: States after which a run may be tried again.
+_TRIED_AGAIN = frozenset({State.FAILURE, State.ERROR})
+
+
+def retry_from(data: Any, path: KeyPath = ()) -> Retry | None:
+    """How often and when a run is tried again: a mapping, or only how often.
+
+    Raises:
+        JobErrors: what is wrong with it.
+    """
+    if data is None:
+        return None
+    fields = Fields(data if isinstance(data, Mapping) else {"count": data}, path, "'retry'")
+    default = Retry(count=0)
+    count = fields.get("count", _read_attempts)
+    delay_s = fields.get("delay", within(parse_duration, least=0, most=_CENTURY_S), default.delay_s)
+    backoff = fields.get("backoff", _read_backoff, default.backoff)
+    max_delay_s = fields.get(
+        "max_delay", within(parse_duration, least=0, most=_CENTURY_S), default.max_delay_s
+    )
+    states = fields.get_at("states", _retry_states, default.states)
+    fields.done()
+    if count == 0:
+        return None
+    return Retry(count=count, delay_s=delay_s, backoff=backoff, max_delay_s=max_delay_s, states=states)
+
+
+def _retry_states(data: Any, path: KeyPath) -> frozenset[State]:
+    states = states_from(data, path)
+    if not states <= _TRIED_AGAIN:
+        raise JobError(path, "only after 'failure' and 'error' is a run tried again")
+    return states
+
+
+def _read_attempts(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1000:
+        raise ValueError(f"must be how many more attempts there are, 0 to 1000, not {noun(value)}")
+    return value
+
+
+def _read_backoff(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
+        raise ValueError(f"must be a factor for each further delay, 1 to 100, not {noun(value)}")
+    return float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -9,22 +9,30 @@ The laws that it holds to (tests/core/test_laws.py):
 """
 
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
 from .actions import ScheduleAction
-from .conditions import Ask, Dependency, MaxRunning, Wait, Yes
+from .backfills import Backfills
+from .conditions import Ask, Condition, Dependency, End, MaxRunning
 from .errors import BindError, NotFound, Refused
 from .events import (
+    BackfillRequested,
+    BackfillStopRequested,
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
+    MarkRequested,
+    PauseRequested,
     ProgramFinished,
     ProgramStarted,
     RerunRequested,
     Restored,
+    ResumeRequested,
     RunFound,
     RunRequested,
     SignalFailed,
@@ -38,9 +46,12 @@ from .instructions import (
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     SaveClock,
+    SaveMark,
+    SavePause,
     SaveRun,
     SignalProgram,
     StartProgram,
@@ -48,11 +59,14 @@ from .instructions import (
     WakeAt,
 )
 from .jobs import Job, bind_run
+from .pauses import Pause, Pauses
 from .runs import Instance, Origin, Run, RunId
 from .runset import RunSet
 from .schedules import stop_time
-from .states import State
+from .states import BUSY, FINISHED, State
+from .times import format_duration
 from .upcoming import Due, Upcoming
+from .waiting import Waiting
 
 #: Run ids are asked for when fewer than this are left.
 LOW_IDS = 16
@@ -64,12 +78,18 @@ _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.
 
 
 class Machine:
-    """The state of the scheduler. One way in: `handle`. Not safe for threads."""
+    """The state of the scheduler. One way in: `handle`. Not safe for threads.
 
-    def __init__(self) -> None:
+    Args:
+        limit: at most so many runs at once take up a place; None: any number.
+        max_wait_s: how long a run may wait whose job does not say; None: for ever.
+    """
+
+    def __init__(self, limit: int | None = None, max_wait_s: float | None = None) -> None:
         self.runs = RunSet()
         self.jobs: dict[str, Job] = {}
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
+        self.pauses = Pauses()
         self._out: list[Instruction] = []
         self._cause = ""
         self._seq = 0
@@ -78,14 +98,10 @@ class Machine:
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
         self._due: deque[Due] = deque()  # due, but without a run id yet
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
-        self._dependents: dict[Instance, dict[RunId, None]] = {}  # waiting runs, first come first served
-        self._limited: dict[
-            Instance, dict[RunId, int]
-        ] = {}  # the same, held by `max_running`, with its count
-        self._freed: dict[Instance, None] = {}  # instances of which a place has become free
-        self._asked: set[tuple[RunId, Instance]] = set()
-        self._held: dict[RunId, Wait | Ask] = {}  # what holds each waiting run
-        self._woken: dict[RunId, None] = {}  # waiting runs to look at again
+        self._retries: deque[Run] = deque()  # to be tried again, in order
+        self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
+        self._waiting = Waiting(self.runs, limit, max_wait_s)
+        self._backfills = Backfills()
         self._ids: deque[tuple[RunId, RunId]] = deque()
         self._ids_left = 0
         self._ids_asked = False
@@ -120,19 +136,41 @@ class Machine:
             case ProgramStarted():
                 self._program_started(event)
             case ProgramFinished():
-                self._program_finished(event)
+                self._program_finished(event, now)
             case RunRequested():
                 self._run_requested(event, now)
             case RerunRequested():
                 self._rerun_requested(event, now)
+            case BackfillRequested():
+                self._backfill_requested(event, now)
+            case BackfillStopRequested():
+                left = self._of_backfill(event.backfill_id)
+                if not left:
+                    raise Refused(f"nothing is left of backfill r{event.backfill_id}")
+                by = f" by {event.by}" if event.by else ""
+                self._stop_backfill(left, now, f"backfill r{event.backfill_id} stopped{by}")
+            case MarkRequested():
+                self._mark_requested(event, now)
+            case PauseRequested():
+                self.pauses.add(event.pause)
+                self._save_pause(event.pause, now, event.pause.by, is_paused=True)
+            case ResumeRequested():
+                pause = self.pauses.remove(event.scope, event.target)
+                if pause is None:
+                    raise Refused(f"{event.target or 'all'} is not paused")
+                self._save_pause(pause, now, event.by, is_paused=False)
             case IdsReserved():
                 self._ids.append((event.first, event.stop))
                 self._ids_left += event.stop - event.first
                 self._ids_asked = False
-                if self._due or self._fired:
+                while self._ended and self._ids_left >= self._ids_needed(self._ended[0]):
+                    self._program_finished(self._ended.popleft(), now)
+                if self._due or self._fired or self._retries:
                     self._advance(now)
             case RunFound():
-                self._run_found(event, now)
+                self._run_found(event)
+            case ConditionPolled():
+                self._condition_polled(event)
             case JobsLoaded():
                 self._jobs_loaded(event, now)
             case Restored():
@@ -167,7 +205,7 @@ class Machine:
 
     def why(self, run_id: RunId) -> str | None:
         """What holds a waiting run, in words; None if nothing is known to."""
-        held = self._held.get(run_id)
+        held = self._waiting.why(run_id)
         return held.text if held else None
 
     @property
@@ -180,7 +218,7 @@ class Machine:
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
         self._due.extend(self._upcoming.take(now))
-        if len(self._due) + len(self._fired) > self._ids_left:
+        if len(self._due) + len(self._fired) + len(self._retries) > self._ids_left:
             self._reserve(now)
             return
         made = len(self._due)
@@ -194,6 +232,8 @@ class Machine:
             run = self.runs.get(heappop(self._stops)[1])
             if run is not None and run.state is State.RUNNING:
                 self._stop_requested(run, now, "its stop time has come")
+        for run_id in self._waiting.impatient(now):
+            self._waited_too_long(run_id, now)
         self.clock = now if self.clock is None else max(self.clock, now)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
             self._clock_saved = self.clock
@@ -201,21 +241,18 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while self._woken or self._freed or (self._fired and self._ids_left):
-            if self._fired and self._ids_left:
+        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids_left):
+            if self._retries and self._ids_left:
+                self._try_again(self._retries.popleft(), now)
+            elif self._fired and self._ids_left:
                 self._fire(*self._fired.popleft(), now)
-            elif self._woken:
-                self._consider(next(iter(self._woken)), now)
             else:
-                inst, _ = self._freed.popitem()
-                for run_id, count in list(self._limited.get(inst, {}).items()):
-                    if self.runs.busy(inst) < count:  # most of those who wait still wait: this must be quick
-                        self._consider(run_id, now)
-        if self._ids_left < LOW_IDS or self._fired:
+                for run_id in self._waiting.to_look_at():
+                    self._consider(run_id, now)
+        if self._ids_left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        if self._upcoming.next_at is not None:
-            due.append(self._upcoming.next_at)
+        due += [at for at in (self._upcoming.next_at, self._waiting.next_end) if at is not None]
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -227,7 +264,8 @@ class Machine:
         fast = self._ids_asked_at is not None and now - self._ids_asked_at < timedelta(seconds=2)
         self._ids_block = min(MAX_IDS, self._ids_block * 2) if fast else LOW_IDS * 2
         self._ids_asked, self._ids_asked_at = True, now
-        need = len(self._due) + len(self._fired)
+        need = len(self._due) + len(self._fired) + len(self._retries)
+        need += sum(map(self._ids_needed, self._ended))
         self._order(ReserveIds(cause=self._cause, count=max(self._ids_block, need)))
 
     def _next_id(self) -> RunId:
@@ -256,6 +294,8 @@ class Machine:
     def _restored(self, event: Restored, now: datetime) -> None:
         """Take up the live runs where the store says they are."""
         self.clock = self._clock_saved = event.clock
+        self.pauses.load(event.pauses)
+        self._backfills.load(event.backfill_failures)
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
         for run in list(self.runs.values()):
@@ -264,8 +304,7 @@ class Machine:
                     heappush(self._scheduled, (run.scheduled_at, run.run_id))
                 case State.WAITING:
                     self._note(run, "the server restarted")
-                    self._watch(run)
-                    self._woken[run.run_id] = None
+                    self._waiting.add(run)
                 case _:
                     self._order(ResumeProgram(cause=self._cause, run=run))
                     if run.state is State.STOPPING:
@@ -280,6 +319,8 @@ class Machine:
         job, at, nominal_at = due.job, due.at, due.occurrence.at
         run_id, args = self._next_id(), job.args_for(due.occurrence.args, due.schedule.args)
         skip, most = due.skip, due.schedule.max_runs
+        if skip is None and (pause := self.pauses.of(job.job_id, at)) is not None:
+            skip = pause.text
         if skip is None and most is not None and (live := self.runs.of_schedules(job.job_id)) >= most:
             skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
         try:
@@ -344,42 +385,106 @@ class Machine:
         old, job = event.original, self.jobs.get(event.original.job_id)
         if self._ids_left < 1:
             raise Refused("no run ids at hand: try again in a moment")
-        stop_at = None if old.stop_at is None else now + (old.stop_at - old.scheduled_at)
+        again: dict[str, Any] = {
+            "origin": Origin.TEST if event.is_test else Origin.RERUN,
+            "scheduled_at": now,
+            "stop_at": None if old.stop_at is None else now + (old.stop_at - old.scheduled_at),
+            "rerun_of": old.run_id,
+            "attempt": old.attempt + 1,
+            "by": event.by,
+        }
         if job is None:
             if event.args:
                 raise Refused(f"{old.name} can be run again only as it was: there is no job {old.job_id} now")
-            run = replace(
-                old,
-                run_id=self._next_id(),
-                origin=Origin.RERUN,
-                state=State.SCHEDULED,
-                state_at=now,
-                scheduled_at=now,
-                nominal_at=None,
-                stop_at=stop_at,
-                started_at=None,
-                finished_at=None,
-                attempt=old.attempt + 1,
-                rerun_of=old.run_id,
-                by=event.by,
-                **_NOT_RUN,
-            )
+            run = self._as_it_was(old, now, again)
         else:
-            run = bind_run(
-                job,
+            run = self._bind(job, old.args | dict(event.args), now, labels=old.labels, **again)
+        self._take(run, now, f"rerun of {old.name}")
+
+    def _try_again(self, old: Run, now: datetime) -> None:
+        """The next attempt of a run that did not succeed: as the job is today, or else as the run had it."""
+        retry, job = old.retry, self.jobs.get(old.job_id)
+        assert retry is not None
+        at = now + timedelta(seconds=retry.delay_s)
+        again: dict[str, Any] = {
+            "origin": Origin.RETRY,
+            "scheduled_at": at,
+            "stop_at": None if old.stop_at is None else at + (old.stop_at - old.scheduled_at),
+            "rerun_of": old.run_id,
+            "attempt": old.attempt + 1,
+            "retry": retry.after(),
+            "by": old.by,
+            "backfill_id": old.backfill_id,
+        }
+        try:
+            if job is None:
+                raise BindError(f"there is no job {old.job_id} any more")
+            run = self._bind(job, old.args, now, labels=old.labels, **again)
+            run = replace(run, actions=run.actions if old.actions else ())
+        except BindError:
+            run = self._as_it_was(old, now, again)
+        self._note(old, f"tried again as {run.name}: {retry.count - 1} more attempts may follow")
+        self._take(run, now, f"attempt {run.attempt}, after {old.name}")
+
+    def _bind(self, job: Job, args: Mapping[str, str], now: datetime, **facts: Any) -> Run:
+        run_id = self._ids[0][0]
+        run = bind_run(job, run_id=run_id, args=args, now=now, params_of=self._params_of, **facts)
+        return replace(run, run_id=self._next_id())  # taken only now: a bad request costs none
+
+    def _as_it_was(self, old: Run, now: datetime, facts: Mapping[str, Any]) -> Run:
+        """A new run that is made like one that finished."""
+        return replace(
+            old,
+            run_id=self._next_id(),
+            state=State.SCHEDULED,
+            state_at=now,
+            started_at=None,
+            finished_at=None,
+            **{**_NOT_RUN, **facts},
+        )
+
+    def _backfill_requested(self, event: BackfillRequested, now: datetime) -> None:
+        """All its runs at once; they wait for their turn, and a crash loses none."""
+        job = self.jobs.get(event.job_id)
+        if job is None:
+            raise NotFound(f"there is no job {event.job_id}")
+        if self._ids_left < len(event.instances):
+            raise Refused("no run ids at hand: try again in a moment")
+        first = self._ids[0][0]
+        backfill_id = first if event.backfill_id is None else event.backfill_id
+        turn = MaxRunning(count=event.max_running, group=f"backfill r{backfill_id}")
+        made = [
+            bind_run(
+                job if event.actions else replace(job, actions=()),
                 run_id=self._next_id(),
-                args=old.args | dict(event.args),
-                origin=Origin.RERUN,
+                args=args,
+                origin=Origin.BACKFILL,
                 scheduled_at=now,
-                stop_at=stop_at,
+                nominal_at=nominal_at,
                 now=now,
                 params_of=self._params_of,
-                labels=old.labels,
+                labels=event.labels,
                 by=event.by,
-                rerun_of=old.run_id,
-                attempt=old.attempt + 1,
+                backfill_id=backfill_id,
+                first=(turn,),
             )
-        self._take(run, now, f"rerun of {old.name}")
+            for args, nominal_at in event.instances
+        ]
+        self._backfills.begin(backfill_id)
+        for run in made:
+            self._take(run, now, f"backfill r{backfill_id}")
+
+    def _of_backfill(self, backfill_id: RunId) -> list[Run]:
+        """The runs of a backfill that have not begun."""
+        return [
+            run
+            for run in self.runs.values()
+            if run.backfill_id == backfill_id and run.state in (State.SCHEDULED, State.WAITING)
+        ]
+
+    def _stop_backfill(self, left: Sequence[Run], now: datetime, reason: str) -> None:
+        for run in left:
+            self._move(run, State.SKIPPED, now, reason, skip_reason=reason)
 
     def _params_of(self, job_id: str) -> tuple[str, ...] | None:
         job = self.jobs.get(job_id)
@@ -403,80 +508,95 @@ class Machine:
 
     def _begin(self, run: Run, now: datetime) -> None:
         """Its time has come: wait for its conditions, or start."""
-        if run.conditions:
+        if run.conditions or self._waiting.is_full:
             run = self._move(run, State.WAITING, now, None)
-            self._watch(run)
+            self._waiting.add(run)
             self._consider(run.run_id, now)
         else:
             self._start(run, now)
 
-    def _watch(self, run: Run) -> None:
-        """Hear of what may change the decisions of a waiting run's conditions."""
-        for condition in run.conditions:
-            match condition:
-                case MaxRunning():
-                    self._limited.setdefault(condition.inst or run.inst, {})[run.run_id] = int(
-                        condition.count
-                    )
-                case Dependency(inst=Instance() as inst):
-                    self._dependents.setdefault(inst, {})[run.run_id] = None
-
-    def _unwatch(self, run: Run) -> None:
-        for condition in run.conditions:
-            match condition:
-                case MaxRunning():
-                    _leave(self._limited, condition.inst or run.inst, run.run_id)
-                case Dependency(inst=Instance() as inst):
-                    _leave(self._dependents, inst, run.run_id)
-                    self._asked.discard((run.run_id, inst))
-        self._held.pop(run.run_id, None)
-
     def _consider(self, run_id: RunId, now: datetime) -> None:
         """Start a waiting run if its conditions hold, in their order; else say what holds it."""
-        self._woken.pop(run_id, None)
         run = self.runs.get(run_id)
         if run is None or run.state is not State.WAITING:
             return
-        left = []
-        held: Wait | Ask | None = None
-        for n, condition in enumerate(run.conditions):
-            decision = condition.decide(run, self.runs)
-            if isinstance(decision, Yes):
-                if not condition.is_monotonic:
-                    left.append(condition)
-                continue
-            left += run.conditions[n:]
-            held = decision
-            break
+        left, by, held = self._waiting.decide(run)
+        if isinstance(held, Ask) and self._is_hopeless(run_id, held, now):
+            exist = "|".join(sorted(state.value for state in held.exist))
+            held = End(State.ERROR, f"no dependency {held.inst} exists in {exist}")
         if held is None:
             self._start(run, now)
             return
-        if len(left) < len(run.conditions):
-            run = replace(run, conditions=tuple(left))
-            self.runs.put(run)
-        if isinstance(held, Ask) and (run_id, held.inst) not in self._asked:
-            self._asked.add((run_id, held.inst))
-            self._order(FindRun(cause=self._cause, run_id=run_id, inst=held.inst, states=held.states))
-        before = self._held.get(run_id)
-        self._held[run_id] = held
-        if before is None or before.text != held.text:
-            self._note(run, held.text)
-
-    def _run_found(self, event: RunFound, now: datetime) -> None:
-        run = self.runs.get(event.run_id)
-        if run is None or run.state is not State.WAITING or event.found is None:
+        if isinstance(held, End):
+            facts = {"skip_reason": held.text} if held.to is State.SKIPPED else {}
+            self._move(run, held.to, now, held.text, **facts)
             return
-        left = tuple(c for c in run.conditions if not (isinstance(c, Dependency) and c.inst == event.inst))
-        self._unwatch(run)
-        run = replace(run, conditions=left)
+        if len(left) < len(run.conditions):
+            run = replace(run, conditions=left)
+            self.runs.put(run)
+        for asked in self._waiting.questions(run):
+            assert asked.inst is not None
+            order = FindRun(
+                cause=self._cause,
+                run_id=run_id,
+                inst=asked.inst,
+                states=asked.states,
+                exist=(asked.exist & FINISHED) - asked.states,
+            )
+            self._order(order)
+        polled = self._waiting.polled(run_id)
+        if self._waiting.hold(run, by, held):
+            self._note(run, held.text)
+        now_polled = self._waiting.polled(run_id)
+        if now_polled is not None and now_polled != polled:
+            self._order(PollCondition(cause=self._cause, run=run, condition=now_polled))
+
+    def _is_hopeless(self, run_id: RunId, ask: Ask, now: datetime) -> bool:
+        """Whether what must exist does not, and no schedule is about to make it."""
+        if not self._waiting.is_hopeless(run_id, ask):
+            return False
+        return State.SCHEDULED not in ask.exist or not self._upcoming.will_make(ask.inst, now)
+
+    def _run_found(self, event: RunFound) -> None:
+        run = self.runs.get(event.run_id)
+        if run is None or run.state is not State.WAITING:
+            return
+        if event.found is None:
+            self._waiting.answer(event.run_id, (event.inst, event.states), exists=event.exists)
+        else:
+            self._drop(
+                run,
+                lambda c: isinstance(c, Dependency) and (c.inst, c.states) == (event.inst, event.states),
+            )
+        self._waiting.wake(event.run_id)
+
+    def _condition_polled(self, event: ConditionPolled) -> None:
+        run = self.runs.get(event.run_id)
+        if run is None or run.state is not State.WAITING or event.condition not in run.conditions:
+            return
+        if event.message is not None:
+            self._note(run, event.message)
+        if event.holds:
+            self._drop(run, lambda c: c == event.condition)
+            self._waiting.wake(event.run_id)
+
+    def _drop(self, run: Run, holds: Callable[[Condition], bool]) -> None:
+        """Conditions of a waiting run hold for good."""
+        run = replace(run, conditions=tuple(c for c in run.conditions if not holds(c)))
         self.runs.put(run)
-        self._watch(run)
-        self._woken[run.run_id] = None
+
+    def _waited_too_long(self, run_id: RunId, now: datetime) -> None:
+        run = self.runs.get(run_id)
+        if run is None or run.state is not State.WAITING:
+            return
+        held = self._waiting.why(run_id)
+        waited_s = format_duration((now - run.state_at).total_seconds() // 1)
+        self._move(run, State.ERROR, now, f"{held.text if held else 'waiting'}: timeout after {waited_s}")
 
     def _start(self, run: Run, now: datetime) -> None:
         facts: dict[str, Any] = {}
         if run.is_late(now):
-            held = self._held.get(run.run_id)
+            held = self._waiting.why(run.run_id)
             facts["late_why"] = held.why if held else "server"
         run = self._move(run, State.STARTING, now, None, **facts)
         self._order(StartProgram(cause=self._cause, run=run))
@@ -502,16 +622,32 @@ class Machine:
         if run.stop_at is not None:
             heappush(self._stops, (run.stop_at, run.run_id))
 
-    def _program_finished(self, event: ProgramFinished) -> None:
+    def _program_finished(self, event: ProgramFinished, now: datetime) -> None:
         run = self.runs.get(event.run_id)
-        if run is None or run.state not in (State.STARTING, State.RUNNING, State.STOPPING):
+        if run is None or run.state not in BUSY:
+            return
+        if self._ids_left < self._ids_needed(event):
+            # What follows must be saved with the end, or a crash between them would lose it.
+            self._ended.append(event)
             return
         to = _STATE_OF[event.outcome]
         if run.state is State.STARTING and to is not State.ERROR:
             # found ended after a restart: it ran, and nobody was there to hear of its start
             began = event.at - timedelta(seconds=event.elapsed_s or 0.0)
             run = self._move(run, State.RUNNING, began, None)
-        self._move(run, to, event.at, event.message, return_code=event.return_code, elapsed_s=event.elapsed_s)
+        run = self._move(
+            run, to, event.at, event.message, return_code=event.return_code, elapsed_s=event.elapsed_s
+        )
+        if run.backfill_id is not None and not self._is_tried_again(run):
+            failures = self._backfills.ended(run)
+            if failures and (left := self._of_backfill(run.backfill_id)):
+                text = f"backfill r{run.backfill_id} stopped: {failures} failures in a row"
+                self._stop_backfill(left, now, text)
+
+    def _ids_needed(self, event: ProgramFinished) -> int:
+        """How many runs may follow from an end."""
+        run = self.runs.get(event.run_id)
+        return 0 if run is None else len(run.actions) + (run.retry is not None)
 
     def _stop_requested(self, run: Run, now: datetime, message: str | None) -> None:
         match run.state:
@@ -527,6 +663,25 @@ class Machine:
                 pass  # it was asked already
             case _:
                 raise Refused(f"can't stop {run.name}: it is {run.state.value}; skip it instead")
+
+    def _mark_requested(self, event: MarkRequested, now: datetime) -> None:
+        old, to = event.original, event.state
+        if not old.is_finished or old.run_id in self.runs:
+            raise Refused(f"can't mark {old.name}: it is {old.state.value}, and has not finished")
+        if to not in FINISHED:
+            raise Refused(f"can't mark {old.name} as {to.value}: no run ends so")
+        if to is old.state:
+            raise Refused(f"{old.name} is {to.value} already")
+        message = f"marked as {to.value}" + (f" by {event.by}" if event.by else "")
+        run = replace(old, state=to, message=message)
+        self.runs.put(run)
+        self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
+        self._waiting.moved(run)
+        if event.actions:
+            self._fired.extend((run, action) for action in run.actions if to in action.states)
+
+    def _save_pause(self, pause: Pause, now: datetime, by: str | None, *, is_paused: bool) -> None:
+        self._order(SavePause(cause=self._cause, pause=pause, is_paused=is_paused, at=now, by=by))
 
     def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
@@ -561,32 +716,32 @@ class Machine:
 
     def _move(self, run: Run, to: State, at: datetime, message: str | None, **facts: Any) -> Run:
         """Every transition goes through here: saved, indexed, its waiters woken, its actions fired."""
+        stopped = run.state is State.STOPPING
         if run.state is State.WAITING:
-            self._unwatch(run)
+            self._waiting.remove(run)
         run = run.moved(to, at, message=message, **facts)
+        if stopped and run.retry is not None:
+            run = replace(run, retry=None)  # somebody or something wanted its end
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
             self._order(Forget(cause=self._cause, run_id=run.run_id))
-            self._woken.update(self._dependents.get(run.inst, {}))
-            if run.inst in self._limited:
-                self._freed[run.inst] = None
-        self._fired.extend((run, action) for action in run.actions if to in action.states)
+        self._waiting.moved(run)
+        if self._is_tried_again(run):
+            self._retries.append(run)
+        elif not run.is_test:
+            self._fired.extend((run, action) for action in run.actions if to in action.states)
         return run
+
+    def _is_tried_again(self, run: Run) -> bool:
+        """Whether another attempt follows: then what follows from an end waits for the last one."""
+        return run.retry is not None and run.retry.count > 0 and run.state in run.retry.states
 
     def _live(self, run_id: RunId) -> Run:
         run = self.runs.get(run_id)
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
-
-
-def _leave(watchers: dict[Instance, dict[RunId, Any]], inst: Instance, run_id: RunId) -> None:
-    """A run waits for the instance no more."""
-    watching = watchers.get(inst, {})
-    watching.pop(run_id, None)
-    if not watching:
-        watchers.pop(inst, None)
 
 
 #: What a run that is to be run again has not got yet.
@@ -597,4 +752,5 @@ _NOT_RUN: dict[str, Any] = {
     "return_code": None,
     "elapsed_s": None,
     "run_state": None,
+    "nominal_at": None,
 }

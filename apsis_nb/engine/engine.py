@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import Any, assert_never
 from uuid import uuid4
 
 from apsis_nb.config import Config
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
+    BackfillRequested,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -22,12 +23,17 @@ from apsis_nb.core.events import (
     Tick,
 )
 from apsis_nb.core.instructions import (
+    Effect,
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
+    Save,
     SaveClock,
+    SaveMark,
+    SavePause,
     SaveRun,
     SignalProgram,
     StartProgram,
@@ -43,10 +49,11 @@ from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Programs
 from apsis_nb.store import OutputRow, Store
-from apsis_nb.wire import run_facts
+from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
 from .job_folder import Changes, JobFolder, error_facts
+from .polls import Polls
 from .tasks import Tasks
 
 log = logging.getLogger("apsis_nb.engine")
@@ -69,7 +76,7 @@ class Engine:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.machine = Machine()
+        self.machine = Machine(limit=config.limits.running, max_wait_s=config.waiting.max_time)
         self.tasks = Tasks()
         self.job_folder: JobFolder
         self.boot_id = uuid4().hex
@@ -83,6 +90,7 @@ class Engine:
         self._outputs: dict[RunId, list[OutputRow]] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
         self._unsaved: set[asyncio.Future[None]] = set()
+        self._polls: Polls
         self._finds: list[FindRun] = []
         self._found = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -111,6 +119,7 @@ class Engine:
             memory_limit=config.store.memory_limit,
         )
         live, clock = await asyncio.to_thread(self.store.restore)
+        self._polls = Polls(self.store, self.live, self.handle)
         try:
             self.job_folder = JobFolder(config, self.store, self._take_up)
             await self.job_folder.open()
@@ -131,7 +140,13 @@ class Engine:
         )
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
-        self.handle(Restored(runs=tuple(live), clock=clock))
+        restored = Restored(
+            runs=tuple(live),
+            clock=clock,
+            pauses=tuple(self.store.pauses()),
+            backfill_failures=self.store.backfill_failures(),
+        )
+        self.handle(restored)
         if self._saved is not None:
             await asyncio.shield(self._saved)
         for run_id in self.programs.leftovers():
@@ -140,6 +155,7 @@ class Engine:
         self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
+        self.tasks.run("polls", self._polls.loop)
         if config.watch:
             self.tasks.run("watch", self.job_folder.watch)
 
@@ -180,8 +196,13 @@ class Engine:
         Raises:
             NotFound, Refused, BindError: it cannot be met; nothing has changed.
         """
-        if isinstance(event, RunRequested) and event.count > self.machine.ids_left:
-            await self._reserve(event.count)
+        needed = 1
+        if isinstance(event, RunRequested):
+            needed = event.count
+        elif isinstance(event, BackfillRequested):
+            needed = len(event.instances)
+        if needed > self.machine.ids_left:
+            await self._reserve(needed)
         orders = self.handle(event)
         saved = self._saved
         if saved is not None:
@@ -320,7 +341,7 @@ class Engine:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(kind, facts)` after each commit; returns what ends it.
 
-        Kinds: run, log, job, server.
+        Kinds: run, log, job, pause, server.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -382,8 +403,8 @@ class Engine:
         batch, self._batch = self._batch, []
         saved, self._saved = self._saved, None
         assert saved is not None
-        saves = [order for order in batch if isinstance(order, SaveRun | SaveClock)]
-        effects: list[Instruction] = [o for o in batch if not isinstance(o, SaveRun | SaveClock)]
+        saves = [order for order in batch if isinstance(order, Save)]
+        effects = [order for order in batch if not isinstance(order, Save)]
         if not saves:
             saved.set_result(None)
             self._carry_out(effects)
@@ -404,8 +425,8 @@ class Engine:
         committed: "Future[None]",
         saved: "asyncio.Future[None]",
         began: float,
-        saves: list[SaveRun | SaveClock],
-        effects: list[Instruction],
+        saves: list[Save],
+        effects: list[Effect],
     ) -> None:
         self._unsaved.discard(saved)
         self._commit_lag_s = self._loop.time() - began
@@ -422,8 +443,15 @@ class Engine:
         if self._listeners:
             now = utc_now()
             for save in saves:
-                if isinstance(save, SaveRun):
-                    self._publish_save(save, now)
+                match save:
+                    case SaveRun():
+                        self._publish_save(save, now)
+                    case SaveMark(run=run):
+                        self._publish("run", run_facts(run, now))
+                    case SavePause(pause=pause, is_paused=is_paused):
+                        self._publish("pause", pause_facts(pause) | {"paused": is_paused})
+                    case SaveClock():
+                        pass
 
     def _publish_save(self, save: SaveRun, now: datetime) -> None:
         run = save.run
@@ -441,7 +469,7 @@ class Engine:
         for listener in list(self._listeners):
             listener(kind, facts)
 
-    def _carry_out(self, effects: list[Instruction]) -> None:
+    def _carry_out(self, effects: list[Effect]) -> None:
         if self._closing:
             return  # what is committed and not carried out is found by the next server
         for order in effects:
@@ -459,12 +487,14 @@ class Engine:
                 case FindRun():
                     self._finds.append(order)
                     self._found.set()
+                case PollCondition(run=run, condition=condition):
+                    self._polls.add(run, condition)
                 case ReserveIds(count=count):
                     self._loop.create_task(self._reserve(count))
                 case WakeAt(at=at):
                     self._wake_at(at)
                 case _:
-                    raise AssertionError(f"not an effect: {order}")
+                    assert_never(order)
 
     async def _reserve(self, count: int) -> None:
         first, stop = await asyncio.to_thread(self.store.reserve_ids, count)
@@ -497,5 +527,9 @@ class Engine:
             self._found.clear()
             wanted, self._finds = self._finds, []
             found = await asyncio.to_thread(self.store.find_runs, wanted)
-            for want, run_id in zip(wanted, found, strict=True):
-                self.handle(RunFound(run_id=want.run_id, inst=want.inst, found=run_id))
+            for want, (run_id, exists) in zip(wanted, found, strict=True):
+                self.handle(
+                    RunFound(
+                        run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists
+                    )
+                )

@@ -63,6 +63,30 @@ JOIN base.runs r ON r.job_id = w.job_id AND r.args = w.args AND r.state = w.stat
 WHERE r.origin <> 'test'
 GROUP BY w.wish;
 
+-- mark_anew --
+-- A finished run with another end, in a row of its own; the old one goes by mark_away, in the same transaction.
+INSERT INTO base.runs
+SELECT * REPLACE (
+    $state::base.run_state AS state, $message AS message,
+    CASE WHEN $state = 'skipped' THEN coalesce(skip_reason, $message) END AS skip_reason)
+FROM base.runs WHERE run_id = $run_id LIMIT 1;
+
+-- mark_away --
+-- The row of a run as it ended before it was marked.
+DELETE FROM base.runs WHERE run_id = $run_id AND state <> $state::base.run_state;
+
+-- pauses --
+-- What is paused: the last word on each scope and target.
+SELECT ts, "by", scope, target, until, reason FROM base.pauses
+QUALIFY row_number() OVER (PARTITION BY scope, target ORDER BY rowid DESC) = 1 AND paused
+ORDER BY ts;
+
+-- backfill_ends --
+-- How the runs of backfills that are under way ended, in the order in which they did.
+SELECT backfill_id, state FROM base.runs
+WHERE list_contains($ids::BIGINT[], backfill_id) AND state <> 'skipped'
+ORDER BY finished_at, run_id;
+
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.
 SELECT

@@ -8,7 +8,8 @@ from typing import Any, overload
 
 from apsis_nb.core.actions import action_from_dict
 from apsis_nb.core.conditions import Const, condition_from_dict
-from apsis_nb.core.instructions import SaveRun
+from apsis_nb.core.instructions import SaveMark, SavePause, SaveRun
+from apsis_nb.core.jobs import retry_from
 from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
@@ -116,6 +117,25 @@ def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
     )
 
 
+def mark_row(mark: SaveMark) -> LogRow:
+    """The row of `base.run_log` that tells of a mark."""
+    return mark.run.run_id, naive(mark.at), mark.run.state.value, storable(mark.message), None
+
+
+def pause_row(save: SavePause) -> tuple[Any, ...]:
+    """The row of `base.pauses`."""
+    pause = save.pause
+    return (
+        naive(save.at),
+        storable(save.by),
+        pause.scope,
+        storable(pause.target),
+        save.is_paused,
+        naive(pause.until),
+        storable(pause.reason),
+    )
+
+
 def program_text(program: Program) -> str:
     """Canonical JSON of a program."""
     text = json.dumps(program.to_dict(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
@@ -215,6 +235,8 @@ def _encoded(name: str, value: Any) -> Any:
         return value.astimezone(UTC).replace(tzinfo=None).isoformat()
     if name in ("conditions", "actions"):
         return [part.to_dict() for part in value]
+    if name == "retry":
+        return value.to_dict()
     if name == "labels":
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if name == "run_state":
@@ -228,11 +250,15 @@ def _decoded(name: str, value: Any) -> Any:
     if name in _TIMES:
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     if name == "conditions":
-        return tuple(condition_from_dict(part) for part in value)
+        return tuple(condition_from_dict(part, is_bound=True) for part in value)
     if name == "actions":
         return tuple(action_from_dict(part) for part in value)
     if name == "labels":
         return tuple(json.loads(value))
+    if name == "groups":
+        return tuple(value)
+    if name == "retry":
+        return retry_from(value)
     return value
 
 

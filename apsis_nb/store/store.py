@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import duckdb
 
 from apsis_nb.core.errors import ApsisError, NotFound
-from apsis_nb.core.instructions import FindRun, SaveClock, SaveRun
+from apsis_nb.core.instructions import FindRun, Save
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
@@ -197,6 +198,30 @@ class Store:
         """The live runs as they were saved last, the oldest first, and the clock (None: never set)."""
         return self._live.runs(), aware(self._clock)
 
+    def pauses(self) -> list[Pause]:
+        """The pauses that nobody ended."""
+        rows = self._readers.rows(queries()["pauses"].text, {})
+        return [
+            Pause(
+                scope=scope,
+                target=target,
+                at=ts.replace(tzinfo=UTC),
+                until=aware(until),
+                reason=reason,
+                by=by,
+            )
+            for ts, by, scope, target, until, reason in rows
+        ]
+
+    def backfill_failures(self) -> dict[int, int]:
+        """Of each backfill that has live runs: how many of the last that finished did so badly, in a row."""
+        ids = sorted({run.backfill_id for run in self._live.runs() if run.backfill_id is not None})
+        failures: dict[int, int] = dict.fromkeys(ids, 0)
+        if ids:
+            for backfill_id, state in self._readers.rows(queries()["backfill_ends"].text, {"ids": ids}):
+                failures[backfill_id] = 0 if state == "success" else failures[backfill_id] + 1
+        return failures
+
     def _recover(self) -> None:
         journal: dict[int, list[LogRow]] = {}
         text = queries()["live_journal"].text
@@ -242,7 +267,7 @@ class Store:
         return first, first + count
 
     def save(
-        self, saves: Sequence[SaveRun | SaveClock], outputs: Mapping[int, Sequence[OutputRow]] | None = None
+        self, saves: Sequence[Save], outputs: Mapping[int, Sequence[OutputRow]] | None = None
     ) -> "Future[None]":
         """Queue what is to be saved, all in one transaction. The answer comes when it is safe on disk.
 
@@ -420,21 +445,23 @@ class Store:
             for name, content_type, length, pack, pack_offset, stored in rows
         ]
 
-    def find_runs(self, wanted: Sequence[FindRun]) -> list[int | None]:
-        """For each the newest run of its instance that ended in one of its states, or None.
+    def find_runs(self, wanted: Sequence[FindRun]) -> list[tuple[int | None, bool]]:
+        """For each the newest run of its instance that ended in one of its states, or None; and whether one
+        ended in those that leave hope.
 
         Sees everything that was given to `save` before.
         """
         self.save(()).result()
         params: dict[str, list[Any]] = {"wishes": [], "job_ids": [], "args": [], "states": []}
         for n, wish in enumerate(wanted):
-            for state in wish.states:
-                params["wishes"].append(n)
-                params["job_ids"].append(wish.inst.job_id)
-                params["args"].append(wish.inst.args_json)
-                params["states"].append(state.value)
+            for which, states in enumerate((wish.states, wish.exist)):
+                for state in states:
+                    params["wishes"].append(2 * n + which)
+                    params["job_ids"].append(wish.inst.job_id)
+                    params["args"].append(wish.inst.args_json)
+                    params["states"].append(state.value)
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
-        return [found.get(n) for n in range(len(wanted))]
+        return [(found.get(2 * n), 2 * n + 1 in found) for n in range(len(wanted))]
 
     # -- job files
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.actions import ScheduleAction
 from apsis_nb.core.checks import Checks
-from apsis_nb.core.conditions import Const, Dependency, MaxRunning
+from apsis_nb.core.conditions import Const, Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.errors import BindError, JobError, JobErrors
 from apsis_nb.core.jobs import (
     Job,
@@ -24,7 +24,7 @@ from apsis_nb.core.jobs import (
 )
 from apsis_nb.core.params import Param
 from apsis_nb.core.programs import NoOp, Process, Stop, Timeout, program_from_dict
-from apsis_nb.core.runs import Origin
+from apsis_nb.core.runs import Origin, Retry
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
 from tests.strategies import FILES, job_mappings, params, schedules, yaml_values
@@ -92,7 +92,17 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
         program=Process(command="echo {{ x }}", env={"A": "1"}, cwd="sub", timeout=Timeout(duration_s=5)),
         params=tuple(its_params),
         schedules=tuple(its_schedules),
-        conditions=(MaxRunning(count=2), Dependency(job_id="b", args={"date": "{{ x }}"}), Const(value=True)),
+        conditions=(
+            MaxRunning(count=2),
+            MaxRunning(count="{{ x }}", job_id="b", args={"date": "{{ x }}"}),
+            MaxRunning(group="{{ x }}"),
+            Dependency(job_id="b", args={"date": "{{ x }}"}),
+            Dependency(job_id="b", exist=frozenset({State.SUCCESS, State.RUNNING})),
+            SkipDuplicate(check_states=frozenset({State.RUNNING}), target_state=State.ERROR),
+            FileExists(path="in/{{ x }}.csv", min_bytes=1, poll_s=5),
+            SqlIsTrue(query="SELECT true", poll_s=60, enabled="{{ x }}"),
+            Const(value=True),
+        ),
         actions=(
             ScheduleAction(job_id="b", args={"date": "{{ x }}"}, states=frozenset({State.FAILURE})),
             ScheduleAction(job_id="c", states=frozenset({State.SUCCESS, State.SKIPPED})),
@@ -101,6 +111,8 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
         description=description,
         metadata={"owner": "me"},
         late_start_s=300,
+        max_wait_s=60,
+        retry=Retry(count=3, delay_s=5, backoff=2, max_delay_s=60, states=frozenset({State.ERROR})),
     )
     told = job_to_dict(made)
     assert len(told.pop("explain")["schedule"]) == len(its_schedules)
@@ -388,9 +400,9 @@ def test_all_that_is_wrong_with_a_condition_is_said_at_once():
     wrong = {"type": "dependency", "job": "b", "args": [1], "states": ["success", "running"], "enabled": 1}
     assert faults(condition=[wrong, {"type": "max_running", "count": 0}, {"type": "const"}]) == [
         "condition.0.enabled: must be true, false or a quoted template, not 1",
-        "condition.0.args: must be a mapping, not a list",
         "condition.0.states.1: the text 'running' is no state in which a run ends:"
         " one of success, failure, error, skipped",
+        "condition.0.args: must be a mapping, not a list",
         "condition.0.job: unknown key 'job': did you mean 'job_id'?",
         "condition.1.count: must be a whole number above 0, or a template, not 0",
         "condition.2: a const condition: missing key 'value'",
@@ -474,7 +486,12 @@ def test_a_job_may_say_its_own_id():
             {"command": "x"},
             "command: unknown key 'command': write it under 'program', or 'program: \"COMMAND\"'",
         ),
-        ({"retry": 3}, "retry: 'retry' is not supported yet"),
+        ({"retry": -1}, "retry.count: must be how many more attempts there are, 0 to 1000, not -1"),
+        ({"retry": {"delay": 5}}, "retry: 'retry': missing key 'count'"),
+        ({"retry": {"count": 1, "backoff": 0}}, "retry.backoff: must be a factor for each further delay"),
+        ({"retry": {"count": 1, "states": "skipped"}}, "retry.states: only after 'failure' and 'error'"),
+        ({"waiting": 5}, "waiting: 'waiting' must be a mapping, not 5"),
+        ({"waiting": {"max_time": 0}}, "waiting.max_time: must be more than 0, not 0"),
         ({"zzz": 3}, "zzz: unknown key 'zzz'"),
         ({3: 3}, "3: unknown key '3'"),
         ({"metadata": None}, "metadata: 'metadata' must be a mapping, not nothing"),

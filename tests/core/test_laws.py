@@ -249,7 +249,7 @@ def test_the_laws_find_a_limit_that_is_one_too_high(monkeypatch: pytest.MonkeyPa
     right = MaxRunning.decide
 
     def wrong(self: MaxRunning, run: Run, runs: machine_module.RunSet) -> object:
-        return Yes() if runs.busy(self.inst or run.inst) == int(self.count) else right(self, run, runs)
+        return Yes() if runs.busy(self.pool or run.inst) == int(self.count) else right(self, run, runs)
 
     monkeypatch.setattr(MaxRunning, "decide", wrong)
 

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.events import (
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -27,10 +28,13 @@ from apsis_nb.core.instructions import (
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
+    Save,
     SaveClock,
-    SaveRun,
+    SaveMark,
+    SavePause,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -38,6 +42,7 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import Machine
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Instance, Run, RunId
 from apsis_nb.core.schedules import due_between
 from apsis_nb.core.states import BUSY, State
@@ -71,6 +76,7 @@ class World:
     jobs: Sequence[Job]
     duration_s: Callable[[Run], float] = lambda run: 1.0
     outcome: Callable[[Run], str] = lambda run: "success"
+    polled_s: Callable[[Run], float] = lambda run: 0.0  #: when what it polls for comes, from the beginning
     new_machine: Callable[[], Machine] = Machine
     effects_first: bool = False  #: a planted fault: act, then save
 
@@ -83,6 +89,7 @@ class World:
     saved: dict[RunId, Run] = field(default_factory=dict)
     log: dict[RunId, list[tuple[datetime, State]]] = field(default_factory=lambda: defaultdict(list))
     clock: datetime | None = None
+    pauses: list[Pause] = field(default_factory=list)
     ids_taken: RunId = 1
     processes: dict[RunId, Process] = field(default_factory=dict)
 
@@ -123,10 +130,28 @@ class World:
         live = tuple(run for run in self.saved.values() if not run.is_finished)
         try:
             self._reserve(64)
-            self.handle(Restored(runs=live, clock=self.clock))
+            restored = Restored(
+                runs=live,
+                clock=self.clock,
+                pauses=tuple(self.pauses),
+                backfill_failures=self._backfill_failures(),
+            )
+            self.handle(restored)
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
         except Crash:
             self.crash()
+
+    def _backfill_failures(self) -> dict[RunId, int]:
+        """Of each backfill: how many of its last runs that ended for good did so badly, in a row."""
+        failures: Counter[RunId] = Counter()
+        ended = [r for r in self.saved.values() if r.finished_at and r.backfill_id is not None]
+        for run in sorted(ended, key=lambda r: (r.finished_at or START, r.run_id)):
+            assert run.backfill_id is not None
+            if run.state in (State.FAILURE, State.ERROR):
+                failures[run.backfill_id] += 1
+            elif run.state is State.SUCCESS:
+                failures[run.backfill_id] = 0
+        return failures
 
     def crash(self) -> None:
         """The server is killed, and starts again a little later."""
@@ -147,8 +172,8 @@ class World:
             raise
         self.story.append((event, self.now, orders))
         self._check_orders(event, orders)
-        saves = [o for o in orders if isinstance(o, SaveRun | SaveClock)]
-        effects = [o for o in orders if not isinstance(o, SaveRun | SaveClock)]
+        saves = [o for o in orders if isinstance(o, Save)]
+        effects = [o for o in orders if not isinstance(o, Save)]
         if self.effects_first:
             for order in effects:
                 self._carry_out(order)
@@ -159,7 +184,7 @@ class World:
                 self._carry_out(order)
         return orders
 
-    def _commit(self, saves: Sequence[SaveRun | SaveClock]) -> None:
+    def _commit(self, saves: Sequence[Save]) -> None:
         if not saves:
             return
         self._step()
@@ -170,6 +195,17 @@ class World:
                 if self.clock is None:
                     self.began = save.at
                 self.clock = save.at
+                continue
+            if isinstance(save, SavePause):
+                self.pauses = [
+                    p for p in self.pauses if (p.scope, p.target) != (save.pause.scope, save.pause.target)
+                ]
+                self.pauses += [save.pause] if save.is_paused else []
+                continue
+            if isinstance(save, SaveMark):
+                if not self.saved[save.run.run_id].is_finished:
+                    self.broken_laws.append(f"{save.run.name} is marked before its end")
+                self.saved[save.run.run_id] = save.run
                 continue
             run, old = save.run, self.saved.get(save.run.run_id)
             if save.is_new == (old is not None):
@@ -204,9 +240,20 @@ class World:
                 process.outcome = "failure"
                 self._post(max(self.now, process.ends_at), self._finished(run.run_id))
             case FindRun():
-                known = [r for r in self.saved.values() if r.inst == order.inst and r.state in order.states]
-                found = max((r.run_id for r in known), default=None)
-                self._post(self.now, RunFound(run_id=order.run_id, inst=order.inst, found=found))
+                runs = [r for r in self.saved.values() if r.inst == order.inst and not r.is_test]
+                found = max((r.run_id for r in runs if r.state in order.states), default=None)
+                answer = RunFound(
+                    run_id=order.run_id,
+                    inst=order.inst,
+                    states=order.states,
+                    found=found,
+                    exists=any(r.state in order.exist for r in runs),
+                )
+                self._post(self.now, answer)
+            case PollCondition(run=run, condition=condition):
+                holds_at = after(self.polled_s(run))
+                holds = ConditionPolled(run_id=run.run_id, condition=condition, holds=True)
+                self._post(max(self.now, holds_at), holds)
             case ReserveIds(count=count):
                 self._reserve(count)
             case WakeAt(at=at):
@@ -218,8 +265,6 @@ class World:
                     self.broken_laws.append(f"r{run_id} is forgotten before its end")
             case SignalProgram():
                 pass
-            case SaveRun() | SaveClock():
-                raise AssertionError("a save is no effect")
 
     def _reserve(self, count: int) -> None:
         first = self.ids_taken
@@ -264,6 +309,9 @@ class World:
         return (
             at > self.now + timedelta(days=1000)
             or any(at in (r.scheduled_at, r.stop_at) for r in runs)
+            or any(
+                at == r.state_at + timedelta(seconds=r.max_wait_s) for r in runs if r.max_wait_s is not None
+            )
             or any(
                 due.at == at
                 for j in self.jobs
