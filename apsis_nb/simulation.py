@@ -19,6 +19,7 @@ from apsis_nb.core.events import (
     RunFound,
     Tick,
 )
+from apsis_nb.core.ids import LOW_IDS
 from apsis_nb.core.instructions import (
     FindRun,
     Forget,
@@ -36,7 +37,7 @@ from apsis_nb.core.instructions import (
     WakeAt,
 )
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import LOW_IDS, Machine
+from apsis_nb.core.machine import Machine
 from apsis_nb.core.programs import NoOp, Outcome
 from apsis_nb.core.runs import Instance, Origin, Run, RunId
 from apsis_nb.core.schedules import due_between, stop_time

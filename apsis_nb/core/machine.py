@@ -17,7 +17,7 @@ from typing import Any, assert_never
 
 from .actions import ScheduleAction
 from .backfills import Backfills
-from .conditions import Ask, Condition, Dependency, End, MaxRunning
+from .conditions import Ask, Condition, Dependency, End
 from .errors import BindError, NotFound, Refused
 from .events import (
     BackfillRequested,
@@ -42,6 +42,7 @@ from .events import (
     StopRequested,
     Tick,
 )
+from .ids import LOW_IDS, Ids
 from .instructions import (
     FindRun,
     Forget,
@@ -58,19 +59,16 @@ from .instructions import (
     StopProgram,
     WakeAt,
 )
-from .jobs import Job, bind_run
+from .jobs import Job
+from .making import Maker
 from .pauses import Pause, Pauses
-from .runs import Instance, Origin, Run, RunId
+from .runs import Run, RunId
 from .runset import RunSet
-from .schedules import stop_time
 from .states import BUSY, FINISHED, State
 from .times import format_duration
 from .upcoming import Due, Upcoming
 from .waiting import Waiting
 
-#: Run ids are asked for when fewer than this are left.
-LOW_IDS = 16
-MAX_IDS = 16384
 #: With nothing to do the clock is saved this often.
 CLOCK_EVERY = timedelta(seconds=1)
 
@@ -87,7 +85,6 @@ class Machine:
 
     def __init__(self, limit: int | None = None, max_wait_s: float | None = None) -> None:
         self.runs = RunSet()
-        self.jobs: dict[str, Job] = {}
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
         self.pauses = Pauses()
         self._out: list[Instruction] = []
@@ -102,11 +99,8 @@ class Machine:
         self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
         self._waiting = Waiting(self.runs, limit, max_wait_s)
         self._backfills = Backfills()
-        self._ids: deque[tuple[RunId, RunId]] = deque()
-        self._ids_left = 0
-        self._ids_asked = False
-        self._ids_block = LOW_IDS
-        self._ids_asked_at: datetime | None = None
+        self._ids = Ids()
+        self._maker = Maker(self._ids)
         self._wake: datetime | None = None
         self._clock_saved: datetime | None = None
 
@@ -138,11 +132,17 @@ class Machine:
             case ProgramFinished():
                 self._program_finished(event, now)
             case RunRequested():
-                self._run_requested(event, now)
+                for run in self._maker.requested(event, now):
+                    self._take(run, now)
             case RerunRequested():
-                self._rerun_requested(event, now)
+                run = self._maker.rerun(event, now)
+                self._take(run, now, f"rerun of {event.original.name}")
             case BackfillRequested():
-                self._backfill_requested(event, now)
+                made = self._maker.backfill(event, now)
+                backfill_id = made[0].run_id if event.backfill_id is None else event.backfill_id
+                self._backfills.begin(backfill_id)
+                for run in made:
+                    self._take(run, now, f"backfill r{backfill_id}")
             case BackfillStopRequested():
                 left = self._of_backfill(event.backfill_id)
                 if not left:
@@ -160,10 +160,8 @@ class Machine:
                     raise Refused(f"{event.target or 'all'} is not paused")
                 self._save_pause(pause, now, event.by, is_paused=False)
             case IdsReserved():
-                self._ids.append((event.first, event.stop))
-                self._ids_left += event.stop - event.first
-                self._ids_asked = False
-                while self._ended and self._ids_left >= self._ids_needed(self._ended[0]):
+                self._ids.add(event.first, event.stop)
+                while self._ended and self._ids.left >= self._ids_needed(self._ended[0]):
                     self._program_finished(self._ended.popleft(), now)
                 if self._due or self._fired or self._retries:
                     self._advance(now)
@@ -209,16 +207,21 @@ class Machine:
         return held.text if held else None
 
     @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs now, by id."""
+        return self._maker.jobs
+
+    @property
     def ids_left(self) -> int:
         """How many runs can be made before more ids are reserved."""
-        return self._ids_left
+        return self._ids.left
 
     # -- time
 
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
         self._due.extend(self._upcoming.take(now))
-        if len(self._due) + len(self._fired) + len(self._retries) > self._ids_left:
+        if len(self._due) + len(self._fired) + len(self._retries) > self._ids.left:
             self._reserve(now)
             return
         made = len(self._due)
@@ -241,15 +244,15 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids_left):
-            if self._retries and self._ids_left:
+        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids.left):
+            if self._retries and self._ids.left:
                 self._try_again(self._retries.popleft(), now)
-            elif self._fired and self._ids_left:
+            elif self._fired and self._ids.left:
                 self._fire(*self._fired.popleft(), now)
             else:
                 for run_id in self._waiting.to_look_at():
                     self._consider(run_id, now)
-        if self._ids_left < LOW_IDS or self._fired or self._retries or self._ended:
+        if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
         due += [at for at in (self._upcoming.next_at, self._waiting.next_end) if at is not None]
@@ -258,24 +261,12 @@ class Machine:
             self._order(WakeAt(cause=self._cause, at=self._wake))
 
     def _reserve(self, now: datetime) -> None:
-        """Ask for ids, once; in larger blocks while they are used up fast, so that a restart wastes few."""
-        if self._ids_asked:
-            return
-        fast = self._ids_asked_at is not None and now - self._ids_asked_at < timedelta(seconds=2)
-        self._ids_block = min(MAX_IDS, self._ids_block * 2) if fast else LOW_IDS * 2
-        self._ids_asked, self._ids_asked_at = True, now
-        need = len(self._due) + len(self._fired) + len(self._retries)
-        need += sum(map(self._ids_needed, self._ended))
-        self._order(ReserveIds(cause=self._cause, count=max(self._ids_block, need)))
-
-    def _next_id(self) -> RunId:
-        first, stop = self._ids[0]
-        self._ids_left -= 1
-        if first + 1 < stop:
-            self._ids[0] = (first + 1, stop)
-        else:
-            self._ids.popleft()
-        return first
+        """Ask for ids, once."""
+        need = (
+            len(self._due) + len(self._fired) + len(self._retries) + sum(map(self._ids_needed, self._ended))
+        )
+        if count := self._ids.wanted(need, now):
+            self._order(ReserveIds(cause=self._cause, count=count))
 
     # -- jobs, restart
 
@@ -284,7 +275,7 @@ class Machine:
 
         After a restart nobody knows which jobs are new, and all go on from the clock.
         """
-        known, self.jobs = self.jobs, {job.job_id: job for job in event.jobs}
+        known, self._maker.jobs = self.jobs, {job.job_id: job for job in event.jobs}
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)
         # What waits for its id is found due again if its job has changed: the clock has not passed it.
@@ -316,163 +307,25 @@ class Machine:
 
     def _make_due(self, due: Due, now: datetime) -> None:
         """A run of a schedule: it gets its id as it leaves the schedule."""
-        job, at, nominal_at = due.job, due.at, due.occurrence.at
-        run_id, args = self._next_id(), job.args_for(due.occurrence.args, due.schedule.args)
         skip, most = due.skip, due.schedule.max_runs
-        if skip is None and (pause := self.pauses.of(job.job_id, at)) is not None:
+        if skip is None and (pause := self.pauses.of(due.job.job_id, due.at)) is not None:
             skip = pause.text
-        if skip is None and most is not None and (live := self.runs.of_schedules(job.job_id)) >= most:
+        if skip is None and most is not None and (live := self.runs.of_schedules(due.job.job_id)) >= most:
             skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
-        try:
-            run = bind_run(
-                job,
-                run_id=run_id,
-                args=args,
-                origin=Origin.SCHEDULE,
-                scheduled_at=at,
-                nominal_at=nominal_at,
-                stop_at=stop_time(due.schedule, at),
-                now=now,
-                params_of=self._params_of,
-            )
-        except BindError as error:
-            run = Run(
-                run_id=run_id,
-                inst=Instance.of(job.job_id, args),
-                program=job.program,
-                origin=Origin.SCHEDULE,
-                scheduled_at=at,
-                nominal_at=nominal_at,
-                state_at=now,
-                labels=job.labels,
-            )
-            self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-            self._move(run, State.ERROR, now, str(error))
-            return
-        self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-        if skip is not None:
+        run, wrong = self._maker.due(due, now)
+        self._add(run, f"scheduled for {due.at:%Y-%m-%d %H:%M:%S}Z")
+        if wrong is not None:
+            self._move(run, State.ERROR, now, wrong)
+        elif skip is not None:
             self._move(run, State.SKIPPED, now, skip, skip_reason=skip)
         else:
             self._begin(run, now)
 
-    def _run_requested(self, event: RunRequested, now: datetime) -> None:
-        job = event.job or self.jobs.get(event.job_id)
-        if job is None:
-            raise NotFound(f"there is no job {event.job_id}")
-        if self._ids_left < event.count:
-            raise Refused("no run ids at hand: try again in a moment")
-        made = [
-            bind_run(
-                job,
-                run_id=self._next_id(),
-                args=dict(event.args),
-                origin=event.origin,
-                scheduled_at=event.at or now,
-                stop_at=event.stop_at,
-                now=now,
-                params_of=self._params_of,
-                labels=event.labels,
-                by=event.by,
-                rerun_of=event.rerun_of,
-            )
-            for _ in range(event.count)
-        ]
-        for run in made:
-            self._take(run, now)
-
-    def _rerun_requested(self, event: RerunRequested, now: datetime) -> None:
-        """The job as it is today; a job that is gone, or was ad hoc, as the run had it."""
-        old, job = event.original, self.jobs.get(event.original.job_id)
-        if self._ids_left < 1:
-            raise Refused("no run ids at hand: try again in a moment")
-        again: dict[str, Any] = {
-            "origin": Origin.TEST if event.is_test else Origin.RERUN,
-            "scheduled_at": now,
-            "stop_at": None if old.stop_at is None else now + (old.stop_at - old.scheduled_at),
-            "rerun_of": old.run_id,
-            "attempt": old.attempt + 1,
-            "by": event.by,
-        }
-        if job is None:
-            if event.args:
-                raise Refused(f"{old.name} can be run again only as it was: there is no job {old.job_id} now")
-            run = self._as_it_was(old, now, again)
-        else:
-            run = self._bind(job, old.args | dict(event.args), now, labels=old.labels, **again)
-        self._take(run, now, f"rerun of {old.name}")
-
     def _try_again(self, old: Run, now: datetime) -> None:
-        """The next attempt of a run that did not succeed: as the job is today, or else as the run had it."""
-        retry, job = old.retry, self.jobs.get(old.job_id)
-        assert retry is not None
-        at = now + timedelta(seconds=retry.delay_s)
-        again: dict[str, Any] = {
-            "origin": Origin.RETRY,
-            "scheduled_at": at,
-            "stop_at": None if old.stop_at is None else at + (old.stop_at - old.scheduled_at),
-            "rerun_of": old.run_id,
-            "attempt": old.attempt + 1,
-            "retry": retry.after(),
-            "by": old.by,
-            "backfill_id": old.backfill_id,
-        }
-        try:
-            if job is None:
-                raise BindError(f"there is no job {old.job_id} any more")
-            run = self._bind(job, old.args, now, labels=old.labels, **again)
-            run = replace(run, actions=run.actions if old.actions else ())
-        except BindError:
-            run = self._as_it_was(old, now, again)
-        self._note(old, f"tried again as {run.name}: {retry.count - 1} more attempts may follow")
+        run = self._maker.retry(old, now)
+        more = run.retry.count if run.retry else 0
+        self._note(old, f"tried again as {run.name}; {more or 'no'} more attempts may follow")
         self._take(run, now, f"attempt {run.attempt}, after {old.name}")
-
-    def _bind(self, job: Job, args: Mapping[str, str], now: datetime, **facts: Any) -> Run:
-        run_id = self._ids[0][0]
-        run = bind_run(job, run_id=run_id, args=args, now=now, params_of=self._params_of, **facts)
-        return replace(run, run_id=self._next_id())  # taken only now: a bad request costs none
-
-    def _as_it_was(self, old: Run, now: datetime, facts: Mapping[str, Any]) -> Run:
-        """A new run that is made like one that finished."""
-        return replace(
-            old,
-            run_id=self._next_id(),
-            state=State.SCHEDULED,
-            state_at=now,
-            started_at=None,
-            finished_at=None,
-            **{**_NOT_RUN, **facts},
-        )
-
-    def _backfill_requested(self, event: BackfillRequested, now: datetime) -> None:
-        """All its runs at once; they wait for their turn, and a crash loses none."""
-        job = self.jobs.get(event.job_id)
-        if job is None:
-            raise NotFound(f"there is no job {event.job_id}")
-        if self._ids_left < len(event.instances):
-            raise Refused("no run ids at hand: try again in a moment")
-        first = self._ids[0][0]
-        backfill_id = first if event.backfill_id is None else event.backfill_id
-        turn = MaxRunning(count=event.max_running, group=f"backfill r{backfill_id}")
-        made = [
-            bind_run(
-                job if event.actions else replace(job, actions=()),
-                run_id=self._next_id(),
-                args=args,
-                origin=Origin.BACKFILL,
-                scheduled_at=now,
-                nominal_at=nominal_at,
-                now=now,
-                params_of=self._params_of,
-                labels=event.labels,
-                by=event.by,
-                backfill_id=backfill_id,
-                first=(turn,),
-            )
-            for args, nominal_at in event.instances
-        ]
-        self._backfills.begin(backfill_id)
-        for run in made:
-            self._take(run, now, f"backfill r{backfill_id}")
 
     def _of_backfill(self, backfill_id: RunId) -> list[Run]:
         """The runs of a backfill that have not begun."""
@@ -485,10 +338,6 @@ class Machine:
     def _stop_backfill(self, left: Sequence[Run], now: datetime, reason: str) -> None:
         for run in left:
             self._move(run, State.SKIPPED, now, reason, skip_reason=reason)
-
-    def _params_of(self, job_id: str) -> tuple[str, ...] | None:
-        job = self.jobs.get(job_id)
-        return None if job is None else tuple(p.name for p in job.params)
 
     def _take(self, run: Run, now: datetime, why: str | None = None) -> None:
         """A new run that somebody or something asked for: for later, or for now."""
@@ -626,7 +475,7 @@ class Machine:
         run = self.runs.get(event.run_id)
         if run is None or run.state not in BUSY:
             return
-        if self._ids_left < self._ids_needed(event):
+        if self._ids.left < self._ids_needed(event):
             # What follows must be saved with the end, or a crash between them would lose it.
             self._ended.append(event)
             return
@@ -685,20 +534,8 @@ class Machine:
 
     def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
-        job = self.jobs.get(action.job_id)
         try:
-            if job is None:
-                raise BindError(f"there is no job {action.job_id}")
-            args = source.args | action.expanded(source.args)
-            run = bind_run(
-                job,
-                run_id=self._next_id(),
-                args={p.name: args[p.name] for p in job.params if p.name in args},
-                origin=Origin.ACTION,
-                scheduled_at=now,
-                now=now,
-                params_of=self._params_of,
-            )
+            run = self._maker.fired(source, action, now)
         except BindError as error:
             self._note(source, f"action: {error}")
             return
@@ -742,15 +579,3 @@ class Machine:
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
-
-
-#: What a run that is to be run again has not got yet.
-_NOT_RUN: dict[str, Any] = {
-    "late_why": None,
-    "skip_reason": None,
-    "message": None,
-    "return_code": None,
-    "elapsed_s": None,
-    "run_state": None,
-    "nominal_at": None,
-}

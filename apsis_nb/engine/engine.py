@@ -22,6 +22,7 @@ from apsis_nb.core.events import (
     RunRequested,
     Tick,
 )
+from apsis_nb.core.ids import LOW_IDS
 from apsis_nb.core.instructions import (
     Effect,
     FindRun,
@@ -41,7 +42,7 @@ from apsis_nb.core.instructions import (
     WakeAt,
 )
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import LOW_IDS, Machine
+from apsis_nb.core.machine import Machine
 from apsis_nb.core.preview import difference
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
