@@ -64,7 +64,7 @@ RUNS: tuple[Column, ...] = (
     Column("state", "state", "where it is in its life"),
     Column("skip_reason", "text", "why it was not run"),
     Column("labels", "json", "its labels: a list of strings"),
-    Column("nominal_at", "time", "when the schedule says; none if no schedule made it"),
+    Column("nominal_at", "time", "when the schedule says; none if none stands behind it"),
     Column("scheduled_at", "time", "when it was due: nominal plus jitter"),
     Column("started_at", "time", "when its program started"),
     Column("finished_at", "time", "when it finished"),

@@ -122,7 +122,7 @@ def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         The same form as that of `run_facts`.
     """
-    facts = {name: _plain(row.get(name)) for name in RUN_FACTS}
+    facts = {name: plain(row.get(name)) for name in RUN_FACTS}
     facts["run_id"], facts["rerun_of"] = _run_name(row["run_id"]), _run_name(row.get("rerun_of"))
     for name in ("args", "labels", "program"):
         if isinstance(facts[name], str):  # JSON text
@@ -132,7 +132,7 @@ def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def job_facts(job: Job) -> dict[str, Any]:
     """What is told about a job: as `core.jobs.job_to_dict` has it, in JSON values."""
-    facts: dict[str, Any] = _plain(job_to_dict(job))
+    facts: dict[str, Any] = plain(job_to_dict(job))
     return facts
 
 
@@ -183,7 +183,7 @@ def to_json_columns(table: "pa.Table") -> list[dict[str, str]]:
 def to_json_rows(table: "pa.Table") -> list[dict[str, Any]]:
     """The rows of a table as JSON values by column name. Times without a zone are UTC; NaN becomes None."""
     names = _names(table)
-    columns = [[_plain(v) for v in column.to_pylist()] for column in table.columns]
+    columns = [[plain(v) for v in column.to_pylist()] for column in table.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -206,7 +206,7 @@ def _time(at: datetime | None) -> str | None:
     return None if at is None else format_time(at)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as one of JSON's own types."""
     match value:
         case None | bool() | int() | str():
@@ -224,8 +224,8 @@ def _plain(value: Any) -> Any:
         case bytes():
             return value.hex()
         case Mapping():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
         case _:
             return str(value)

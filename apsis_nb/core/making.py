@@ -99,6 +99,7 @@ class Maker:
         at = now + timedelta(seconds=old.retry.delay_s)
         again = self._again(old, at, Origin.RETRY) | {
             "retry": old.retry.after(),
+            "nominal_at": old.nominal_at,
             "by": old.by,
             "backfill_id": old.backfill_id,
         }

@@ -43,6 +43,7 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import Machine
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.preview import difference
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
@@ -188,6 +189,34 @@ class Engine:
         """The runs that have not finished, by id."""
         return self.machine.runs
 
+    @property
+    def pauses(self) -> list[Pause]:
+        """What is paused now."""
+        now = utc_now()
+        return [p for p in self.machine.pauses if p.until is None or p.until > now]
+
+    def plan_resume(self, pause: Pause) -> dict[str, Any]:
+        """What the end of a pause means. Blocks: call it in a thread.
+
+        Returns:
+            {skipped: the newest runs that it held back, [{run_id, job_id, args, nominal_at}], at most 1000;
+            next: what comes due next without it, of the next day, [{job_id, args, nominal_at, scheduled_at}]}
+        """
+        now, skipped, coming = utc_now(), [], []
+        for job_id in sorted(self.jobs):
+            if not pause.covers(job_id):
+                continue
+            for facts in self.store.runs(
+                job_id=job_id, state=["skipped"], since=pause.at, limit=PREVIEW_ROWS
+            ):
+                if (facts["skip_reason"] or "").startswith("paused"):
+                    row = {name: facts[name] for name in ("job_id", "args", "nominal_at")}
+                    skipped.append({"run_id": f"r{facts['run_id']}", **row})
+            coming += self.expected(now, now + timedelta(days=1), job_id=job_id, limit=PREVIEWS)
+        skipped.sort(key=lambda row: row["nominal_at"], reverse=True)
+        coming.sort(key=lambda row: (row["scheduled_at"], row["job_id"]))
+        return {"skipped": skipped[:PREVIEW_ROWS], "next": coming[:PREVIEWS]}
+
     async def ask(self, event: Event) -> list[Run]:
         """Hand a request to the machine and wait until what follows from it is committed.
 
@@ -283,7 +312,7 @@ class Engine:
         midnight = after_gap(now.astimezone(zone(self.config.tz)).date(), time(), zone(self.config.tz))
         ran = []
         for facts in self.store.runs(job_id=job.job_id, since=midnight, until=now, limit=PREVIEW_ROWS):
-            if facts["nominal_at"] is not None:
+            if facts["origin"] == "schedule":
                 again = [c.at for c in found.added if dict(c.args) == facts["args"]]
                 ran.append(
                     {

@@ -271,3 +271,31 @@ FROM runs
 WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 GROUP BY job_id;
+
+-- backfills --
+-- The backfills, newest first, with how far each is; `left` are those that have not begun.
+SELECT
+    backfill_id, any_value(job_id) AS job_id, any_value("by") AS "by", min(scheduled_at) AS asked_at,
+    min(nominal_at) AS first_at, max(nominal_at) AS last_at,
+    count(DISTINCT (args, nominal_at)) AS instances, count(*) AS runs,
+    count(*) FILTER (state IN ('scheduled', 'waiting')) AS left,
+    count(*) FILTER (state IN ('starting', 'running', 'stopping')) AS running,
+    count(*) FILTER (state = 'success') AS success,
+    count(*) FILTER (state IN ('failure', 'error')) AS failed,
+    count(*) FILTER (state = 'skipped') AS skipped,
+    max(finished_at) AS finished_at
+FROM runs WHERE backfill_id IS NOT NULL AND ($backfill_id::BIGINT IS NULL OR backfill_id = $backfill_id)
+GROUP BY backfill_id ORDER BY backfill_id DESC LIMIT $limit;
+
+-- backfill_missing --
+-- What a backfill has not got done, and nobody is at: the args and nominal times without a success or a live run.
+SELECT any_value(job_id), args, nominal_at FROM runs WHERE backfill_id = $backfill_id
+GROUP BY args, nominal_at
+HAVING NOT bool_or(state NOT IN ('failure', 'error', 'skipped'))
+ORDER BY min(run_id);
+
+-- nominal_successes --
+-- The nominal times at which a job has succeeded, for those that have no args to tell them apart.
+SELECT DISTINCT nominal_at FROM base.runs
+WHERE job_id = $job_id AND state = 'success' AND origin <> 'test'
+    AND nominal_at >= $since AND nominal_at < $until;

@@ -149,7 +149,7 @@ WITH ids AS (
         (made->>'nominal_at')::TIMESTAMP AS nominal_at,
         (made->>'scheduled_at')::TIMESTAMP AS scheduled_at,
         (made->>'late_start_s')::DOUBLE AS late_start_s,
-        CASE WHEN made->>'nominal_at' IS NULL THEN NULL ELSE greatest(0, epoch(
+        CASE WHEN made->>'origin' <> 'schedule' THEN NULL ELSE greatest(0, epoch(
             coalesce(started_at::TIMESTAMP, utc_now()) - (made->>'scheduled_at')::TIMESTAMP)) END AS late_s
     FROM latest
 )
@@ -206,7 +206,7 @@ SELECT program_id, program FROM base.programs;
 CREATE VIEW missed AS
 SELECT run_id, job_id, args, nominal_at, finished_at AS skipped_at, skip_reason
 FROM base.runs
-WHERE state = 'skipped' AND nominal_at IS NOT NULL;
+WHERE state = 'skipped' AND origin = 'schedule';
 
 CREATE VIEW lateness_daily AS
 SELECT
@@ -240,7 +240,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- runs.state: Where it is in its life; success, failure, error and skipped are its ends.
 -- runs.skip_reason: Why it was not run.
 -- runs.labels: Its labels, JSON: a list of strings.
--- runs.nominal_at: When the schedule says, UTC; NULL if no schedule made it.
+-- runs.nominal_at: When the schedule says, UTC; also of what is run for it later. NULL if none stands behind it.
 -- runs.scheduled_at: When it was due, UTC: nominal plus jitter.
 -- runs.started_at: When its program started, UTC.
 -- runs.finished_at: When it finished, UTC; NULL while it is live.

@@ -463,6 +463,33 @@ class Store:
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
         return [(found.get(2 * n), 2 * n + 1 in found) for n in range(len(wanted))]
 
+    def backfills(self, backfill_id: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The backfills, newest first: what was asked for, and how many runs of each are in which state."""
+        names = (
+            "backfill_id", "job_id", "by", "asked_at", "first_at", "last_at", "instances", "runs", "left",
+            "running", "success", "failed", "skipped", "finished_at",
+        )  # fmt: skip
+        params = {"backfill_id": backfill_id, "limit": limit}
+        found = []
+        for row in self._readers.rows(queries()["backfills"].text, params):
+            facts = dict(zip(names, row, strict=True))
+            found.append({n: aware(v) if n.endswith("_at") else v for n, v in facts.items()})
+        return found
+
+    def backfill_missing(
+        self, backfill_id: int
+    ) -> tuple[str | None, list[tuple[dict[str, str], datetime | None]]]:
+        """The job of a backfill (None: there is none), and what it has not got done: args, nominal times."""
+        known = self.backfills(backfill_id)
+        rows = self._readers.rows(queries()["backfill_missing"].text, {"backfill_id": backfill_id})
+        return known[0]["job_id"] if known else None, [(json.loads(a), aware(at)) for _, a, at in rows]
+
+    def nominal_successes(self, job_id: str, since: datetime, until: datetime) -> set[datetime]:
+        """The nominal times in a span at which a job has succeeded."""
+        params = {"job_id": job_id, "since": naive(since), "until": naive(until)}
+        rows = self._readers.rows(queries()["nominal_successes"].text, params)
+        return {at.replace(tzinfo=UTC) for (at,) in rows}
+
     # -- job files
 
     def keep_versions(

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apsis_nb.core.instructions import FindRun, SaveClock
+from apsis_nb.core.instructions import FindRun, SaveClock, SaveMark, SavePause
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import Process
 from apsis_nb.core.runs import Instance, Origin
 from apsis_nb.core.states import State
@@ -281,8 +283,8 @@ def test_a_dependency_finds_the_newest_run_that_satisfies_it(store: Store) -> No
         whole_life(a_run(next(ids), "other"), State.ERROR)
     )  # not waited for: it must be seen none the less
 
-    def wish(inst: Instance, *states: State) -> FindRun:
-        return FindRun(cause="test", run_id=99, inst=inst, states=frozenset(states))
+    def wish(inst: Instance, *states: State, exist: frozenset[State] = frozenset()) -> FindRun:
+        return FindRun(cause="test", run_id=99, inst=inst, states=frozenset(states), exist=exist)
 
     found = store.find_runs([
         wish(day, State.SUCCESS),
@@ -291,8 +293,11 @@ def test_a_dependency_finds_the_newest_run_that_satisfies_it(store: Store) -> No
         wish(Instance.of("team/report", {}), State.SUCCESS),
         wish(Instance.of("team/report", {"date": "2026-03-03"}), State.SUCCESS),
         wish(Instance.of("other", {"date": "2026-03-02"}), State.ERROR),
+        wish(day, State.ERROR, exist=frozenset({State.FAILURE})),
+        wish(Instance.of("other", {"date": "2026-03-02"}), State.SUCCESS, exist=frozenset({State.FAILURE})),
     ])  # fmt: skip
-    assert found == [2, 3, None, None, 6, 7]
+    assert [newest for newest, _ in found] == [2, 3, None, None, 6, 7, None, None]
+    assert [exists for _, exists in found] == [False] * 6 + [True, False]
     assert store.find_runs([]) == []
 
 
@@ -544,3 +549,52 @@ def test_a_file_of_an_older_schema_becomes_one_of_this(path: Path, old: int) -> 
         ).fetchall()[0]
     assert comment.startswith("The jobs whose files")
     assert path.with_name(f"runs.schema-{old}.duckdb").exists()
+
+
+# -- marks, pauses, backfills
+
+
+def test_a_mark_gives_a_run_another_end_and_a_line_in_its_log(path: Path) -> None:
+    with Store.open(path) as store:
+        store.save(whole_life(a_run(1), State.FAILURE)).result(10)
+        store.save(whole_life(a_run(2))).result(10)
+        run = replace(ended(a_run(1), State.FAILURE), state=State.SUCCESS, message="marked as success")
+        mark = SaveMark(cause="test", run=run, message="marked as success", at=NOON + timedelta(hours=1))
+        store.save([mark]).result(10)
+        counts = store.sql("SELECT state, count(*) AS n FROM runs GROUP BY ALL").to_pylist()
+        assert counts == [{"state": "success", "n": 2}]
+        assert store.log(1)[-1]["message"] == "marked as success"
+        store.checkpoint()
+    with Store.open(path) as store:
+        facts = store.run(1)
+        assert facts is not None
+        assert (facts["state"], facts["message"]) == ("success", "marked as success")
+        assert store.restore()[0] == [], "a marked run is not live"
+
+
+def test_pauses_hold_until_somebody_ends_them(path: Path) -> None:
+    team = Pause(scope="path", target="team", at=NOON, until=NOON + timedelta(hours=1), reason="x", by="ann")
+    everything = Pause(scope="all", at=NOON)
+
+    def word(pause: Pause, is_paused: bool) -> SavePause:
+        return SavePause(cause="test", pause=pause, is_paused=is_paused, at=NOON, by=pause.by)
+
+    with Store.open(path) as store:
+        assert store.pauses() == []
+        store.save([word(team, True), word(everything, True), word(everything, False)]).result(10)
+    with Store.open(path) as store:
+        assert store.pauses() == [team]
+        rows = store.sql("SELECT scope, paused FROM pauses").to_pylist()
+        assert rows == [
+            {"scope": "path", "paused": True},
+            {"scope": "all", "paused": True},
+            {"scope": "all", "paused": False},
+        ]
+
+
+def test_failures_in_a_row_of_a_live_backfill_are_counted(store: Store) -> None:
+    for run_id, state in enumerate((State.FAILURE, State.SUCCESS, State.FAILURE, State.ERROR), start=1):
+        store.save(whole_life(a_run(run_id, backfill_id=1), state)).result(10)
+    assert store.backfill_failures() == {}, "nothing of it is live"
+    store.save([saved(a_run(5, backfill_id=1), is_new=True)]).result(10)
+    assert store.backfill_failures() == {1: 2}

@@ -33,12 +33,3 @@ CREATE TABLE base.notices (
     tries INTEGER NOT NULL,
     message VARCHAR
 );
-
-CREATE VIEW run_meta AS
-SELECT run_id, cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta;
-
-CREATE VIEW pauses AS
-SELECT ts, "by", scope, target, paused, until, reason FROM base.pauses;
-
-CREATE VIEW notices AS
-SELECT run_id, n, ts, event, state, tries, message, action FROM base.notices;
