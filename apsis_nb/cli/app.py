@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, jobs, runs, serving
+from apsis_nb.cli import edits, holds, jobs, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -37,6 +37,11 @@ for command in (
     runs.stop,
     runs.rerun,
     runs.signal,
+    runs.mark,
+    holds.pause,
+    holds.resume,
+    holds.backfill,
+    holds.backfills,
     runs.sql,
     edits.revert,
     serving.reload,

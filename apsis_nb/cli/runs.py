@@ -33,6 +33,10 @@ LabelOption = Annotated[
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait until it has ended; exit status 1 if it did not succeed.")
 ]
+TestOption = Annotated[
+    bool,
+    typer.Option("--test", help="As a test: it fires no actions, satisfies nobody and counts nowhere."),
+]
 
 
 def runs(
@@ -211,6 +215,7 @@ def schedule(
     count: Annotated[int, typer.Option("--count", min=1, help="How many runs that are alike.")] = 1,
     label: LabelOption = None,
     wait: WaitOption = False,
+    test: TestOption = False,
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
@@ -222,7 +227,7 @@ def schedule(
       apsis-nb schedule sales/report --at +10m --wait
     """
     made = client_of(url).schedule_runs(
-        job, args=args_of(args or []), at=at, stop_at=stop, label=label or (), count=count
+        job, args=args_of(args or []), at=at, stop_at=stop, label=label or (), count=count, test=test
     )
     _told(made, wait, format)
 
@@ -284,14 +289,45 @@ def stop(run_ids: RunArguments, url: UrlOption = None) -> None:
     _each(run_ids, url, lambda run: run.stop())
 
 
-def rerun(run_ids: RunArguments, url: UrlOption = None) -> None:
+def rerun(
+    run_ids: RunArguments,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="ARG=VALUE", help="One that is to be different; may be repeated."),
+    ] = None,
+    test: TestOption = False,
+    url: UrlOption = None,
+) -> None:
     """Run runs again now, as their jobs are today.
 
     \b
-    Example:
+    Examples:
       apsis-nb rerun r123
+      apsis-nb rerun r123 --arg date=2026-01-30
     """
-    _each(run_ids, url, lambda run: run.rerun())
+    changed = args_of(arg or [])
+    _each(run_ids, url, lambda run: run.rerun(changed, test=test))
+
+
+def mark(
+    state: Annotated[
+        str, typer.Argument(metavar="STATE", help="How it counts as ended: success, failure, error, skipped.")
+    ],
+    run_ids: RunArguments,
+    actions: Annotated[
+        bool, typer.Option("--actions", help="Fire the actions of the new state too.")
+    ] = False,
+    url: UrlOption = None,
+) -> None:
+    """Say that finished runs ended otherwise.
+
+    What waits for them hears of it.
+
+    \b
+    Example:
+      apsis-nb mark success r123
+    """
+    _each(run_ids, url, lambda run: run.mark(state, actions=actions))
 
 
 def signal(

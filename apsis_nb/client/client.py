@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
+from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
 from apsis_nb.client.errors import BadRequest
 from apsis_nb.client.history import History
@@ -179,6 +180,65 @@ class Client:
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
 
+    # ---- Pauses and backfills ----
+
+    def pause(
+        self,
+        job: str | None = None,
+        *,
+        path: str | None = None,
+        everything: bool = False,
+        until: When | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """Hold back the schedules of a job, of all below a path, or of all: what comes due is skipped.
+
+        Args:
+            job, path, everything: one of the three.
+            until: when the pause ends by itself.
+            reason: for others.
+
+        Returns:
+            scope, target, since, until, reason, by.
+        """
+        body = {"until": self.connection.text_of(until), "reason": reason}
+        address, params = _held("pause", job, path, everything)
+        answer = self.connection.json("POST", address, params=params, body=body)
+        pause: dict[str, Any] = answer["pause"]
+        return pause
+
+    def resume(
+        self,
+        job: str | None = None,
+        *,
+        path: str | None = None,
+        everything: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """End a pause; with `dry_run` only tell what that means.
+
+        Returns:
+            `skipped`: what it held back, newest first; `next`: what comes next; `pause`.
+        """
+        address, params = _held("resume", job, path, everything)
+        return self.connection.json("POST", address, params={**params, "dry_run": str(dry_run).lower()})
+
+    def list_pauses(self) -> list[dict[str, Any]]:
+        """What is paused: scope, target, since, until, reason, by."""
+        pauses: list[dict[str, Any]] = self.connection.json("GET", "/pauses")["pauses"]
+        return pauses
+
+    def backfill(self, backfill_id: str | int) -> Backfill:
+        """A backfill by its id: `r12`, or 12. `client.jobs[...].backfill(...)` makes one."""
+        return Backfill(self, self.connection.json("GET", f"/backfills/{_run_name(backfill_id)}"))
+
+    def list_backfills(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The backfills, newest first, and how far each is."""
+        found: list[dict[str, Any]] = self.connection.json("GET", "/backfills", params={"limit": limit})[
+            "backfills"
+        ]
+        return found
+
     # ---- Runs ----
 
     def schedule(
@@ -189,6 +249,7 @@ class Client:
         at: When | None = None,
         stop_at: When | None = None,
         label: str | Sequence[str] = (),
+        test: bool = False,
         **more_args: Any,
     ) -> Run:
         """Ask for a run of a job.
@@ -199,13 +260,14 @@ class Client:
             at: when it is due; by default now.
             stop_at: when it is stopped if it still runs.
             label: one or several.
+            test: it fires no actions, satisfies no dependency and counts in no statistic.
 
         Raises:
             NoSuch: no such job.
             BadRequest: the args do not fit.
         """
         wanted = {**(args or {}), **more_args}
-        return self.schedule_runs(job, args=wanted, at=at, stop_at=stop_at, label=label)[0]
+        return self.schedule_runs(job, args=wanted, at=at, stop_at=stop_at, label=label, test=test)[0]
 
     def schedule_runs(
         self,
@@ -216,10 +278,12 @@ class Client:
         stop_at: When | None = None,
         label: str | Sequence[str] = (),
         count: int = 1,
+        test: bool = False,
     ) -> list[Run]:
         """Ask for `count` runs that are alike; otherwise as `schedule`."""
         texts = {name: arg_text(value) for name, value in (args or {}).items()}
-        return self._request_runs({"job_id": job, "args": texts, "count": count}, at, stop_at, label)
+        body = {"job_id": job, "args": texts, "count": count, "test": test}
+        return self._request_runs(body, at, stop_at, label)
 
     def adhoc(
         self,
@@ -390,6 +454,15 @@ class Client:
 def _query(query: str, params: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
     values = params if params is None or isinstance(params, Mapping) else list(params)
     return {"query": query, "params": values}
+
+
+def _held(verb: str, job: str | None, path: str | None, everything: bool) -> tuple[str, dict[str, str]]:
+    """The address of a request about one job, a path or all."""
+    if [job is not None, path is not None, everything].count(True) != 1:
+        raise BadRequest(f"{verb} what? give a job, path=..., or everything=True")
+    if job is not None:
+        return f"/{verb}/{quoted(job)}", {}
+    return f"/{verb}", {"all": "true"} if path is None else {"path": path}
 
 
 def _run_name(run_id: str | int) -> str:

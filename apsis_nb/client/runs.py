@@ -6,7 +6,7 @@ import html
 import re
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from datetime import date, datetime
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -208,7 +208,6 @@ class Run:
 
     def stop(self) -> "Run":
         """Ask its program to end; after the job's grace period it is killed."""
-        self._wait_while_starting()
         return self._ask("stop")
 
     def signal(self, signal: str | int) -> "Run":
@@ -221,14 +220,27 @@ class Run:
         self._wait_while_starting()
         return self._ask(f"signal/{name}")
 
-    def rerun(self, **args: Any) -> "Run":
+    def mark(self, state: str, *, actions: bool = False) -> "Run":
+        """Say that it ended otherwise: what waits for it hears of it.
+
+        Args:
+            state: success, failure, error or skipped.
+            actions: whether the job's actions of that state fire.
+        """
+        answer = self._connection.json("POST", f"/runs/{self.run_id}/mark/{state}", body={"actions": actions})
+        self._facts = answer["runs"][0]
+        return self
+
+    def rerun(self, args: Mapping[str, Any] | None = None, *, test: bool = False, **more_args: Any) -> "Run":
         """Run it again now, as its job is today.
 
         Args:
-            args: those that change.
+            args: those that change; also as keywords, where the name is free.
+            test: as a test run.
         """
-        texts = {name: arg_text(value) for name, value in args.items()}
-        runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})["runs"]
+        texts = {name: arg_text(value) for name, value in {**(args or {}), **more_args}.items()}
+        body = {"args": texts, "test": test}
+        runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body=body)["runs"]
         return Run(self._connection, next(r for r in runs if r["rerun_of"] == self.run_id))
 
     def _wait_while_starting(self) -> None:

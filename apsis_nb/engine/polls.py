@@ -30,7 +30,7 @@ class Polls:
     ) -> None:
         self._store, self._live, self._tell = store, live, tell
         self._due: list[tuple[float, int, Run, Polled]] = []  # heap
-        self._told: dict[tuple[RunId, Polled], str | None] = {}  # what went wrong with it last
+        self._told: dict[RunId, str | None] = {}  # what went wrong last
         self._n = 0
         self._news = asyncio.Event()
 
@@ -58,14 +58,14 @@ class Polls:
                 continue
             _, _, run, condition = heappop(self._due)
             if not self._waits(run, condition):
-                self._told.pop((run.run_id, condition), None)
+                self._told.pop(run.run_id, None)
                 continue
             try:
                 holds, message = await asyncio.to_thread(self._look, run, condition), None
             except (ApsisError, OSError) as error:
                 holds, message = False, f"{condition}: {error}"
-            news = message is not None and message != self._told.get((run.run_id, condition))
-            self._told[run.run_id, condition] = message
+            news = message is not None and message != self._told.get(run.run_id)
+            self._told[run.run_id] = message
             if holds or news:
                 self._tell(
                     ConditionPolled(

@@ -73,8 +73,8 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
     async def begin(http: Request, job_id: str, wanted: BackfillRequest) -> Response:
         """Run a job for days that are past, or for a list of args: the oldest first.
 
-        One run at a time, unless told. It stops after three failures in a row. Its runs fire no actions, unless
-        asked.
+        One run at a time, unless told. It stops after three failures in a row. Its runs fire no actions,
+        unless asked.
         """
         job = job_of(job_id, engine.jobs, engine.folder.errors)
 

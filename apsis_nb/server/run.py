@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 THREADS = 32  #: for what blocks: queries, outputs, job files
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
+#: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
+KEEP_ALIVE_S = 75
 #: Loggers of libraries that tell of each request or connection.
 _CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
@@ -84,6 +86,7 @@ def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
         proxy_headers=False,  # anybody could send them
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         ssl_certfile=config.tls.cert if config.tls else None,
         ssl_keyfile=config.tls.key if config.tls else None,
     )

@@ -253,8 +253,13 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
 
         Runs that wait for it hear of it. Its actions do not fire again, unless asked.
         """
-        (to,) = states_of([state])
-        original = await original_of(run_id)
+        (to,) = states_of([state]) or (None,)
+        if to is None:
+            raise Problem(422, f"{state!r} is no state")
+        number = run_id_of(run_id)
+        original = engine.live.get(number) or await asyncio.to_thread(engine.store.finished, number)
+        if original is None:
+            raise NotFound(f"there is no run r{number}")
         event = MarkRequested(
             original=original, state=to, actions=bool(how and how.actions), by=caller_of(request).user
         )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from apsis_nb.core.instructions import FindRun, Save
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
+from apsis_nb.core.states import State
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.opening import connect, lock_down, set_up
 from apsis_nb.store.outputs import Packer, read_range
@@ -63,6 +65,8 @@ HISTORY: dict[str, dict[str, Any]] = {
     "jobs": _WINDOW,
     "last_runs": _WINDOW | {"limit": 30},
 }
+#: What a finished run has that it was not made with.
+_ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
 UNITS = ("hour", "day", "week", "month", "year")
 
 
@@ -397,6 +401,14 @@ class Store:
             return made_run(rows[0], self._program(program_id_of(rows[0])))
         except (ApsisError, ValueError, KeyError, TypeError) as e:
             raise StoreError(f"run r{run_id} cannot be rebuilt: {e}") from e
+
+    def finished(self, run_id: int) -> Run | None:
+        """A run that has finished, as it ended; None: there is no such run, or it lives."""
+        run, facts = self.original(run_id), self.run(run_id)
+        if run is None or facts is None or facts["finished_at"] is None:
+            return None
+        moved: dict[str, Any] = {"state": State(facts["state"]), "state_at": facts["finished_at"]}
+        return replace(run, **moved, **{name: facts[name] for name in _ENDED})
 
     def log(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's log in order: ts (aware), state, message."""

@@ -283,3 +283,47 @@ def test_a_reader_that_leaves_early_is_no_error(shell: Shell):
     )  # fmt: skip
     assert ended.stdout == "range\n"
     assert ended.stderr == ""
+
+
+# -- holding back and catching up
+
+
+def test_pause_and_resume_tell_what_they_do(shell: Shell):
+    assert shell.good("pause", "daily/report", "--reason", "lunch").startswith("daily/report paused")
+    assert "lunch" in shell.good("pause")
+    assert shell.good("resume", "report", "--dry-run").startswith(
+        "daily/report would go on; no times were skipped"
+    )
+    (plan,) = listed(shell, "resume", "daily/report")
+    assert plan["pause"]["target"] == "daily/report"
+    assert shell("pause").stderr == "nothing is paused\n"
+    assert "paused until 2" in shell.good("pause", "--path", "daily", "--until", "+1h")
+    assert shell.good("resume", "--path", "daily").startswith("all below daily goes on")
+    assert shell("resume", "--all").returncode == 1
+
+
+def test_backfill_lists_runs_and_tells_how_far_it_is(shell: Shell):
+    days = ["daily/report", "--from", "2026-03-01", "--to", "2026-03-03"]
+    assert shell.good("backfill", *days, "--dry-run").startswith("3 runs of daily/report\n")
+    (made,) = listed(shell, "backfill", *days, "--wait")
+    assert (made["success"], made["left"]) == (3, 0)
+    assert shell("backfill", *days, "--only-missing").stderr.startswith(
+        "apsis-nb: nothing to run: 3 have succeeded"
+    )
+    assert made["backfill_id"] in [row["backfill_id"] for row in listed(shell, "backfills")]
+    assert shell("backfills", made["backfill_id"], "--stop").returncode == 1
+    assert shell("backfills", "--stop").returncode == 2
+
+
+def test_mark_changes_how_a_run_ended(shell: Shell):
+    (run,) = json.loads(shell("schedule", "fails", "--wait", "--format", "json").stdout)
+    assert shell.good("mark", "success", run["run_id"]) == f"{run['run_id']} success fails\n"
+    assert "is success already" in shell("mark", "success", run["run_id"]).stderr
+
+
+def test_rerun_takes_other_args_and_may_be_a_test(shell: Shell):
+    run = scheduled(shell, "greet/hello", "name=x")
+    made = shell.good("rerun", run["run_id"], "--arg", "name=y", "--test")
+    assert made.endswith("greet/hello name=y\n")
+    (again,) = listed(shell, "run", made.split()[0])
+    assert (again["origin"], again["rerun_of"]) == ("test", run["run_id"])

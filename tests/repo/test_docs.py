@@ -24,8 +24,16 @@ DOCS = ROOT / "docs"
 ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
 PAGE = (DOCS / "jobs.md").read_text()
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
-LINES = [f"line {PAGE[: PAGE.index(text)].count(chr(10)) + 1}" for text, _ in EXAMPLES]
+EXAMPLE = re.compile(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+#: The pages of whose examples each is a whole job file.
+FOUND = [
+    (found, f"{name} line {page.count(chr(10), 0, found.start()) + 1}")
+    for name in ("jobs.md", "conditions.md", "runs.md")
+    for page in [(DOCS / name).read_text()]
+    for found in EXAMPLE.finditer(page)
+]
+EXAMPLES = [(found[1], found[2]) for found, _ in FOUND]
+LINES = [line for _, line in FOUND]
 
 #: An arg for each param of the examples that has no default.
 ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00:15:00+00:00"} | {
@@ -44,7 +52,8 @@ def job_of(text: str) -> Job:
 @pytest.mark.parametrize("text", [text for text, _ in EXAMPLES], ids=LINES)
 def test_each_example_is_a_job_whose_runs_can_be_made(text: str):
     job = job_of(text)
-    params_of = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, Dependency)}
+    named = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, Dependency)}
+    params_of = named | {job.job_id: tuple(p.name for p in job.params)}
     args = {p.name: ARGS[p.name] for p in job.params if p.default is None}
 
     run = bind_run(
@@ -103,7 +112,7 @@ def test_every_key_of_a_job_file_is_told():
     folders = (ROOT / "apsis_nb/core", ROOT / "apsis_nb/jobfiles")
     sources = [file.read_text() for folder in folders for file in folder.rglob("*.py")]
     keys = {key for source in sources for key in read.findall(source)}
-    keys -= {"inst", "resources"}  # of stored runs only; must be empty
+    keys -= {"inst", "matching", "in", "resources"}  # of stored runs only; must be empty
 
     assert len(keys) > 40
     assert [key for key in sorted(keys) if not is_told(key)] == []

@@ -70,8 +70,10 @@ class MaxRunning:
         enabled = bind_enabled(self.enabled, expand)
         job_id = self.job_id or inst.job_id
         pool: Pool
-        if self.group is not None:
-            pool = Group(expand(self.group))
+        args, group = self.args, self.group
+        if group is not None:
+            group = expand(group)
+            pool = Group(group)
         elif self.args is not None:
             args = {name: expand(value) for name, value in self.args.items()}
             params = params_of(job_id)
@@ -81,7 +83,7 @@ class MaxRunning:
             pool = Matching(job_id, tuple(sorted(args.items())))
         else:
             pool = Instance(job_id, inst.args)
-        return replace(self, count=count, pool=pool, enabled=enabled)
+        return replace(self, count=count, args=args, group=group, pool=pool, enabled=enabled)
 
     def decide(self, run: Run, runs: RunSet) -> Decision:
         pool, count = self.pool or run.inst, int(self.count)
