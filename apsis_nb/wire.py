@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb.core.jobs import Job, job_to_dict
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
-from apsis_nb.core.times import format_time
+from apsis_nb.core.times import format_iso, format_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -216,7 +216,7 @@ def plain(value: Any) -> Any:
         case datetime():  # also pandas.Timestamp, which pyarrow gives for nanoseconds
             return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
         case date() | time():
-            return value.isoformat()
+            return format_iso(value)
         case timedelta():
             return value.total_seconds()
         case Decimal():

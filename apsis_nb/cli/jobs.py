@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
-from apsis_nb.core.times import zone
+from apsis_nb.core.times import zone, zone_name
 
 if TYPE_CHECKING:
     from apsis_nb.core.jobs import Job
@@ -330,7 +330,7 @@ def _clock_note(rows: list[dict[str, Any]], tz: ZoneInfo) -> Callable[[Mapping[s
     for row in rows:
         at = datetime.fromisoformat(row["scheduled_at"]).astimezone(tz)
         if before is not None and at.utcoffset() != before.utcoffset():
-            notes[row["scheduled_at"]] = f"{before:%Z} to {at:%Z}"
+            notes[row["scheduled_at"]] = f"{zone_name(before, tz)} to {zone_name(at, tz)}"
         before = at
     return lambda row: notes.get(row["scheduled_at"], "")
 

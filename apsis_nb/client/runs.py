@@ -16,7 +16,7 @@ from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
-from apsis_nb.core.times import format_duration, format_local, format_time, zone
+from apsis_nb.core.times import format_duration, format_iso, format_local, format_time, zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -323,7 +323,7 @@ def arg_text(value: Any) -> str:
         case datetime() if value.tzinfo is not None:
             return format_time(value)
         case datetime() | date():
-            return value.isoformat()
+            return format_iso(value)
         case _:
             return str(value)
 

@@ -31,7 +31,7 @@ from .runset import Group
 from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict
 from .states import State
 from .templates import expand, namespace
-from .times import parse_duration
+from .times import format_iso, parse_duration
 
 # -- the job
 
@@ -400,7 +400,7 @@ def _plain(value: Any) -> Any:
         case list() | tuple():
             return [_plain(item) for item in value]
         case date() | time():
-            return value.isoformat()
+            return format_iso(value)
         case float() if not math.isfinite(value):
             return str(value)
         case _:
