@@ -100,8 +100,9 @@ class Client:
         """What a text of a job's file would do to its runs of the next 7 days.
 
         Returns:
-            `added`, `removed`: runs with `at` and `args`; `ran`: those of today, with `again_at` if the text
-            runs them once more; `until`: where the comparison ends.
+            `added`, `removed`: runs with `at` and `args`, the first 1000 of `added_count` and
+            `removed_count`; a removed one is `lost` if no other run has its args; `ran`: those of today, with
+            `again_at` if the text runs the same once more; `until`: where the comparison ends.
         """
         return self.connection.json("POST", "/jobs/preview", body={"job_id": job_id, "yaml": yaml})
 

@@ -181,7 +181,7 @@ def _is_good(errors: list[FileError]) -> bool:
 def _preview_facts(found: Mapping[str, Any]) -> dict[str, Any]:
     """A preview as JSON values."""
     rows = {name: [_with_times(row) for row in found[name]] for name in ("added", "removed", "ran")}
-    return {**rows, "until": format_time(found["until"])}
+    return {**found, **rows, "until": format_time(found["until"])}
 
 
 def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,18 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apsis_nb.core.times import format_local, format_time, zone
 from tests.cli.conftest import COMMAND, Shell
 from tests.client.serving import JOBS, Served
+from tests.engine.serving import wait_for
 
 
 def listed(shell: Shell, command: str, *words: str) -> list[dict[str, Any]]:
@@ -255,6 +259,63 @@ def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server:
     finally:
         file.unlink(missing_ok=True)
         shell("reload")
+
+
+def test_an_edit_says_what_already_ran_today_and_will_run_again(shell: Shell, server: Served):
+    file = server.jobs / "moved.yaml"
+    text = "params: [kind]\nprogram: 'true'\nschedule: {type: explicit, times: ['%s'], args: {kind: full}}\n"
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    later = due + timedelta(hours=1)
+    file.write_text(text % format_time(due))
+    try:
+        with server.client() as client:
+            client.reload()
+            (run,) = wait_for("it runs", lambda: client.list_runs(job="moved", state="success"))
+            file.write_text(text % format_time(later))
+            (ran,) = client.preview("moved", file.read_text())["ran"]
+        assert (ran["run_id"], ran["again_at"]) == (run["run_id"], format_time(later))
+
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "moved: in the next 7 days 1 added, 0 removed"
+        was, will = (format_local(at, zone("Europe/London")) for at in (due, later))
+        again = will[11:] if was[:10] == will[:10] else will
+        said = f"{was[11:]} ran today as {run['run_id']} (success); {again} will run again with kind=full"
+        assert told[1] == said
+        assert said in shell.good("reload", "--dry-run").splitlines()
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_says_what_it_loses(shell: Shell, server: Served):
+    file = server.jobs / "lost.yaml"
+    text = "params: [time]\nprogram: 'true'\n"
+    file.write_text(text + "schedule: {type: interval, interval: 1d}\n")
+    try:
+        shell.good("reload")
+        file.write_text(text)
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "lost: in the next 7 days 0 added, 7 removed"
+        assert " is removed, and no other run has time=" in told[1]
+        assert told[1].endswith("; so for 6 more")
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_of_a_job_that_runs_very_often_says_how_far_it_looked(shell: Shell, server: Served):
+    file = server.jobs / "often.yaml"
+    text = "program: {type: no-op}\nschedule: {type: interval, interval: 1s}\n"
+    file.write_text(text)
+    try:
+        told = shell.good("next", str(file), "--diff").splitlines()[0]
+        assert re.fullmatch(
+            r"often \(a new job\): until [-0-9]{10} [:0-9]{8} 2,000 added, 0 removed; "
+            "the first 1,000 added are shown",
+            told,
+        )
+    finally:
+        file.unlink()
 
 
 def test_token_is_that_of_the_server(shell: Shell, server: Served):

@@ -636,5 +636,6 @@ def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
         text = "program: 'true'\nschedule: {type: interval, interval: 1d}\n"
         told = api.post("/jobs/preview", json={"job_id": "fresh", "yaml": text}).json()
         assert (len(told["added"]), told["removed"], told["ran"]) == (7, [], [])
+        assert (told["added_count"], told["removed_count"]) == (7, 0)
         assert told["added"][0]["at"].endswith("T00:00:00Z")
         assert problem(api.post("/jobs/preview", json={"job_id": "fresh", "yaml": "a: ["}), 422)
