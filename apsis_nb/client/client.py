@@ -133,6 +133,26 @@ class Client:
         )
         return response.headers["ETag"]
 
+    def edit_yaml(self, job_id: str, changes: Mapping[str, Any], *, tag: str | None = None) -> str:
+        """Change single keys of a job's file and take it up, all other lines stay; gives its new tag.
+
+        Args:
+            job_id: of a job that has a file.
+            changes: new values by key: `{"schedule.daytime": "10:00:00", "schedule.1.tz": "UTC"}`; None takes
+                a key away. The new text is checked first.
+            tag: that of the text which they are meant for, from `yaml`; None: whatever is there.
+
+        Raises:
+            NoSuch: there is no such file.
+            RequestRefused, BadRequest: somebody else has written it since; a key cannot be changed by itself;
+                or the new text is wrong.
+        """
+        headers = {"If-Match": tag or self.yaml(job_id)[1]}
+        response = self.connection.send(
+            "PATCH", f"/yaml/{quoted(job_id)}", body=dict(changes), headers=headers
+        )
+        return response.headers["ETag"]
+
     def events(
         self, types: Iterable[str] = (), *, reconnect: bool = True
     ) -> Generator[ServerEvent, None, None]:

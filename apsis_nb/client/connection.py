@@ -276,7 +276,7 @@ def _error_of(response: "httpx2.Response", url: str) -> ClientError:
             return NotAuthorized(detail)
         case 404:
             return NoSuch(detail)
-        case 409:
+        case 409 | 412:
             return RequestRefused(detail)
         case status:
             return BadRequest(detail, status=status)

@@ -85,6 +85,11 @@ class Job:
         """Its runs, as `Client.runs` gives them."""
         return self._client.runs(job=self.job_id, **filters)
 
+    def edit(self, changes: Mapping[str, Any]) -> "Job":
+        """The job after a change of single keys of its file, as `Client.edit_yaml` makes it."""
+        self._client.edit_yaml(self.job_id, changes)
+        return self._client.jobs[self.job_id]
+
     def __repr__(self) -> str:
         return f"<job {self.job_id}: {_in_words(self.facts)}>"
 
