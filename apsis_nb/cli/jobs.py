@@ -285,7 +285,7 @@ def _names_others(job: "Job") -> bool:
 
 def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from apsis_nb.core.errors import ApsisError
-    from apsis_nb.core.jobs import job_to_dict
+    from apsis_nb.core.jobs import coming_args, job_to_dict
     from apsis_nb.core.times import format_time
 
     jobs, found = _read(file)
@@ -295,7 +295,7 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
     rows = [
         {
             "job_id": job.job_id,
-            "args": job.args_for(occurrence.args, given),
+            "args": coming_args(job, occurrence.args, given),
             "nominal_at": format_time(occurrence.at),
             "scheduled_at": format_time(at),
         }

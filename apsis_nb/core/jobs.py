@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from functools import partial
@@ -69,6 +70,19 @@ class Job:
             for p in self.params
             if p.name in given or p.name in derived
         }
+
+
+def coming_args(job: Job, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """The args that a run of a schedule will have, with the defaults of the job's params.
+
+    Args:
+        job: the job.
+        derived, given: what the schedule derives from a time, and gives itself.
+    """
+    args = job.args_for(derived, given)
+    with suppress(BindError):  # then the run will be an error, and has its args as they are
+        return bind_args(job, args)
+    return args
 
 
 def bind_args(job: Job, given: Mapping[str, Any]) -> dict[str, str]:

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from .errors import BindError
-from .jobs import Job, bind_args
+from .jobs import Job, coming_args
 from .schedules import due_between
 
 #: More coming runs of a job than this are not compared.
@@ -46,9 +44,7 @@ def coming_runs(job: Job, start: datetime, stop: datetime) -> Iterator[Coming]:
     for schedule in job.schedules:
         if schedule.enabled:
             for due in due_between(job.job_id, schedule, start, stop):
-                args = job.args_for(due.occurrence.args, schedule.args)
-                with suppress(BindError):  # then its run will be an error, and has the args as they are
-                    args = bind_args(job, args)
+                args = coming_args(job, due.occurrence.args, schedule.args)
                 yield Coming(due.at, due.occurrence.at, tuple(sorted(args.items())))
 
 

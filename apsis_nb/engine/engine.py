@@ -41,7 +41,7 @@ from apsis_nb.core.instructions import (
     StopProgram,
     WakeAt,
 )
-from apsis_nb.core.jobs import Job
+from apsis_nb.core.jobs import Job, coming_args
 from apsis_nb.core.machine import Machine
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.preview import Ran, difference, lost, runs_again
@@ -259,7 +259,7 @@ class Engine:
                 for n, (at, occurrence) in enumerate(due_between(job.job_id, schedule, start, stop)):
                     if n == limit:
                         break
-                    args = job.args_for(occurrence.args, schedule.args)
+                    args = coming_args(job, occurrence.args, schedule.args)
                     found.append(
                         {
                             "job_id": job.job_id,
