@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
@@ -13,6 +13,7 @@ from apsis_nb.client.errors import BadRequest
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Jobs
 from apsis_nb.client.runs import Run, arg_text
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -199,6 +200,26 @@ class Client:
             "job_id": job,
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
+
+    def why(
+        self, job: str, *, at: When | None = None, args: Mapping[str, Any] | None = None, **more_args: Any
+    ) -> Why:
+        """Why a run of a job is not there, or did not do well, also if there never was one.
+
+        Args:
+            job: its id, or a part of it that names no other job.
+            at: the day on which it is due, or a time: then the last one up to it is meant.
+            args: some or all of its args; also as keywords. Without any, and without `at`, it is the last run
+                that came due, or the next.
+        """
+        params: dict[str, Any] = {
+            f"arg.{name}": arg_text(value) for name, value in ({**(args or {}), **more_args}).items()
+        }
+        if isinstance(at, str) or at is None:
+            params["at"] = at  # a day is one of the server's
+        else:
+            params["at"] = arg_text(at) if type(at) is date else self.connection.text_of(at)
+        return Why(self.connection.json("GET", f"/why/{quoted(job)}", params=params)["causes"])
 
     # ---- Runs ----
 

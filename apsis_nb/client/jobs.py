@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client.connection import quoted
 from apsis_nb.client.runs import Run
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,10 @@ class Job:
     def runs(self, **filters: Any) -> "pd.DataFrame":
         """Its runs, as `Client.runs` gives them."""
         return self._client.runs(job=self.job_id, **filters)
+
+    def why(self, date: Any = None, **args: Any) -> Why:
+        """Why its run of a day, or with these args, is not there, or did not do well; as `Client.why`."""
+        return self._client.why(self.job_id, at=date, args=args)
 
     def edit(self, changes: Mapping[str, Any]) -> "Job":
         """The job after a change of single keys of its file, as `Client.edit_yaml` makes it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb import frames
 from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.client.why import Why
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
 from apsis_nb.core.times import format_duration, format_iso, format_local, format_time, zone
@@ -197,6 +198,10 @@ class Run:
         """As `log`, as plain values: ts (ISO 8601, UTC), state, message."""
         rows = self._connection.json("GET", f"/runs/{self.run_id}/log")["log"]
         return [{"run_id": self.run_id, **{n: row[n] for n in ("ts", "state", "message")}} for row in rows]
+
+    def why(self) -> Why:
+        """Why it has not run, or not well: causes in words, through what it waits for down to the root."""
+        return Why(self._connection.json("GET", f"/runs/{self.run_id}/why")["causes"])
 
     def start(self) -> "Run":
         """Start it now, though it is not yet due, or a condition holds it."""

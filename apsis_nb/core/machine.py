@@ -206,6 +206,11 @@ class Machine:
         held = self._waiting.why(run_id)
         return held.text if held else None
 
+    def holds(self, run_id: RunId) -> tuple[bool, list[Run]]:
+        """Whether a waiting run waits for a place, and the runs that take those up."""
+        held = self._waiting.why(run_id)
+        return held is not None and held.why == "limit", self._waiting.holders(run_id)
+
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The jobs now, by id."""

@@ -83,6 +83,7 @@ class Engine:
         self.job_folder: JobFolder
         self.boot_id = uuid4().hex
         self.started_at = utc_now()
+        self.down: tuple[datetime, datetime] | None = None  #: from when to when no server ran before this one
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
         self.store: Store
         self.programs: Programs
@@ -140,6 +141,8 @@ class Engine:
             len(self.folder.errors),
             len(live),
         )
+        if clock is not None:
+            self.down = (clock, utc_now())
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
         restored = Restored(

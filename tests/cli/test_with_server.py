@@ -225,6 +225,42 @@ def test_reload_tells_what_changes(shell: Shell, server: Served):
     assert "nothing has changed" in shell("reload").stderr
 
 
+def test_why_says_the_causes_down_to_the_root(shell: Shell, server: Served):
+    (server.jobs / "after.yaml").write_text("condition: {type: dependency, job_id: fails}\nprogram: 'true'\n")
+    try:
+        with server.client() as client:
+            client.reload()
+            failed = client.schedule("fails").wait()
+            waiting = client.schedule("after")
+            wait_for("it is looked at", lambda: "waiting for fails()" in str(waiting.why()))
+            lines = shell.good("why", waiting.run_id).splitlines()
+            assert lines[0] == f"{waiting.run_id} after(): waiting for fails() to end in success"
+            assert lines[1].startswith(f"  {failed.run_id} fails() ended in failure at ")
+            assert lines[1].endswith(": exit code 3")
+            assert lines[2:] == ["    it wrote last: the end is near"]
+            assert shell.good("why", "after").splitlines() == lines
+            assert [row["kind"] for row in listed(shell, "why", "after")] == ["waiting", "failed"]
+            assert client.jobs["after"].why().root["run_id"] == failed.run_id
+            assert "&emsp;" in waiting.why()._repr_html_()
+            waiting.skip()
+    finally:
+        (server.jobs / "after.yaml").unlink()
+        shell("reload")
+
+
+def test_why_tells_of_what_never_ran(shell: Shell, server: Served):
+    told = shell.good("why", "daily/report", "--date", "2099-01-01")
+    assert told.startswith(
+        "daily/report(date=2099-01-01, kind=full) is not due yet: its time is 2099-01-01 09:00:00 GMT, in "
+    )
+    told = shell.good("why", "daily/report", "kind=long", "date=2099-01-01")
+    assert told == "arg kind of job daily/report: 'long' is none of short, full\n"
+    assert shell.good("why", "nowhere") == "there is no job 'nowhere'\n"
+    assert shell.good("why", "report").startswith("daily/report(date=")
+    assert shell("why", "r999999").returncode == 1
+    assert shell("why", "r1", "a=b").returncode == 2
+
+
 def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server: Served):
     file = server.jobs / "edited.yaml"
     first = "program: ['true']\nschedule: {type: interval, interval: 1d}\n"
