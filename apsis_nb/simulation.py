@@ -36,7 +36,7 @@ from apsis_nb.core.instructions import (
     StopProgram,
     WakeAt,
 )
-from apsis_nb.core.jobs import Job
+from apsis_nb.core.jobs import Job, coming_args
 from apsis_nb.core.machine import Machine
 from apsis_nb.core.programs import NoOp, Outcome
 from apsis_nb.core.runs import Instance, Origin, Run, RunId
@@ -81,7 +81,7 @@ def expected(jobs: str | Path | Iterable[Job], start: Instant, stop: Instant) ->
         for schedule in job.schedules:
             if schedule.enabled:
                 for at, occurrence in due_between(job.job_id, schedule, begin, end):
-                    args = job.args_for(occurrence.args, schedule.args)
+                    args = coming_args(job, occurrence.args, schedule.args)
                     rows.append((job.job_id, args, occurrence.at, at, stop_time(schedule, at)))
     rows.sort(key=lambda row: (row[3], row[0]))
     frame = pd.DataFrame(rows, columns=["job_id", "args", "nominal_at", "scheduled_at", "stop_at"])

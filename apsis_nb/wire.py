@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb.core.jobs import Job, job_to_dict
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
-from apsis_nb.core.times import format_time
+from apsis_nb.core.times import format_iso, format_time
+from apsis_nb.core.why import Cause
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,6 +110,19 @@ def pause_facts(pause: Pause) -> dict[str, Any]:
         "until": _time(pause.until),
         "reason": pause.reason,
         "by": pause.by,
+    }
+
+
+def cause_facts(cause: Cause) -> dict[str, Any]:
+    """What is told about why something has not run."""
+    return {
+        "kind": cause.kind,
+        "text": cause.text,
+        "depth": cause.depth,
+        "job_id": cause.job_id,
+        "args": dict(cause.args),
+        "run_id": None if cause.run_id is None else f"r{cause.run_id}",
+        "output": cause.output,
     }
 
 
@@ -216,7 +230,7 @@ def plain(value: Any) -> Any:
         case datetime():  # also pandas.Timestamp, which pyarrow gives for nanoseconds
             return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
         case date() | time():
-            return value.isoformat()
+            return format_iso(value)
         case timedelta():
             return value.total_seconds()
         case Decimal():

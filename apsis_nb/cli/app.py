@@ -28,6 +28,7 @@ for command in (
     jobs.job,
     runs.runs,
     runs.run,
+    runs.why,
     runs.log,
     runs.output,
     runs.schedule,

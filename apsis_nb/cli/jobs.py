@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
-from apsis_nb.core.times import zone
+from apsis_nb.core.times import zone, zone_name
 
 if TYPE_CHECKING:
     from apsis_nb.core.jobs import Job
@@ -285,7 +285,7 @@ def _names_others(job: "Job") -> bool:
 
 def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from apsis_nb.core.errors import ApsisError
-    from apsis_nb.core.jobs import job_to_dict
+    from apsis_nb.core.jobs import coming_args, job_to_dict
     from apsis_nb.core.times import format_time
 
     jobs, found = _read(file)
@@ -295,7 +295,7 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
     rows = [
         {
             "job_id": job.job_id,
-            "args": job.args_for(occurrence.args, given),
+            "args": coming_args(job, occurrence.args, given),
             "nominal_at": format_time(occurrence.at),
             "scheduled_at": format_time(at),
         }
@@ -330,7 +330,7 @@ def _clock_note(rows: list[dict[str, Any]], tz: ZoneInfo) -> Callable[[Mapping[s
     for row in rows:
         at = datetime.fromisoformat(row["scheduled_at"]).astimezone(tz)
         if before is not None and at.utcoffset() != before.utcoffset():
-            notes[row["scheduled_at"]] = f"{before:%Z} to {at:%Z}"
+            notes[row["scheduled_at"]] = f"{zone_name(before, tz)} to {zone_name(at, tz)}"
         before = at
     return lambda row: notes.get(row["scheduled_at"], "")
 

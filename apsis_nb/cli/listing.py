@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from apsis_nb.cli.options import Format
 from apsis_nb.config import system_zone
-from apsis_nb.core.times import format_duration, format_local, zone
+from apsis_nb.core.times import format_daytime, format_duration, format_local, zone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,6 +140,11 @@ def local(at: str | None, tz: ZoneInfo | None = None) -> str:
     if at is None:
         return ""
     return format_local(datetime.fromisoformat(at), tz or local_zone())
+
+
+def local_clock(at: str) -> str:
+    """What the reader's clocks show at a time of the API, without the date."""
+    return format_daytime(datetime.fromisoformat(at).astimezone(local_zone()).time())
 
 
 def local_with_zone(at: str | None) -> str:

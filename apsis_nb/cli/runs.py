@@ -1,5 +1,6 @@
 """Commands about runs: list and read them, ask for them, act on them, question their history."""
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -161,6 +162,47 @@ def run(
         ],
         title=f"{facts['run_id']}  {facts['job_id']}",
     )
+
+
+def why(
+    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG=VALUE]...", help="Of the run that is not there.")
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option("--date", metavar="DATE", help="The day of the run, or a time up to which it was due."),
+    ] = None,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Why a run has not run, or did not do well.
+
+    The nearest cause comes first; what stands further in is the cause of that, down to the root. Of a job
+    also if there never was a run: without ARG=VALUE and --date the last that came due, or the next.
+
+    \b
+    Examples:
+      apsis-nb why r123
+      apsis-nb why sales/report --date 2026-01-31
+      apsis-nb why sales/report region=emea
+    """
+    from apsis_nb.cli.listing import clean, show_csv, show_json
+
+    client = client_of(url)
+    if re.fullmatch(r"r\d+", what):
+        if args or date:
+            raise typer.BadParameter("a run has its args and date already")
+        found = client.run(what).why()
+    else:
+        found = client.why(what, at=date, args=args_of(args or []))
+    match format:
+        case Format.json:
+            show_json(list(found))
+        case Format.csv:
+            show_csv(["kind", "text", "depth", "job_id", "args", "run_id", "output"], list(found))
+        case Format.table:
+            sys.stdout.writelines(f"{clean(line)}\n" for line in found.lines)
 
 
 def log(

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
@@ -14,6 +14,7 @@ from apsis_nb.client.errors import BadRequest
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Jobs
 from apsis_nb.client.runs import Run, arg_text
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -101,8 +102,9 @@ class Client:
         """What a text of a job's file would do to its runs of the next 7 days.
 
         Returns:
-            `added`, `removed`: runs with `at` and `args`; `ran`: those of today, with `again_at` if the text
-            runs them once more; `until`: where the comparison ends.
+            `added`, `removed`: runs with `at` and `args`, the first 1000 of `added_count` and
+            `removed_count`; a removed one is `lost` if no other run has its args; `ran`: those of today, with
+            `again_at` if the text runs the same once more; `until`: where the comparison ends.
         """
         return self.connection.json("POST", "/jobs/preview", body={"job_id": job_id, "yaml": yaml})
 
@@ -130,6 +132,26 @@ class Client:
         condition = {"If-None-Match": "*"} if tag is None else {"If-Match": tag}
         response = self.connection.send(
             "PUT", f"/yaml/{quoted(job_id)}", content=text.encode(), headers=condition
+        )
+        return response.headers["ETag"]
+
+    def edit_yaml(self, job_id: str, changes: Mapping[str, Any], *, tag: str | None = None) -> str:
+        """Change single keys of a job's file and take it up, all other lines stay; gives its new tag.
+
+        Args:
+            job_id: of a job that has a file.
+            changes: new values by key: `{"schedule.daytime": "10:00:00", "schedule.1.tz": "UTC"}`; None takes
+                a key away. The new text is checked first.
+            tag: that of the text which they are meant for, from `yaml`; None: whatever is there.
+
+        Raises:
+            NoSuch: there is no such file.
+            RequestRefused, BadRequest: somebody else has written it since; a key cannot be changed by itself;
+                or the new text is wrong.
+        """
+        headers = {"If-Match": tag or self.yaml(job_id)[1]}
+        response = self.connection.send(
+            "PATCH", f"/yaml/{quoted(job_id)}", body=dict(changes), headers=headers
         )
         return response.headers["ETag"]
 
@@ -238,6 +260,26 @@ class Client:
             "backfills"
         ]
         return found
+
+    def why(
+        self, job: str, *, at: When | None = None, args: Mapping[str, Any] | None = None, **more_args: Any
+    ) -> Why:
+        """Why a run of a job is not there, or did not do well, also if there never was one.
+
+        Args:
+            job: its id, or a part of it that names no other job.
+            at: the day on which it is due, or a time: then the last one up to it is meant.
+            args: some or all of its args; also as keywords. Without any, and without `at`, it is the last run
+                that came due, or the next.
+        """
+        params: dict[str, Any] = {
+            f"arg.{name}": arg_text(value) for name, value in ({**(args or {}), **more_args}).items()
+        }
+        if isinstance(at, str) or at is None:
+            params["at"] = at  # a day is one of the server's
+        else:
+            params["at"] = arg_text(at) if type(at) is date else self.connection.text_of(at)
+        return Why(self.connection.json("GET", f"/why/{quoted(job)}", params=params)["causes"])
 
     # ---- Runs ----
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from apsis_nb.client.connection import quoted
 from apsis_nb.client.runs import Run, arg_text
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,6 +168,15 @@ class Job:
         return self._client.connection.json(
             "POST", f"/backfill/{quoted(self.job_id)}", body={**body, "dry_run": True}
         )
+
+    def why(self, date: Any = None, **args: Any) -> Why:
+        """Why its run of a day, or with these args, is not there, or did not do well; as `Client.why`."""
+        return self._client.why(self.job_id, at=date, args=args)
+
+    def edit(self, changes: Mapping[str, Any]) -> "Job":
+        """The job after a change of single keys of its file, as `Client.edit_yaml` makes it."""
+        self._client.edit_yaml(self.job_id, changes)
+        return self._client.jobs[self.job_id]
 
     def __repr__(self) -> str:
         return f"<job {self.job_id}: {_in_words(self.facts)}>"

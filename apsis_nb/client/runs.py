@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb import frames
 from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.client.why import Why
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
-from apsis_nb.core.times import format_duration, format_local, format_time, zone
+from apsis_nb.core.times import format_duration, format_iso, format_local, format_time, zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,6 +199,10 @@ class Run:
         rows = self._connection.json("GET", f"/runs/{self.run_id}/log")["log"]
         return [{"run_id": self.run_id, **{n: row[n] for n in ("ts", "state", "message")}} for row in rows]
 
+    def why(self) -> Why:
+        """Why it has not run, or not well: causes in words, through what it waits for down to the root."""
+        return Why(self._connection.json("GET", f"/runs/{self.run_id}/why")["causes"])
+
     def start(self) -> "Run":
         """Start it now, though it is not yet due, or a condition holds it."""
         return self._ask("start")
@@ -335,7 +340,7 @@ def arg_text(value: Any) -> str:
         case datetime() if value.tzinfo is not None:
             return format_time(value)
         case datetime() | date():
-            return value.isoformat()
+            return format_iso(value)
         case _:
             return str(value)
 

@@ -16,6 +16,7 @@ from .programs import Program
 from .runs import Instance, Origin, Run
 from .schedules import Occurrence, Schedule, times_between, warnings_of
 from .templates import TEMPLATE_NAMES, names_in
+from .times import format_iso
 
 T = TypeVar("T", bound=Hashable)
 
@@ -141,7 +142,7 @@ class Checks:
             made = self._instances(job, at, n)
             if made is None or inst in made:
                 return None
-        return f"no schedule of {inst.job_id} makes {inst} near {at:%Y-%m-%d}"
+        return f"no schedule of {inst.job_id} makes {inst} near {format_iso(at.date())}"
 
     def _instances(self, job: Job, at: datetime, n: int) -> frozenset[Instance] | None:
         """What the schedules of a job make around a time; None: too much to go through."""

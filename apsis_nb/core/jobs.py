@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from functools import partial
@@ -31,7 +32,7 @@ from .runset import Group
 from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict
 from .states import State
 from .templates import expand, namespace
-from .times import parse_duration
+from .times import format_iso, parse_duration
 
 # -- the job
 
@@ -69,6 +70,19 @@ class Job:
             for p in self.params
             if p.name in given or p.name in derived
         }
+
+
+def coming_args(job: Job, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """The args that a run of a schedule will have, with the defaults of the job's params.
+
+    Args:
+        job: the job.
+        derived, given: what the schedule derives from a time, and gives itself.
+    """
+    args = job.args_for(derived, given)
+    with suppress(BindError):  # then the run will be an error, and has its args as they are
+        return bind_args(job, args)
+    return args
 
 
 def bind_args(job: Job, given: Mapping[str, Any]) -> dict[str, str]:
@@ -400,7 +414,7 @@ def _plain(value: Any) -> Any:
         case list() | tuple():
             return [_plain(item) for item in value]
         case date() | time():
-            return value.isoformat()
+            return format_iso(value)
         case float() if not math.isfinite(value):
             return str(value)
         case _:

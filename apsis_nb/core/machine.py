@@ -65,7 +65,7 @@ from .pauses import Pause, Pauses
 from .runs import Run, RunId
 from .runset import RunSet
 from .states import BUSY, FINISHED, State
-from .times import format_duration
+from .times import format_duration, format_utc
 from .upcoming import Due, Upcoming
 from .waiting import Waiting
 
@@ -206,6 +206,11 @@ class Machine:
         held = self._waiting.why(run_id)
         return held.text if held else None
 
+    def holds(self, run_id: RunId) -> tuple[bool, list[Run]]:
+        """Whether a waiting run waits for a place, and the runs that take those up."""
+        held = self._waiting.why(run_id)
+        return held is not None and held.why == "limit", self._waiting.holders(run_id)
+
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The jobs now, by id."""
@@ -313,7 +318,7 @@ class Machine:
         if skip is None and most is not None and (live := self.runs.of_schedules(due.job.job_id)) >= most:
             skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
         run, wrong = self._maker.due(due, now)
-        self._add(run, f"scheduled for {due.at:%Y-%m-%d %H:%M:%S}Z")
+        self._add(run, f"scheduled for {format_utc(due.at)}")
         if wrong is not None:
             self._move(run, State.ERROR, now, wrong)
         elif skip is not None:
@@ -342,7 +347,7 @@ class Machine:
     def _take(self, run: Run, now: datetime, why: str | None = None) -> None:
         """A new run that somebody or something asked for: for later, or for now."""
         later = run.scheduled_at > now
-        when = f"scheduled for {run.scheduled_at:%Y-%m-%d %H:%M:%S}Z" if later else "scheduled for now"
+        when = f"scheduled for {format_utc(run.scheduled_at)}" if later else "scheduled for now"
         self._add(run, f"{when}: {why}" if why else when)
         if later:
             heappush(self._scheduled, (run.scheduled_at, run.run_id))

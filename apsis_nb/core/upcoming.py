@@ -10,7 +10,7 @@ from itertools import dropwhile, islice
 from .jobs import Job
 from .runs import Instance
 from .schedules import DueTime, Occurrence, Schedule, count_due, due_between
-from .times import format_duration
+from .times import format_duration, format_utc
 
 #: How far ahead a schedule is asked for its next time; one that has none in it is asked again at its end.
 LOOK_AHEAD = timedelta(days=1900)  # past the four years between two leap days
@@ -158,7 +158,7 @@ def _shared(count: int, first: datetime, last: datetime) -> str:
     """What the row says that stands for all the times that have none of their own."""
     if count == 1:
         return _WHY
-    span = f"from {first:%Y-%m-%d %H:%M:%S}Z to {last:%Y-%m-%d %H:%M:%S}Z"
+    span = f"from {format_utc(first)} to {format_utc(last)}"
     return f"misfire: {count:,} times {span}, as the schedule counts them now; this row stands for them all"
 
 

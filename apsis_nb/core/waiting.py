@@ -9,7 +9,7 @@ from .conditions import Ask, Condition, Dependency, End, MaxRunning, Poll, Polle
 from .conditions.kinds import FileExists, SqlIsTrue
 from .runs import Instance, Run, RunId
 from .runset import Group, Matching, Pool, RunSet
-from .states import State
+from .states import BUSY, State
 
 #: The pool of all runs of the server.
 SERVER = Group("")
@@ -75,6 +75,15 @@ class Waiting:
         """What holds a run, as far as anybody looked."""
         held = self._held.get(run_id)
         return held[1] if held else None
+
+    def holders(self, run_id: RunId) -> list[Run]:
+        """The runs that take up the places for which a run waits, the oldest first."""
+        by, held = self._held.get(run_id, (None, None))
+        if held is None or held.why != "limit":
+            return []
+        pool = SERVER if by is None else by.pool if isinstance(by, MaxRunning) else None
+        busy = [run for run in self._runs.values() if run.state in BUSY and _is_in(run, pool)]
+        return sorted(busy, key=lambda run: run.run_id)
 
     def polled(self, run_id: RunId) -> Polled | None:
         """The condition of a run that the shell looks at now and then."""
@@ -206,3 +215,13 @@ class Waiting:
         if run_id not in line:
             line[run_id] = count
             self._places.setdefault(run_id, []).append((where, key))
+
+
+def _is_in(run: Run, pool: Pool | None) -> bool:
+    match pool:
+        case Group():
+            return pool == SERVER or pool.name in run.groups
+        case Matching():
+            return pool.covers(run.inst)
+        case _:
+            return run.inst == pool

@@ -41,10 +41,10 @@ from apsis_nb.core.instructions import (
     StopProgram,
     WakeAt,
 )
-from apsis_nb.core.jobs import Job
+from apsis_nb.core.jobs import Job, coming_args
 from apsis_nb.core.machine import Machine
 from apsis_nb.core.pauses import Pause
-from apsis_nb.core.preview import difference
+from apsis_nb.core.preview import Ran, difference, lost, runs_again
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
 from apsis_nb.core.times import after_gap, format_time, zone
@@ -83,6 +83,7 @@ class Engine:
         self.job_folder: JobFolder
         self.boot_id = uuid4().hex
         self.started_at = utc_now()
+        self.down: tuple[datetime, datetime] | None = None  #: from when to when no server ran before this one
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
         self.store: Store
         self.programs: Programs
@@ -140,6 +141,8 @@ class Engine:
             len(self.folder.errors),
             len(live),
         )
+        if clock is not None:
+            self.down = (clock, utc_now())
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
         restored = Restored(
@@ -259,7 +262,7 @@ class Engine:
                 for n, (at, occurrence) in enumerate(due_between(job.job_id, schedule, start, stop)):
                     if n == limit:
                         break
-                    args = job.args_for(occurrence.args, schedule.args)
+                    args = coming_args(job, occurrence.args, schedule.args)
                     found.append(
                         {
                             "job_id": job.job_id,
@@ -302,32 +305,38 @@ class Engine:
         """What an edit of a job does to its runs. Blocks: call it in a thread.
 
         Returns:
-            {added, removed: [{at, args}] of the next 7 days, at most 1000 each; until; ran: what a schedule
-            made today, [{run_id, state, at, args, again_at: when the edit runs it once more, or None}]}
+            {added, removed: [{at, args}] of the next 7 days, the first 1000 each; of the removed also `lost`:
+            its args neither ran today nor will run; added_count, removed_count: how many they are; until:
+            where the comparison ends, earlier for a job of very many runs; ran: what a schedule made today,
+            [{run_id, state, at, args, again_at: when the edit runs the same once more, or None}]}
         """
-        job, now = new or old, utc_now()
-        if job is None:
-            return {"added": [], "removed": [], "until": now, "ran": []}
+        job, now, tz = new or old, utc_now(), zone(self.config.tz)
         found = difference(old, new, now, now + PREVIEW_SPAN)
-        midnight = after_gap(now.astimezone(zone(self.config.tz)).date(), time(), zone(self.config.tz))
-        ran = []
-        for facts in self.store.runs(job_id=job.job_id, since=midnight, until=now, limit=PREVIEW_ROWS):
-            if facts["origin"] == "schedule":
-                again = [c.at for c in found.added if dict(c.args) == facts["args"]]
-                ran.append(
-                    {
-                        "run_id": f"r{facts['run_id']}",
-                        "state": facts["state"],
-                        "at": facts["scheduled_at"],
-                        "args": facts["args"],
-                        "again_at": min(again, default=None),
-                    }
-                )
+        today = now.astimezone(tz).date()
+        begin, end = (after_gap(today + timedelta(days=n), time(), tz) for n in (0, 1))
+        job_id = job.job_id if job else None
+        made = self.store.runs(job_id=job_id, since=begin, until=now, limit=PREVIEW_ROWS) if job_id else []
+        made = [facts for facts in made if facts["origin"] == "schedule"]
+        ran = [Ran(facts["scheduled_at"], tuple(sorted(facts["args"].items()))) for facts in made]
+        gone = set(lost(ran, old, found))
         return {
             "added": [{"at": c.at, "args": dict(c.args)} for c in found.added[:PREVIEW_ROWS]],
-            "removed": [{"at": c.at, "args": dict(c.args)} for c in found.removed[:PREVIEW_ROWS]],
+            "removed": [
+                {"at": c.at, "args": dict(c.args), "lost": c in gone} for c in found.removed[:PREVIEW_ROWS]
+            ],
+            "added_count": len(found.added),
+            "removed_count": len(found.removed),
             "until": found.until,
-            "ran": ran,
+            "ran": [
+                {
+                    "run_id": f"r{facts['run_id']}",
+                    "state": facts["state"],
+                    "at": facts["scheduled_at"],
+                    "args": facts["args"],
+                    "again_at": again_at,
+                }
+                for facts, again_at in zip(made, runs_again(ran, old, new, found, end), strict=True)
+            ],
         }
 
     def _take_up(self, folder: Folder, changes: Changes) -> None:

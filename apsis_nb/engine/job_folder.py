@@ -16,10 +16,13 @@ from apsis_nb.config import Config
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.jobs import Job
 from apsis_nb.jobfiles import (
+    CannotEdit,
     FileError,
     Folder,
     JobFile,
+    YamlErrors,
     check_folder,
+    edit_yaml,
     import_functions,
     load_folder,
     load_text,
@@ -196,6 +199,33 @@ class JobFolder:
             await self._reload(dry_run=False, force=False, keep=True, by=by)
             return tag_of(data)
 
+    async def edit(self, job_id: str, changes: Mapping[str, Any], *, tag: str, by: str) -> tuple[str, str]:
+        """Change single keys of a job's file, and take it up; all other lines stay as they are.
+
+        Args:
+            job_id: of a job that has a file.
+            changes: new values, by the keys that lead there, with dots between: `schedule.daytime`; an item
+                of a list by its number: `schedule.0.tz`; None takes a key away.
+            tag: that of the text which they are meant for.
+            by: who writes it.
+
+        Returns:
+            The new text, and its tag.
+
+        Raises:
+            NotFound: there is no such file.
+            EditRefused: the file is another by now, a key cannot be changed by itself, or the new text is
+                wrong.
+        """
+        async with self._lock:
+            path = self.file_of(job_id)
+            text, now = await asyncio.to_thread(self.read, job_id)
+            if now == tag:  # if not, writing it says so
+                text = _edited(text, changes)
+            await asyncio.to_thread(self._write, path, job_id, text.encode(), tag)
+            await self._reload(dry_run=False, force=False, keep=True, by=by)
+            return text, tag_of(text.encode())
+
     def _write(self, path: Path, job_id: str, data: bytes, tag: str | None) -> None:
         now = tag_of(path.read_bytes()) if path.exists() else None
         if now != tag:
@@ -241,6 +271,15 @@ def tag_of(text: bytes) -> str:
 
 def _text(file: JobFile) -> str:
     return file.text.decode("utf-8", "replace") if isinstance(file.text, bytes) else file.text
+
+
+def _edited(text: str, changes: Mapping[str, Any]) -> str:
+    try:
+        for key, value in changes.items():
+            text = edit_yaml(text, tuple(key.split(".")), value)
+    except (CannotEdit, YamlErrors) as error:
+        raise EditRefused(str(error)) from None
+    return text
 
 
 def _kept(found: Folder, before: Folder) -> Folder:

@@ -26,6 +26,7 @@ from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.runs import run_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
+from apsis_nb.server.why import why_routes
 
 API_PREFIX = "/api/v1"
 
@@ -95,6 +96,7 @@ def make_app(
     api.include_router(backfill_routes(engine, config))
     api.include_router(pause_routes(engine, config))
     api.include_router(history_routes(engine, config))
+    api.include_router(why_routes(engine, config))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

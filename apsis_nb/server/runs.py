@@ -399,7 +399,7 @@ def states_of(texts: Sequence[str] | None) -> tuple[State, ...]:
 
 
 def _cursor(at: datetime, run_id: RunId) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {run_id}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{format_time(at)} {run_id}".encode()).decode()
 
 
 def _position(cursor: str) -> tuple[datetime, RunId]:

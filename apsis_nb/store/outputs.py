@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from apsis_nb.core.times import format_iso
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.rows import OutputRow
 
@@ -97,7 +98,7 @@ class Packer:
                 self._pack(group)
 
     def _pack(self, group: list[_Order]) -> None:
-        name = f"{self._now():%Y-%m-%d}.pack"
+        name = f"{format_iso(self._now().date())}.pack"
         packed: list[tuple[_Order, list[OutputRow]]] = []
         try:
             is_new = not (self._folder / name).exists()

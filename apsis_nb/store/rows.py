@@ -13,6 +13,7 @@ from apsis_nb.core.jobs import retry_from
 from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_iso
 
 #: What a column of `base.runs` and of a run's facts is called, in the table's order; `program_id` follows.
 FACTS = (
@@ -232,7 +233,7 @@ def _encoded(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in _TIMES:
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat()
+        return format_iso(value.astimezone(UTC).replace(tzinfo=None))
     if name in ("conditions", "actions"):
         return [part.to_dict() for part in value]
     if name == "retry":

@@ -4,14 +4,18 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apsis_nb.core.times import format_local, format_time, zone
 from tests.cli.conftest import COMMAND, Shell
 from tests.client.serving import JOBS, Served
+from tests.engine.serving import wait_for
 
 
 def listed(shell: Shell, command: str, *words: str) -> list[dict[str, Any]]:
@@ -221,6 +225,42 @@ def test_reload_tells_what_changes(shell: Shell, server: Served):
     assert "nothing has changed" in shell("reload").stderr
 
 
+def test_why_says_the_causes_down_to_the_root(shell: Shell, server: Served):
+    (server.jobs / "after.yaml").write_text("condition: {type: dependency, job_id: fails}\nprogram: 'true'\n")
+    try:
+        with server.client() as client:
+            client.reload()
+            failed = client.schedule("fails").wait()
+            waiting = client.schedule("after")
+            wait_for("it is looked at", lambda: "waiting for fails()" in str(waiting.why()))
+            lines = shell.good("why", waiting.run_id).splitlines()
+            assert lines[0] == f"{waiting.run_id} after(): waiting for fails() to end in success"
+            assert lines[1].startswith(f"  {failed.run_id} fails() ended in failure at ")
+            assert lines[1].endswith(": exit code 3")
+            assert lines[2:] == ["    it wrote last: the end is near"]
+            assert shell.good("why", "after").splitlines() == lines
+            assert [row["kind"] for row in listed(shell, "why", "after")] == ["waiting", "failed"]
+            assert client.jobs["after"].why().root["run_id"] == failed.run_id
+            assert "&emsp;" in waiting.why()._repr_html_()
+            waiting.skip()
+    finally:
+        (server.jobs / "after.yaml").unlink()
+        shell("reload")
+
+
+def test_why_tells_of_what_never_ran(shell: Shell, server: Served):
+    told = shell.good("why", "daily/report", "--date", "2099-01-01")
+    assert told.startswith(
+        "daily/report(date=2099-01-01, kind=full) is not due yet: its time is 2099-01-01 09:00:00 GMT, in "
+    )
+    told = shell.good("why", "daily/report", "kind=long", "date=2099-01-01")
+    assert told == "arg kind of job daily/report: 'long' is none of short, full\n"
+    assert shell.good("why", "nowhere") == "there is no job 'nowhere'\n"
+    assert shell.good("why", "report").startswith("daily/report(date=")
+    assert shell("why", "r999999").returncode == 1
+    assert shell("why", "r1", "a=b").returncode == 2
+
+
 def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server: Served):
     file = server.jobs / "edited.yaml"
     first = "program: ['true']\nschedule: {type: interval, interval: 1d}\n"
@@ -255,6 +295,63 @@ def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server:
     finally:
         file.unlink(missing_ok=True)
         shell("reload")
+
+
+def test_an_edit_says_what_already_ran_today_and_will_run_again(shell: Shell, server: Served):
+    file = server.jobs / "moved.yaml"
+    text = "params: [kind]\nprogram: 'true'\nschedule: {type: explicit, times: ['%s'], args: {kind: full}}\n"
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    later = due + timedelta(hours=1)
+    file.write_text(text % format_time(due))
+    try:
+        with server.client() as client:
+            client.reload()
+            (run,) = wait_for("it runs", lambda: client.list_runs(job="moved", state="success"))
+            file.write_text(text % format_time(later))
+            (ran,) = client.preview("moved", file.read_text())["ran"]
+        assert (ran["run_id"], ran["again_at"]) == (run["run_id"], format_time(later))
+
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "moved: in the next 7 days 1 added, 0 removed"
+        was, will = (format_local(at, zone("Europe/London")) for at in (due, later))
+        again = will[11:] if was[:10] == will[:10] else will
+        said = f"{was[11:]} ran today as {run['run_id']} (success); {again} will run again with kind=full"
+        assert told[1] == said
+        assert said in shell.good("reload", "--dry-run").splitlines()
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_says_what_it_loses(shell: Shell, server: Served):
+    file = server.jobs / "lost.yaml"
+    text = "params: [time]\nprogram: 'true'\n"
+    file.write_text(text + "schedule: {type: interval, interval: 1d}\n")
+    try:
+        shell.good("reload")
+        file.write_text(text)
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "lost: in the next 7 days 0 added, 7 removed"
+        assert " is removed, and no other run has time=" in told[1]
+        assert told[1].endswith("; so for 6 more")
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_of_a_job_that_runs_very_often_says_how_far_it_looked(shell: Shell, server: Served):
+    file = server.jobs / "often.yaml"
+    text = "program: {type: no-op}\nschedule: {type: interval, interval: 1s}\n"
+    file.write_text(text)
+    try:
+        told = shell.good("next", str(file), "--diff").splitlines()[0]
+        assert re.fullmatch(
+            r"often \(a new job\): until [-0-9]{10} [:0-9]{8} 2,000 added, 0 removed; "
+            "the first 1,000 added are shown",
+            told,
+        )
+    finally:
+        file.unlink()
 
 
 def test_token_is_that_of_the_server(shell: Shell, server: Served):

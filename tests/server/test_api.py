@@ -61,6 +61,7 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /jobs/preview",
         "GET /yaml/{job_id}",
         "PUT /yaml/{job_id}",
+        "PATCH /yaml/{job_id}",
         "GET /versions/{job_id}",
         "GET /next/{job_id}",
         "GET /expected",
@@ -68,6 +69,8 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /runs",
         "GET /runs/{run_id}",
         "GET /runs/{run_id}/log",
+        "GET /runs/{run_id}/why",
+        "GET /why/{job_id}",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",
@@ -631,10 +634,34 @@ def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:
         assert problem(api.put("/yaml/../x", content="a", headers={"If-None-Match": "*"}), 404)
 
 
+def test_a_single_key_of_a_job_file_is_changed_under_its_tag(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        file = served.config.jobs / "ops/hello.yaml"
+        file.write_text("# ours\nprogram: 'true'   # nothing\n")
+        tag = {"If-Match": api.get("/yaml/ops/hello").headers["etag"]}
+        assert problem(api.patch("/yaml/ops/hello", json={"program": "false"}), 428)
+        done = api.patch("/yaml/ops/hello", json={"program": "sleep 1", "late.start": "5m"}, headers=tag)
+        text = '# ours\nprogram: sleep 1   # nothing\nlate:\n  start: "5m"\n'
+        assert (done.status_code, done.json()) == (200, {"job_id": "ops/hello", "yaml": text})
+        assert file.read_text() == text
+        assert api.get("/jobs/ops/hello").json()["late"] == {"start": 300.0}
+        assert "somebody else" in problem(api.patch("/yaml/ops/hello", json={"late": None}, headers=tag), 412)
+        tag = {"If-Match": done.headers["etag"]}
+        assert problem(api.patch("/yaml/ops/hello", json={}, headers=tag), 422)
+        wrong = api.patch("/yaml/ops/hello", json={"late.begin": "5m"}, headers=tag)
+        assert (wrong.status_code, wrong.json()["errors"][0]["line"]) == (422, 5)
+        assert "'start' does not stand in a mapping" in problem(
+            api.patch("/yaml/ops/hello", json={"program.start": 1}, headers=tag), 422
+        )
+        assert problem(api.patch("/yaml/nowhere", json={"late": None}, headers=tag), 404)
+        assert file.read_text() == text
+
+
 def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
         text = "program: 'true'\nschedule: {type: interval, interval: 1d}\n"
         told = api.post("/jobs/preview", json={"job_id": "fresh", "yaml": text}).json()
         assert (len(told["added"]), told["removed"], told["ran"]) == (7, [], [])
+        assert (told["added_count"], told["removed_count"]) == (7, 0)
         assert told["added"][0]["at"].endswith("T00:00:00Z")
         assert problem(api.post("/jobs/preview", json={"job_id": "fresh", "yaml": "a: ["}), 422)
