@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
+from apsis_nb.core.actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, When
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.params import Param
 from apsis_nb.core.schedules import (
@@ -21,6 +22,7 @@ from apsis_nb.core.schedules import (
     StopDaytime,
     StopDuration,
 )
+from apsis_nb.core.states import State
 from apsis_nb.core.times import zone
 
 #: Clocks that change by an hour in the north and the south, by half an hour, and never.
@@ -221,6 +223,17 @@ def params() -> st.SearchStrategy[Param]:
     return texts | numbers
 
 
+def whens() -> st.SearchStrategy[When]:
+    """Every event alone and together with others."""
+    events = st.sampled_from([*(state.value for state in State), LATE, MISSED, RECOVERED])
+    return st.builds(When, st.frozensets(events, min_size=1, max_size=4))
+
+
+def actions() -> st.SearchStrategy[Action]:
+    """Of every kind."""
+    return st.builds(ScheduleAction, job_id=st.just("b/c"), args=args(), when=whens())
+
+
 def yaml_values() -> st.SearchStrategy[Any]:
     """Any value that a YAML file may hold."""
     scalars = (
@@ -294,6 +307,7 @@ JOB_WORDS = (
         "timeout",
     ),
     *("max_running", "count", "dependency", "states", "exist", "const", "value", "if", "resources"),
+    *("late", "missed", "recovered", "finish", "finish_by"),
     *("labels", "description", "default", "choices", "int", "date"),
 )
 

@@ -1,16 +1,45 @@
-"""What follows when a run comes to a state."""
+"""What follows when a run comes to a state, is late or missed, or ends well again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import JobError
-from .fields import Fields, KeyPath, article, choose, noun, read_name, read_text_map, suggestion
+from .fields import Fields, KeyPath, article, choose, noun, read_bool, read_name, read_text_map, suggestion
 from .states import State
 from .templates import check, expand
 
 ACTION_TYPES = ("schedule",)
 _LATER = ("notify", "webhook", "shell")
+
+#: What may be told of a run beside the states that it comes to.
+LATE, MISSED, RECOVERED = "late", "missed", "recovered"
+_SPECIAL = (LATE, MISSED, RECOVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What an action follows: any of these events, by the names of `if`."""
+
+    events: frozenset[str]  #: names of states, and of what else may be told
+
+    @classmethod
+    def of(cls, *events: State | str) -> "When":
+        """Any of these."""
+        return cls(frozenset(e.value if isinstance(e, State) else e for e in events))
+
+    def first(self, events: Iterable[str]) -> str | None:
+        """The first of some events that it is about."""
+        return next((event for event in events if event in self.events), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form of the job file, which `_when_from` reads back."""
+        states = sorted(self.events.difference(_SPECIAL))
+        jso: dict[str, Any] = {"states": states} if states else {}
+        return jso | {name: True for name in _SPECIAL if name in self.events}
+
+    def __str__(self) -> str:
+        return " or ".join(sorted(self.events))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +50,7 @@ class ScheduleAction:
     args: Mapping[str, str] = field(
         default_factory=dict
     )  #: templates over the args of the run that came first
-    states: frozenset[State]  #: in which that run must come
+    when: When
 
     def expanded(self, args: Mapping[str, str]) -> dict[str, str]:
         """Its args with the templates expanded; nothing but `args` is visible to them.
@@ -36,11 +65,11 @@ class ScheduleAction:
         jso: dict[str, Any] = {"type": "schedule", "job_id": self.job_id}
         if self.args:
             jso["args"] = dict(self.args)
-        return jso | {"if": {"states": sorted(s.value for s in self.states)}}
+        return jso | {"if": self.when.to_dict()}
 
     def __str__(self) -> str:
         args = ", ".join(f"{k}={v}" for k, v in self.args.items())
-        return f"schedule {self.job_id}({args}) on {' or '.join(sorted(s.value for s in self.states))}"
+        return f"schedule {self.job_id}({args}) on {self.when}"
 
 
 Action = ScheduleAction
@@ -60,9 +89,9 @@ def action_from_dict(data: Any, path: KeyPath = ()) -> Action:
     fields = Fields(data, path, f"{article(kind)} action")
     fields.get("type", str)
     job_id, args = _target(fields)
-    states = fields.get_at("if", _states_from)
+    when = fields.get_at("if", _when_from)
     fields.done(later=("delay", "count"))
-    return ScheduleAction(job_id=job_id, args=args, states=states)
+    return ScheduleAction(job_id=job_id, args=args, when=when)
 
 
 def successor_from(data: Any, path: KeyPath = ()) -> Action:
@@ -76,7 +105,7 @@ def successor_from(data: Any, path: KeyPath = ()) -> Action:
     fields = Fields(data, path, "a successor")
     job_id, args = _target(fields)
     fields.done()
-    return ScheduleAction(job_id=job_id, args=args, states=frozenset({State.SUCCESS}))
+    return ScheduleAction(job_id=job_id, args=args, when=When.of(State.SUCCESS))
 
 
 def _target(fields: Fields) -> tuple[str, dict[str, str]]:
@@ -90,15 +119,22 @@ def _read_templates(value: Any) -> dict[str, str]:
     return texts
 
 
-def _states_from(data: Any, path: KeyPath) -> frozenset[State]:
+def _when_from(data: Any, path: KeyPath) -> When:
     if data is None:
         raise JobError(path, "must say when, for example 'if: {states: [success]}'")
     fields = Fields(data, path, "an 'if'")
     states = fields.read_list("states", _state_from)
-    if not states and not fields.errors:
-        fields.fail("must name the states, for example 'if: {states: [success]}'")
-    fields.done(later=("late", "missed", "recovered"))
-    return frozenset(states)
+    flags = {
+        LATE: fields.get("late", read_bool, False),
+        MISSED: fields.get("missed", read_bool, False),
+        RECOVERED: fields.get("recovered", read_bool, False),
+    }
+    said = [name for name, is_wanted in flags.items() if is_wanted]
+    fields.done()
+    if not states and not said:
+        text = "must name states, or 'late', 'missed' or 'recovered', for example 'if: {states: [success]}'"
+        raise JobError(path, text)
+    return When.of(*states, *said)
 
 
 def _state_from(data: Any, path: KeyPath) -> State:

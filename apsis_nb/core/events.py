@@ -25,6 +25,9 @@ class Restored:
     pauses: tuple[Pause, ...] = ()  #: those that hold
     #: Of the backfills of these runs: how many of the last that finished did so badly, in a row.
     backfill_failures: Mapping[RunId, int] = field(default_factory=dict)
+    bad_jobs: frozenset[str] = (
+        frozenset()
+    )  #: whose last run ended badly, of those that tell when they recover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

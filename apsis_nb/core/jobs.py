@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,16 +29,26 @@ from .params import Param, param_to_dict, params_from
 from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
 from .runs import Instance, Origin, Retry, Run, RunId
 from .runset import Group
-from .schedules import Schedule, explain, schedule_from_dict, schedule_to_dict
+from .schedules import (
+    CronSchedule,
+    DailyIntervalSchedule,
+    DailySchedule,
+    Schedule,
+    explain,
+    schedule_from_dict,
+    schedule_to_dict,
+)
 from .states import State
 from .templates import expand, namespace
-from .times import format_iso, parse_duration
+from .times import format_daytime, format_iso, next_daytime, parse_daytime, parse_duration, zone
 
 # -- the job
 
 #: Start budget of a job that names none.
 LATE_START_S = 60.0
 _AS_JOB = Retry(count=-1)
+#: Schedules on the clocks of a zone; what belongs to the others is in UTC.
+_WITH_ZONE = (DailySchedule, DailyIntervalSchedule, CronSchedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +67,8 @@ class Job:
     late_start_s: float = LATE_START_S  #: budget: a run of a schedule that starts later than this is late
     max_wait_s: float | None = None  #: its runs may wait no longer; None: as the server says
     retry: Retry | None = None
+    late_finish_s: float | None = None  #: so is one that has not finished so long after its scheduled time
+    late_finish_by: time | None = None  #: or by this daytime, in the zone of its schedule, else UTC
     ad_hoc: bool = False
     source: str | None = None  #: folder of its file: where relative paths start
     #: Those of files, by name, for its templates. Its schedules hold theirs.
@@ -70,6 +82,16 @@ class Job:
             for p in self.params
             if p.name in given or p.name in derived
         }
+
+    def late_finish_at(self, schedule: Schedule, scheduled_at: datetime) -> datetime | None:
+        """After which a run of a schedule that has not finished is late; None: never."""
+        ends = []
+        if self.late_finish_s is not None:
+            ends.append(scheduled_at + timedelta(seconds=self.late_finish_s))
+        if self.late_finish_by is not None:
+            tz = schedule.tz if isinstance(schedule, _WITH_ZONE) else zone("UTC")
+            ends.append(next_daytime(self.late_finish_by, scheduled_at, tz))
+        return min(ends, default=None)
 
 
 def coming_args(job: Job, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
@@ -123,6 +145,7 @@ def bind_run(
     params_of: ParamsOf,
     nominal_at: datetime | None = None,
     stop_at: datetime | None = None,
+    late_finish_at: datetime | None = None,
     labels: Iterable[str] = (),
     by: str | None = None,
     rerun_of: RunId | None = None,
@@ -143,6 +166,7 @@ def bind_run(
         params_of: the names of another job's params, None where there is no such job.
         nominal_at: what the schedule says; None unless a schedule makes it.
         stop_at: when it is stopped.
+        late_finish_at: after which it is late if it has not finished.
         labels: beside those of the job.
         by: who asked for it.
         rerun_of: the run that it runs again.
@@ -182,6 +206,7 @@ def bind_run(
         actions=job.actions,
         labels=tuple(dict.fromkeys((*job.labels, *labels))),
         late_start_s=job.late_start_s,
+        late_finish_at=late_finish_at,
         attempt=attempt,
         rerun_of=rerun_of,
         backfill_id=backfill_id,
@@ -258,9 +283,9 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
     actions = fields.read_list("action", action_from_dict)
     successors = fields.read_list("successors", successor_from, null=True)
     metadata = fields.get_at("metadata", _metadata_from, _Metadata())
-    late_start_s = fields.get_at("late", _late_from, LATE_START_S)
     max_wait_s = fields.get_at("waiting", _waiting_from, None)
     retry = fields.get_at("retry", retry_from, None)
+    late = fields.get_at("late", _late_from, _Late())
     ad_hoc = fields.get("ad_hoc", read_bool, False)
     said = fields.get("job_id", read_text, job_id)
     if said not in {job_id, None}:
@@ -286,9 +311,11 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
         labels=metadata.labels,
         description=metadata.description,
         metadata=dict(metadata.rest),
-        late_start_s=late_start_s,
         max_wait_s=max_wait_s,
         retry=retry,
+        late_start_s=late.start_s,
+        late_finish_s=late.finish_s,
+        late_finish_by=late.finish_by,
         ad_hoc=ad_hoc,
         source=source,
         calendars=calendars,
@@ -316,7 +343,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         "condition": [c.to_dict() for c in job.conditions],
         "action": [a.to_dict() for a in job.actions],
         "metadata": {**job.metadata, **metadata},
-        "late": {"start": job.late_start_s},
+        "late": _late_dict(job),
         **more,
         "ad_hoc": job.ad_hoc,
         "explain": {
@@ -346,11 +373,28 @@ def _metadata_from(data: Any, path: KeyPath) -> _Metadata:
     return _Metadata(tuple(dict.fromkeys(labels)), description, rest)
 
 
-def _late_from(data: Any, path: KeyPath) -> float:
+class _Late(NamedTuple):
+    start_s: float = LATE_START_S
+    finish_s: float | None = None
+    finish_by: time | None = None
+
+
+def _late_from(data: Any, path: KeyPath) -> _Late:
     fields = Fields(data, path, "'late'")
     start_s = fields.get("start", within(parse_duration, least=0, most=_CENTURY_S), LATE_START_S)
-    fields.done(later=("finish", "finish_by"))
-    return start_s
+    finish_s = fields.get("finish", within(parse_duration, above=0, most=_CENTURY_S), None)
+    finish_by = fields.get("finish_by", parse_daytime, None)
+    fields.done()
+    return _Late(start_s, finish_s, finish_by)
+
+
+def _late_dict(job: Job) -> dict[str, Any]:
+    jso: dict[str, Any] = {"start": job.late_start_s}
+    if job.late_finish_s is not None:
+        jso["finish"] = job.late_finish_s
+    if job.late_finish_by is not None:
+        jso["finish_by"] = format_daytime(job.late_finish_by)
+    return jso
 
 
 def _waiting_from(data: Any, path: KeyPath) -> float | None:

@@ -6,6 +6,7 @@ The laws that it holds to (tests/core/test_laws.py):
 * Everything due at or before a tick leaves `scheduled` in that tick.
 * The saved clock never passes a time whose runs are not saved: what a crash loses is made again.
 * A fact that comes late (a program that ends after its run was given up) changes nothing.
+* Each action follows an event of a run at most once, and what it sends is saved before it is sent.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
-from .actions import ScheduleAction
+from .actions import LATE, MISSED, RECOVERED, Action
 from .backfills import Backfills
 from .conditions import Ask, Condition, Dependency, End
 from .errors import BindError, NotFound, Refused
@@ -60,19 +61,26 @@ from .instructions import (
     WakeAt,
 )
 from .jobs import Job
+from .lateness import Deadlines, Kind, shown_by, text_of, told_late
 from .making import Maker
 from .pauses import Pause, Pauses
-from .runs import Run, RunId
+from .runs import Origin, Run, RunId
 from .runset import RunSet
 from .states import BUSY, FINISHED, State
 from .times import format_duration, format_utc
 from .upcoming import Due, Upcoming
 from .waiting import Waiting
 
+#: After a restart it takes so long at most to hear what programs did meanwhile; no run is called late before.
+HEAR_AFTER = timedelta(seconds=10)
 #: With nothing to do the clock is saved this often.
 CLOCK_EVERY = timedelta(seconds=1)
 
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
+_BAD = frozenset({State.FAILURE, State.ERROR})
+
+#: What is told of a run, by the name that `if` has for it, and a sentence.
+Told = tuple[str, str | None]
 
 
 class Machine:
@@ -81,9 +89,12 @@ class Machine:
     Args:
         limit: at most so many runs at once take up a place; None: any number.
         max_wait_s: how long a run may wait whose job does not say; None: for ever.
+        actions: of the server: they follow the runs of all jobs, beside those that the jobs have.
     """
 
-    def __init__(self, limit: int | None = None, max_wait_s: float | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, max_wait_s: float | None = None, actions: Sequence[Action] = ()
+    ) -> None:
         self.runs = RunSet()
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
         self.pauses = Pauses()
@@ -93,8 +104,12 @@ class Machine:
         self._upcoming = Upcoming()
         self._scheduled: list[tuple[datetime, RunId]] = []  # heap of runs that start at a later time
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
+        self._deadlines = Deadlines()
         self._due: deque[Due] = deque()  # due, but without a run id yet
-        self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
+        self._actions = tuple(actions)
+        self._all_late = _is_about(LATE, self._actions)
+        self._bad: set[str] = set()  # jobs whose last run ended badly
+        self._fired: deque[tuple[Run, Action]] = deque()  # actions to carry out, in order
         self._retries: deque[Run] = deque()  # to be tried again, in order
         self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
         self._waiting = Waiting(self.runs, limit, max_wait_s)
@@ -242,6 +257,8 @@ class Machine:
                 self._stop_requested(run, now, "its stop time has come")
         for run_id in self._waiting.impatient(now):
             self._waited_too_long(run_id, now)
+        for late, kind in self._deadlines.take(now, self.runs):
+            self._become_late(late, kind)
         self.clock = now if self.clock is None else max(self.clock, now)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
             self._clock_saved = self.clock
@@ -260,7 +277,8 @@ class Machine:
         if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        due += [at for at in (self._upcoming.next_at, self._waiting.next_end) if at is not None]
+        others = (self._upcoming.next_at, self._waiting.next_end, self._deadlines.next_at(self.runs))
+        due += [at for at in others if at is not None]
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -292,9 +310,12 @@ class Machine:
         self.clock = self._clock_saved = event.clock
         self.pauses.load(event.pauses)
         self._backfills.load(event.backfill_failures)
+        self._bad = set(event.bad_jobs)
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
         for run in list(self.runs.values()):
+            if self._hears_lateness(run):
+                self._deadlines.watch(run, not_before=now + HEAR_AFTER if run.state in BUSY else None)
             match run.state:
                 case State.SCHEDULED:
                     heappush(self._scheduled, (run.scheduled_at, run.run_id))
@@ -322,7 +343,7 @@ class Machine:
         if wrong is not None:
             self._move(run, State.ERROR, now, wrong)
         elif skip is not None:
-            self._move(run, State.SKIPPED, now, skip, skip_reason=skip)
+            self._miss(run, now, skip)
         else:
             self._begin(run, now)
 
@@ -357,6 +378,8 @@ class Machine:
     def _add(self, run: Run, message: str) -> None:
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_new=True))
+        if self._hears_lateness(run):
+            self._deadlines.watch(run)
 
     # -- the life of a run
 
@@ -382,8 +405,8 @@ class Machine:
             self._start(run, now)
             return
         if isinstance(held, End):
-            facts = {"skip_reason": held.text} if held.to is State.SKIPPED else {}
-            self._move(run, held.to, now, held.text, **facts)
+            reason = held.text if held.to is State.SKIPPED else None
+            self._move(run, held.to, now, held.text, skip_reason=reason)
             return
         if len(left) < len(run.conditions):
             run = replace(run, conditions=left)
@@ -501,7 +524,7 @@ class Machine:
     def _ids_needed(self, event: ProgramFinished) -> int:
         """How many runs may follow from an end."""
         run = self.runs.get(event.run_id)
-        return 0 if run is None else len(run.actions) + (run.retry is not None)
+        return 0 if run is None else len(run.actions) + len(self._actions) + (run.retry is not None)
 
     def _stop_requested(self, run: Run, now: datetime, message: str | None) -> None:
         match run.state:
@@ -532,12 +555,58 @@ class Machine:
         self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
         self._waiting.moved(run)
         if event.actions:
-            self._fired.extend((run, action) for action in run.actions if to in action.states)
+            self._follow(run, [(to.value, message)])
 
     def _save_pause(self, pause: Pause, now: datetime, by: str | None, *, is_paused: bool) -> None:
         self._order(SavePause(cause=self._cause, pause=pause, is_paused=is_paused, at=now, by=by))
 
-    def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
+    # -- what follows
+
+    def _miss(self, run: Run, now: datetime, reason: str) -> None:
+        """Skip a run of a schedule that nobody chose to skip."""
+        self._move(run, State.SKIPPED, now, reason, told=[(MISSED, reason)], skip_reason=reason)
+
+    def _become_late(self, run: Run, kind: Kind) -> None:
+        """A run has used up a budget, and somebody wants to hear of it at once."""
+        held = self._waiting.why(run.run_id)
+        text = text_of(run, kind, held.text if held else None)
+        run = told_late(run, kind)
+        self.runs.put(run)
+        self._note(run, text)
+        self._follow(run, [(LATE, text)])
+
+    def _hears_lateness(self, run: Run) -> bool:
+        """Whether it matters to anybody at which moment the run becomes late."""
+        if run.origin is not Origin.SCHEDULE:
+            return False
+        return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
+
+    def _what_it_tells(self, run: Run) -> list[Told]:
+        """What the move that the run just made is to those who listen, the most telling first."""
+        if run.is_test or self._is_tried_again(run):  # a bad end that is tried again is none yet
+            return []
+        events: list[Told] = []
+        if run.state in _BAD:
+            self._bad.add(run.job_id)
+        elif run.state is State.SUCCESS and run.job_id in self._bad:
+            self._bad.remove(run.job_id)
+            events.append((RECOVERED, "the last run before it ended badly"))
+        return [*events, (run.state.value, run.message)]
+
+    def _follow(self, run: Run, events: Sequence[Told]) -> None:
+        """The actions that are about any of these events follow, each once, about the first that it names."""
+        if run.is_test:
+            return
+        names = [name for name, _ in events]
+        for action in (*run.actions, *self._own_actions(run)):
+            if action.when.first(names) is not None:
+                self._fired.append((run, action))
+
+    def _own_actions(self, run: Run) -> Sequence[Action]:
+        """Those of the server. One that makes runs of a job does not follow these, or there were no end."""
+        return [action for action in self._actions if action.job_id != run.job_id]
+
+    def _fire(self, source: Run, action: Action, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
         try:
             run = self._maker.fired(source, action, now)
@@ -556,23 +625,41 @@ class Machine:
         """A line in the run's log, in the same state."""
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_transition=False))
 
-    def _move(self, run: Run, to: State, at: datetime, message: str | None, **facts: Any) -> Run:
-        """Every transition goes through here: saved, indexed, its waiters woken, its actions fired."""
+    def _move(
+        self,
+        run: Run,
+        to: State,
+        at: datetime,
+        message: str | None,
+        told: Sequence[Told] = (),
+        **facts: Any,
+    ) -> Run:
+        """Every transition goes through here: saved, indexed, its waiters woken, its actions fired.
+
+        Args:
+            told: what else than its new state the move tells.
+        """
         stopped = run.state is State.STOPPING
         if run.state is State.WAITING:
             self._waiting.remove(run)
         run = run.moved(to, at, message=message, **facts)
         if stopped and run.retry is not None:
             run = replace(run, retry=None)  # somebody or something wanted its end
+        late = shown_by(run) if self._hears_lateness(run) else []
+        texts = [text_of(run, kind, None) for kind in late]
+        for kind in late:
+            run = told_late(run, kind)
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
             self._order(Forget(cause=self._cause, run_id=run.run_id))
         self._waiting.moved(run)
+        for text in texts:
+            self._note(run, text)
         if self._is_tried_again(run):
             self._retries.append(run)
-        elif not run.is_test:
-            self._fired.extend((run, action) for action in run.actions if to in action.states)
+        if run.is_finished or run.actions or self._actions:
+            self._follow(run, [*told, *self._what_it_tells(run), *((LATE, text) for text in texts)])
         return run
 
     def _is_tried_again(self, run: Run) -> bool:
@@ -584,3 +671,8 @@ class Machine:
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
+
+
+def _is_about(event: str, actions: Sequence[Action]) -> bool:
+    """Whether any of the actions follows the event."""
+    return any(event in action.when.events for action in actions)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from .actions import ScheduleAction
+from .actions import Action
 from .conditions import MaxRunning
 from .errors import BindError, NotFound, Refused
 from .events import BackfillRequested, RerunRequested, RunRequested
@@ -43,14 +43,24 @@ class Maker:
             "nominal_at": due.occurrence.at,
         }
         try:
-            return self._bind(job, args, now, stop_at=stop_time(due.schedule, due.at), **facts), None
+            run = self._bind(
+                job,
+                args,
+                now,
+                stop_at=stop_time(due.schedule, due.at),
+                late_finish_at=job.late_finish_at(due.schedule, due.at),
+                **facts,
+            )
+            return run, None
         except BindError as error:
             run = Run(
                 run_id=self._ids.take(),
                 inst=Instance.of(job.job_id, args),
                 program=job.program,
                 state_at=now,
+                actions=job.actions,
                 labels=job.labels,
+                late_start_s=job.late_start_s,
                 **facts,
             )
             return run, str(error)
@@ -140,7 +150,7 @@ class Maker:
             for args, nominal_at in event.instances
         ]
 
-    def fired(self, source: Run, action: ScheduleAction, now: datetime) -> Run:
+    def fired(self, source: Run, action: Action, now: datetime) -> Run:
         """What an action of a run schedules.
 
         Raises:
@@ -198,6 +208,9 @@ _NOT_RUN: dict[str, Any] = {
     "nominal_at": None,
     "started_at": None,
     "finished_at": None,
+    "late_finish_at": None,
+    "told_late_start": False,
+    "told_late_finish": False,
     "late_why": None,
     "skip_reason": None,
     "message": None,

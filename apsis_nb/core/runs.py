@@ -108,6 +108,7 @@ class Run:
     retry: Retry | None = None  #: None: no attempt follows
     labels: tuple[str, ...] = ()
     late_start_s: float = 60.0  #: budget: a run of a schedule that starts later than this is late
+    late_finish_at: datetime | None = None  #: so is one that has not finished by then
     late_why: str | None = None  #: of a run that started late: condition, limit, host or server
     attempt: int = 1
     rerun_of: RunId | None = None
@@ -120,6 +121,8 @@ class Run:
     by: str | None = None  #: who asked for it
     cwd: str | None = None  #: folder that relative paths of the program start from
     run_state: Mapping[str, Any] | None = None  #: the program's own resume data; only while it runs
+    told_late_start: bool = False  #: that it did not start in time was said, and is said no more
+    told_late_finish: bool = False
 
     @property
     def name(self) -> str:
@@ -154,9 +157,19 @@ class Run:
         return max(0.0, (began - self.scheduled_at).total_seconds())
 
     def is_late(self, now: datetime) -> bool:
+        """Whether it is late with its start, or with its end."""
+        return self.starts_late(now) or self.ends_late(now)
+
+    def starts_late(self, now: datetime) -> bool:
         """Whether it started (or has not yet) more than its start budget after its scheduled time."""
         late_s = self.late_s(now)
         return late_s is not None and late_s > self.late_start_s
+
+    def ends_late(self, now: datetime) -> bool:
+        """Whether it finished (or has not yet) after the time by which it should have."""
+        if self.late_finish_at is None or self.nominal_at is None or self.state is State.SKIPPED:
+            return False
+        return (self.finished_at or now) > self.late_finish_at
 
     def moved(self, to: State, at: datetime, **facts: Any) -> "Run":
         """The run in state `to`.

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from uuid import uuid4
 
 from apsis_nb.config import Config
+from apsis_nb.core.actions import RECOVERED
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
     BackfillRequested,
@@ -150,6 +151,7 @@ class Engine:
             clock=clock,
             pauses=tuple(self.store.pauses()),
             backfill_failures=self.store.backfill_failures(),
+            bad_jobs=await asyncio.to_thread(self.store.bad_jobs, self._may_recover()),
         )
         self.handle(restored)
         if self._saved is not None:
@@ -163,6 +165,11 @@ class Engine:
         self.tasks.run("polls", self._polls.loop)
         if config.watch:
             self.tasks.run("watch", self.job_folder.watch)
+
+    def _may_recover(self) -> list[str]:
+        """The jobs of which somebody wants to hear when they end well again."""
+        jobs = self.folder.jobs.values()
+        return [job.job_id for job in jobs if any(RECOVERED in a.when.events for a in job.actions)]
 
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""

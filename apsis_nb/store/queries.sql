@@ -86,6 +86,12 @@ ORDER BY ts;
 SELECT backfill_id, state FROM base.runs
 WHERE list_contains($ids::BIGINT[], backfill_id) AND state <> 'skipped'
 ORDER BY finished_at, run_id;
+-- bad_jobs --
+-- Of some jobs (NULL: of all) those whose last run ended badly, so that they can recover after a restart.
+SELECT job_id FROM base.runs
+WHERE state IN ('success', 'failure', 'error') AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY job_id HAVING arg_max(state, finished_at) <> 'success';
 
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.

@@ -190,7 +190,7 @@ def facts_of_row(row: Iterable[Any]) -> dict[str, Any]:
 
 # -- the journal's `data`, from which a run is rebuilt
 
-_TIMES = frozenset({"nominal_at", "scheduled_at", "stop_at", "started_at", "finished_at"})
+_TIMES = frozenset({"nominal_at", "scheduled_at", "stop_at", "late_finish_at", "started_at", "finished_at"})
 #: Fields that `data` may name. The others are a row's own columns, or never change and are told apart below.
 _KEPT = tuple(
     f

@@ -149,6 +149,7 @@ WITH ids AS (
         (made->>'nominal_at')::TIMESTAMP AS nominal_at,
         (made->>'scheduled_at')::TIMESTAMP AS scheduled_at,
         (made->>'late_start_s')::DOUBLE AS late_start_s,
+        (made->>'late_finish_at')::TIMESTAMP AS late_finish_at,
         CASE WHEN made->>'origin' <> 'schedule' THEN NULL ELSE greatest(0, epoch(
             coalesce(started_at::TIMESTAMP, utc_now()) - (made->>'scheduled_at')::TIMESTAMP)) END AS late_s
     FROM latest
@@ -169,7 +170,8 @@ SELECT
     started_at,
     NULL::TIMESTAMP AS finished_at,
     (made->>'stop_at')::TIMESTAMP AS stop_at,
-    coalesce(late_s > late_start_s, false) AS late,
+    coalesce(late_s > late_start_s, false)
+        OR coalesce(made->>'origin' = 'schedule' AND utc_now() > late_finish_at, false) AS late,
     late_s,
     late_why,
     NULL::DOUBLE AS elapsed_s,
@@ -245,7 +247,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- runs.started_at: When its program started, UTC.
 -- runs.finished_at: When it finished, UTC; NULL while it is live.
 -- runs.stop_at: When it is stopped if it still runs, UTC.
--- runs.late: Whether it started, or still waits, beyond its start budget.
+-- runs.late: Whether it started, or still waits, beyond its start budget, or did not finish when it should have.
 -- runs.late_s: Seconds from scheduled to started (to now, while it waits); NULL unless a schedule made it.
 -- runs.late_why: Of a late run: condition, limit, host or server.
 -- runs.elapsed_s: Seconds that its program took, by a monotonic clock; NULL until it ends.
@@ -304,7 +306,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- lateness_daily.job_id: The job.
 -- lateness_daily.day: The day, its start in UTC.
 -- lateness_daily.runs: How many finished runs, without the skipped ones.
--- lateness_daily.late: How many of them late.
+-- lateness_daily.late: How many of them late, with their start or their end.
 -- lateness_daily.p50_s: Median of the lateness, seconds.
 -- lateness_daily.p95_s: 95th percentile of the lateness, seconds.
 -- lateness_daily.max_s: The most, seconds.

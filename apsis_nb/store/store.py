@@ -502,6 +502,13 @@ class Store:
         rows = self._readers.rows(queries()["nominal_successes"].text, params)
         return {at.replace(tzinfo=UTC) for (at,) in rows}
 
+    def bad_jobs(self, job_ids: Collection[str] | None = None) -> frozenset[str]:
+        """Those of some jobs (None: of all) whose last run that was no test ended in failure or error."""
+        if job_ids is not None and not job_ids:
+            return frozenset()
+        params = {"jobs": None if job_ids is None else list(job_ids)}
+        return frozenset(row[0] for row in self._readers.rows(queries()["bad_jobs"].text, params))
+
     # -- job files
 
     def keep_versions(

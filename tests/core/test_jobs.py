@@ -4,14 +4,14 @@ import contextlib
 import json
 import math
 from collections import Counter
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsis_nb.core.actions import ScheduleAction
+from apsis_nb.core.actions import ScheduleAction, When
 from apsis_nb.core.checks import Checks
 from apsis_nb.core.conditions import Const, Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.errors import BindError, JobError, JobErrors
@@ -104,8 +104,8 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
             Const(value=True),
         ),
         actions=(
-            ScheduleAction(job_id="b", args={"date": "{{ x }}"}, states=frozenset({State.FAILURE})),
-            ScheduleAction(job_id="c", states=frozenset({State.SUCCESS, State.SKIPPED})),
+            ScheduleAction(job_id="b", args={"date": "{{ x }}"}, when=When.of(State.FAILURE)),
+            ScheduleAction(job_id="c", when=When.of(State.SUCCESS, State.SKIPPED, "late")),
         ),
         labels=tuple(labels),
         description=description,
@@ -113,6 +113,8 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
         late_start_s=300,
         max_wait_s=60,
         retry=Retry(count=3, delay_s=5, backoff=2, max_delay_s=60, states=frozenset({State.ERROR})),
+        late_finish_s=7200.0,
+        late_finish_by=time(7, 30),
     )
     told = job_to_dict(made)
     assert len(told.pop("explain")["schedule"]) == len(its_schedules)
@@ -432,15 +434,15 @@ def test_schedule_condition_and_action_are_one_or_a_list():
     assert one == job(schedule=[schedule], condition=[condition], action=[action])
     assert one.schedules == (schedule_from_dict(schedule),)
     assert one.conditions == (MaxRunning(count=2),)
-    assert one.actions == (ScheduleAction(job_id="b", states=frozenset({State.FAILURE})),)
+    assert one.actions == (ScheduleAction(job_id="b", when=When.of(State.FAILURE)),)
     assert job(schedule=None) == job(schedule=[]) == job()
 
 
 def test_successors_are_actions_on_success():
-    success = frozenset({State.SUCCESS})
+    success = When.of(State.SUCCESS)
     b, c = (
-        ScheduleAction(job_id="b", states=success),
-        ScheduleAction(job_id="c", args={"x": "1"}, states=success),
+        ScheduleAction(job_id="b", when=success),
+        ScheduleAction(job_id="c", args={"x": "1"}, when=success),
     )
     assert job(successors="b").actions == (b,)
     assert job(successors=["b", {"job_id": "c", "args": {"x": 1}}]).actions == (b, c)
@@ -465,6 +467,24 @@ def test_the_late_budget_is_a_minute_unless_told():
     assert job().late_start_s == 60
     assert job(late={"start": "5m"}).late_start_s == 300
     assert job(late={}).late_start_s == 60
+
+
+def test_a_run_of_a_schedule_has_a_time_by_which_it_should_finish():
+    tokyo = {"type": "daily", "tz": "Asia/Tokyo", "daytime": "09:00:00"}
+    hourly = {"type": "interval", "interval": "1h"}
+    at = datetime(2026, 1, 31, tzinfo=UTC)  # 09:00 in Tokyo
+
+    def finish(late, schedule=tokyo):
+        made = job(late=late, schedule=schedule)
+        found = made.late_finish_at(made.schedules[0], at)
+        return found and found - at
+
+    assert finish({}) is None
+    assert finish({"finish": "2h"}) == timedelta(hours=2)
+    assert finish({"finish_by": "10:30:00"}) == timedelta(hours=1.5)
+    assert finish({"finish_by": "09:00:00"}) == timedelta(days=1)  # the next one
+    assert finish({"finish_by": "10:30:00"}, hourly) == timedelta(hours=10.5)  # in UTC
+    assert finish({"finish_by": "10:30:00", "finish": "1h"}) == timedelta(hours=1)  # whichever is first
 
 
 def test_a_job_may_say_its_own_id():
@@ -496,7 +516,9 @@ def test_a_job_may_say_its_own_id():
         ({3: 3}, "3: unknown key '3'"),
         ({"metadata": None}, "metadata: 'metadata' must be a mapping, not nothing"),
         ({"metadata": {"labels": [[1]]}}, "metadata.labels: must be text, not a list"),
-        ({"late": {"finish": "1h"}}, "late.finish: 'finish' is not supported yet"),
+        ({"late": {"finish": "0s"}}, "late.finish: must be more than 0, not 0s"),
+        ({"late": {"finish_by": "7:30"}}, "late.finish_by: '7:30' is no daytime: write the seconds too"),
+        ({"late": {"end": "1h"}}, "late.end: unknown key 'end'"),
         ({"late": {"start": "soon"}}, "late.start: 'soon' is no duration:"),
         ({"ad_hoc": "yes"}, "ad_hoc: must be true or false, not the text 'yes'"),
         ({"shell": ""}, "shell: must not be empty"),
@@ -512,7 +534,7 @@ def test_a_job_may_say_its_own_id():
         ),
         (
             {"action": {"type": "schedule", "job_id": "b", "if": {}}},
-            "action.if: must name the states, for example 'if: {states: [success]}'",
+            "action.if: must name states, or 'late', 'missed' or 'recovered', for example",
         ),
         (
             {"action": {"type": "schedule", "job_id": "b", "if": {"states": ["sucess"]}}},
@@ -523,8 +545,16 @@ def test_a_job_may_say_its_own_id():
             "action.if.states.0: 3 is no state: one of scheduled,",
         ),
         (
-            {"action": {"type": "schedule", "job_id": "b", "if": {"states": "success", "late": True}}},
-            "action.if.late: 'late' is not supported yet",
+            {"action": {"type": "schedule", "job_id": "b", "if": {"states": "success", "late": "yes"}}},
+            "action.if.late: must be true or false, not the text 'yes'",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {"late": False}}},
+            "action.if: must name states, or",
+        ),
+        (
+            {"action": {"type": "schedule", "job_id": "b", "if": {"failed": True}}},
+            "action.if.failed: unknown key 'failed'",
         ),
         ({"successors": {"args": {}}}, "successors: a successor: missing key 'job_id'"),
         ({"successors": [{"job_id": "b", "args": {"x": "{{ }"}}]}, "successors.0.args: template:"),

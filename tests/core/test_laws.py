@@ -29,6 +29,19 @@ def chance(run: Run, what: str) -> float:
     return crc32(f"{run.run_id} {what}".encode()) / 2**32
 
 
+def whens() -> st.SearchStrategy[dict[str, object]]:
+    """What an action follows."""
+    return st.sampled_from(
+        [
+            {"states": "success"},
+            {"states": ["failure", "error"], "late": True},
+            {"late": True},
+            {"missed": True, "states": "skipped"},
+            {"recovered": True},
+        ]
+    )
+
+
 @st.composite
 def jobs(draw: st.DrawFn) -> list[Job]:
     """A few jobs: intervals with jitter and limits, dependencies on earlier ones, actions on others."""
@@ -54,7 +67,12 @@ def jobs(draw: st.DrawFn) -> list[Job]:
             data["condition"] = conditions
         if made and draw(st.booleans()):
             target = draw(st.sampled_from([job.job_id for job in made]))
-            data["action"] = {"type": "schedule", "job_id": target, "if": {"states": "success"}}
+            data["action"] = {"type": "schedule", "job_id": target, "if": draw(whens())}
+        if draw(st.booleans()):
+            data["late"] = {
+                "start": draw(st.sampled_from([0, 0.5, 3])),
+                **draw(st.sampled_from([{}, {"finish": 2}, {"finish": 6.5}, {"finish_by": "00:00:20"}])),
+            }
         made.append(job_from_dict(f"job{n}", data))
     return made
 
@@ -119,7 +137,22 @@ def broken_laws(world: World) -> list[str]:
     for run in world.saved.values():
         if run.state is State.SUCCESS and run.started_at is None:
             broken.append(f"{run.name} succeeded and never started")
+        broken += lateness_broken(world, run)
     return broken
+
+
+def lateness_broken(world: World, run: Run) -> list[str]:
+    """Lateness that was told twice, or not although somebody wants to hear of it, or that was none."""
+    lines = [line for line in world.said[run.run_id] if line and line.startswith("late: ")]
+    if len(lines) != run.told_late_start + run.told_late_finish:
+        return [f"{run.name} told of its lateness: {lines}"]
+    if run.late_finish_at is None and not any("late" in action.when.events for action in run.actions):
+        return [f"{run.name} told of its lateness, and nobody wants to hear"] if lines else []
+    if run.is_finished and run.state is not State.SKIPPED:
+        late = run.starts_late(world.now), run.ends_late(world.now)
+        if late != (run.told_late_start, run.told_late_finish):
+            return [f"{run.name} is late {late}, and told {lines}"]
+    return []
 
 
 def limit_broken(world: World, job: Job) -> list[str]:
@@ -274,6 +307,29 @@ class Sleepless(Machine):
 @pytest.mark.parametrize("fault", [Restless, Sleepless])
 def test_the_laws_find_a_wake_up_after_every_event(fault: type[Machine]):
     assert broken_laws(planted(busy_world(new_machine=fault))) != []
+
+
+class Nagging(Machine):
+    """Forgets that it told of a lateness."""
+
+    def _become_late(self, run, kind):  # type: ignore[no-untyped-def]
+        super()._become_late(run, kind)
+        self.runs.put(run)
+
+
+def test_the_laws_find_lateness_that_is_told_twice():
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 5},
+        "condition": {"type": "max_running", "count": 1},
+        "late": {"start": 1, "finish": 8},
+    }
+    keys = {"jobs": [job_from_dict("a", data)], "duration_s": lambda run: 7.0}
+
+    assert broken_laws(planted(World(**keys))) == []
+    assert any(
+        "told of its lateness" in law for law in broken_laws(planted(World(**keys, new_machine=Nagging)))
+    )
 
 
 class Heedless(Machine):

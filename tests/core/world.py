@@ -41,7 +41,7 @@ from apsis_nb.core.instructions import (
     WakeAt,
 )
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import Machine
+from apsis_nb.core.machine import HEAR_AFTER, Machine
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Instance, Run, RunId
 from apsis_nb.core.schedules import due_between
@@ -88,6 +88,7 @@ class World:
     # what outlives a crash
     saved: dict[RunId, Run] = field(default_factory=dict)
     log: dict[RunId, list[tuple[datetime, State]]] = field(default_factory=lambda: defaultdict(list))
+    said: dict[RunId, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     clock: datetime | None = None
     pauses: list[Pause] = field(default_factory=list)
     ids_taken: RunId = 1
@@ -119,6 +120,7 @@ class World:
     def boot(self) -> None:
         """Start the server: a machine that knows only what was committed."""
         self.machine = self.new_machine()
+        self.booted = self.now
         self.story = []
         self._queue = [
             (at, n, event) for at, n, event in self._queue if not isinstance(event, Tick | RunFound)
@@ -216,6 +218,7 @@ class World:
             if rows and run.state_at < rows[-1][0]:
                 self.broken_laws.append(f"the times of {run.name} go back")
             rows.append((run.state_at, run.state))
+            self.said[run.run_id].append(save.message)
             self.states_seen.add(run.state)
             self.saved[run.run_id] = run
         busy = Counter(run.inst for run in self.saved.values() if run.state in BUSY)
@@ -304,7 +307,7 @@ class World:
                 self.broken_laws.append(f"due but still scheduled after a tick: {left}")
 
     def is_due_at(self, at: datetime) -> bool:
-        """Whether a schedule, a run for later or a stop time names this time, or a look-ahead ends."""
+        """Whether a schedule, a run for later, a stop or a budget names the time, or a look-ahead ends."""
         runs = [*self.machine.runs.values(), *self.saved.values()]
         return (
             at > self.now + timedelta(days=1000)
@@ -312,6 +315,11 @@ class World:
             or any(
                 at == r.state_at + timedelta(seconds=r.max_wait_s) for r in runs if r.max_wait_s is not None
             )
+            or any(
+                at - TINY in (r.scheduled_at + timedelta(seconds=r.late_start_s), r.late_finish_at)
+                for r in runs
+            )
+            or at == self.booted + HEAR_AFTER
             or any(
                 due.at == at
                 for j in self.jobs

@@ -7,13 +7,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from apsis_nb.core.actions import ScheduleAction
 from apsis_nb.core.conditions import Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.instructions import SaveRun
 from apsis_nb.core.programs import NoOp, Process, Program, Stop, Timeout
 from apsis_nb.core.runs import Instance, Origin, Retry, Run
 from apsis_nb.core.runset import Group, Matching
 from apsis_nb.core.states import FINISHED, TRANSITIONS, State
+from tests.strategies import actions
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -115,15 +115,13 @@ def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchS
         stop_at=st.none() | times(),
         state_at=times(),
         conditions=conditions.map(tuple),
-        actions=st.lists(
-            st.builds(ScheduleAction, job_id=st.just("b/c"), states=st.just(frozenset({State.ERROR}))),
-            max_size=1,
-        ).map(tuple),
+        actions=st.lists(actions(), max_size=2).map(tuple),
         labels=st.lists(texts(), max_size=2).map(tuple),
         late_start_s=st.sampled_from([60.0, 0.5]),
         groups=st.sampled_from([(), ("a", "b")]),
         max_wait_s=st.none() | st.just(60.0),
         retry=st.none() | st.just(Retry(count=2, delay_s=5, backoff=2, states=frozenset({State.ERROR}))),
+        late_finish_at=st.none() | times(),
         attempt=st.integers(1, 3),
         rerun_of=st.none() | st.integers(1, 99),
         backfill_id=st.none() | st.integers(1, 99),
@@ -142,6 +140,7 @@ def lives(draw: st.DrawFn, of: st.SearchStrategy[Run] | None = None) -> list[Sav
         if run.is_finished:
             break
         if draw(st.booleans()):
+            run = replace(run, told_late_start=draw(st.booleans()) or run.told_late_start)
             life.append(saved(run, draw(texts()), is_transition=False))
         to = draw(st.sampled_from(sorted(TRANSITIONS[run.state], key=lambda s: s.value)))
         at = run.state_at + draw(st.timedeltas(timedelta(0), timedelta(days=2)))

@@ -301,6 +301,39 @@ def test_a_dependency_finds_the_newest_run_that_satisfies_it(store: Store) -> No
     assert store.find_runs([]) == []
 
 
+def test_a_live_run_that_has_not_finished_by_its_time_is_late(store: Store) -> None:
+    patient = {"late_start_s": 1e9}
+    runs = [
+        a_run(1, **patient, late_finish_at=NOON + timedelta(minutes=5)),
+        a_run(2, **patient, late_finish_at=NOON.replace(year=2126)),
+        a_run(3, **patient),
+    ]
+    store.save([saved(run, is_new=True) for run in runs]).result(10)
+    rows = store._readers.rows("SELECT run_id, late FROM live_runs ORDER BY run_id", {})
+    assert rows == [(1, True), (2, False), (3, False)]
+
+
+def test_the_jobs_whose_last_run_ended_badly_are_known(store: Store) -> None:
+    for n, (job_id, state, origin) in enumerate(
+        [
+            ("well", State.FAILURE, Origin.SCHEDULE),
+            ("well", State.SUCCESS, Origin.SCHEDULE),
+            ("bad", State.SUCCESS, Origin.SCHEDULE),
+            ("bad", State.ERROR, Origin.MANUAL),
+            ("bad", State.SKIPPED, Origin.SCHEDULE),
+            ("bad", State.SUCCESS, Origin.TEST),
+            ("other", State.FAILURE, Origin.SCHEDULE),
+        ],
+        1,
+    ):
+        at = NOON + timedelta(minutes=n)
+        store.save(whole_life(a_run(n, job_id, scheduled_at=at, state_at=at, origin=origin), state))
+    store.save(()).result(10)
+    assert store.bad_jobs(["well", "bad", "unknown"]) == {"bad"}
+    assert store.bad_jobs() == {"bad", "other"}
+    assert store.bad_jobs([]) == frozenset()
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["begin", "end", "begin"]), max_size=40))
 def test_the_view_of_live_runs_holds_those_and_no_others(store: Store, moves: list[str]) -> None:
@@ -521,7 +554,8 @@ def test_each_text_of_a_job_file_is_a_version(store: Store) -> None:
 
 #: What makes a file of the schema of before of one of a version.
 UNDONE = {
-    3: "DROP VIEW run_meta; DROP VIEW pauses; DROP VIEW notices;"
+    3: "CREATE OR REPLACE VIEW live_runs AS SELECT 1 AS run_id;"
+    "DROP VIEW run_meta; DROP VIEW pauses; DROP VIEW notices;"
     "DROP TABLE base.run_meta; DROP TABLE base.pauses; DROP TABLE base.notices",
     2: "DROP VIEW jobs; DROP VIEW job_versions; DROP TABLE base.job_versions",
 }
@@ -531,7 +565,8 @@ UNDONE = {
 def test_a_file_of_an_older_schema_becomes_one_of_this(path: Path, old: int) -> None:
     with Store.open(path) as store:
         store.save(whole_life(a_run(1))).result(10)
-    tables = "SELECT view_name FROM duckdb_views() UNION SELECT table_name FROM duckdb_tables() ORDER BY ALL"
+    tables = "SELECT view_name, sql FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal"
+    tables += " UNION SELECT table_name, NULL FROM duckdb_tables() ORDER BY ALL"
     with duckdb.connect(str(path)) as connection:
         whole = connection.execute(tables).fetchall()
         for version in sorted(UNDONE, reverse=True):
