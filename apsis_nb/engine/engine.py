@@ -118,7 +118,11 @@ class Engine:
             await asyncio.to_thread(self.store.close)
             raise
         self.programs = Programs(
-            config.state_dir / "runs" / self.store.epoch, url=config.base_url, env=config.env, tell=self._tell
+            config.state_dir / "runs" / self.store.epoch,
+            url=config.base_url,
+            env=config.env,
+            folder=config.jobs,
+            tell=self._tell,
         )
         await self.programs.open()
         for error in self.folder.errors:

@@ -4,16 +4,18 @@ import json
 import os
 import pwd
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apsis_nb.core.params import arg_variable
-from apsis_nb.core.programs import Process
+from apsis_nb.core.programs import Custom, Process
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_time
 
+from . import runner
 from .supervisor import OUT, TMP
 
 
@@ -104,17 +106,36 @@ def environment(
 
 
 def spec(
-    run: Run, process: Process, env: Mapping[str, str], home: str, max_output_b: int, spare: str | None
+    run: Run,
+    process: Process,
+    env: Mapping[str, str],
+    home: str,
+    folder: Path | None,
+    max_output_b: int,
+    spare: str | None,
 ) -> dict[str, Any]:
     """What a supervisor is asked to run, as `supervisor.Supervisor` takes it.
 
+    Args:
+        run: whose program it is.
+        process: the program.
+        env: its whole environment.
+        home: where one starts that has no folder.
+        folder: of the server's job files, in which modules may lie.
+        max_output_b: bytes of output at which it is stopped.
+        spare: the name of a run directory to be used again.
+
     Raises:
-        ValueError: the program names a signal that does not exist.
+        ValueError: the program names a signal that does not exist, or an account that is not ours.
     """
-    timeout = process.timeout
+    timeout, task = process.timeout, process.task
+    argv = list(process.argv) if process.command is None else [process.shell, "-c", process.command]
+    if process.user not in (None, Account.own().name):
+        raise ValueError(f"programs of another account are not supported yet: '{process.user}'")
     return {
         "run": run.run_id,
-        "argv": list(process.argv) if process.command is None else [process.shell, "-c", process.command],
+        "argv": argv if task is None else [sys.executable, runner.__file__],
+        "task": None if task is None else json.dumps(_task(task, folder)),
         "env": dict(env),
         "cwd": os.path.join(run.cwd or home, process.cwd or ""),
         "stop_signal": signal_number(process.stop.signal),
@@ -123,4 +144,15 @@ def spec(
         "timeout_signal": None if timeout is None else signal_number(timeout.signal),
         "max_output_b": max_output_b,
         "spare": spare,
+    }
+
+
+def _task(task: Custom, folder: Path | None) -> dict[str, Any]:
+    """A task as `runner` takes it."""
+    return {
+        "class": task.type,
+        "keys": task.keys,
+        "path": [] if folder is None else [str(folder)],
+        # Where this package lies, should it not be installed.
+        "path_after": [str(Path(__file__).parents[2])],
     }

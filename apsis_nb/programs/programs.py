@@ -50,6 +50,7 @@ class Programs:
         root: folder of the run directories, of one epoch of the store; made if missing.
         url: where the server answers; programs find it as `APSIS_URL`.
         env: environment variables of every program, from the config.
+        folder: of the job files; modules that they name may lie there.
         tell: gets `ProgramStarted`, `ProgramFinished`, `SignalFailed`; never from within a call of a method.
         now: the wall clock, aware; for times that no supervisor wrote down.
         max_output_b: bytes of captured output at which a program is stopped.
@@ -61,13 +62,14 @@ class Programs:
         *,
         url: str | None = None,
         env: Mapping[str, str] = _NO_ENV,
+        folder: Path | None = None,
         tell: Callable[[Event], None],
         now: Callable[[], datetime] = _utc_now,
         max_output_b: int = 10**9,
     ) -> None:
         self._root = root.absolute()
         self._url, self._env, self._tell, self._now = url, dict(env), tell, now
-        self._max_output_b = max_output_b
+        self._folder, self._max_output_b = folder, max_output_b
         self._account = Account.own()
         self._login = self._account.environment()
         self._boot_id = boot_id()
@@ -241,7 +243,15 @@ class Programs:
         env = environment(run, process, self._dir(run.run_id).path, self._login, self._env, self._url)
         try:
             self._spawner.ask(
-                spec(run, process, env, self._account.home, self._max_output_b, self._removal.spare())
+                spec(
+                    run,
+                    process,
+                    env,
+                    self._account.home,
+                    self._folder,
+                    self._max_output_b,
+                    self._removal.spare(),
+                )
             )
         except ValueError as error:
             self._end(live, "error", f"cannot start: {error}")

@@ -42,6 +42,9 @@ NEW = ".new-"
 #: The longest message that goes through the socket (bytes); a longer one is left in a file that it names.
 MAX_MESSAGE = 100_000
 
+#: The most that a program may say of its end, in letters.
+MOST_SAID = 1000
+
 #: How long, in seconds, what the program left may take to die of SIGKILL; then the run ends without it.
 KILL_PATIENCE_S = 5.0
 #: How often, in seconds, the size of the output is looked at, and orphans that ended are collected.
@@ -97,18 +100,23 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def verdict(return_code: int, sent: tuple[int, ...], why: str | None) -> tuple[str, str | None]:
+def verdict(
+    return_code: int, sent: tuple[int, ...], why: str | None, said: str | None = None
+) -> tuple[str, str | None]:
     """What a run's end means.
 
     Args:
         return_code: exit code, or -N if signal N ended the program.
         sent: the signals with which it was asked to stop, the first one first; none if it was not.
         why: what made it end other than somebody's wish, e.g. `timeout after 5 s`; then it is no success.
+        said: what the program itself says of a bad end.
 
     Returns:
         Outcome and message.
     """
     text = f"exit code {return_code}" if return_code >= 0 else f"killed by {signal_name(-return_code)}"
+    if return_code > 0 and said:
+        text = said
     if why is not None:
         return "failure", f"{text} ({why})"
     if not sent:
@@ -153,12 +161,14 @@ class Supervisor:
         root: descriptor of the folder of run directories.
         boot: the boot id.
         spec: what to run: `run`, `argv`, `env`, `cwd`, `stop_signal`, `grace_s`, `timeout_s`,
-            `timeout_signal`, `max_output_b`, and `spare`, the name of a directory to use again.
+            `timeout_signal`, `max_output_b`; `task`, text that the program gets as its standard input, and
+            behind which it may write a line that says why it failed; and `spare`, the name of a directory to
+            use again.
     """
 
     def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
         self.tell, self.root, self.boot, self.spec = tell, root, boot, spec
-        self.here = self.record = self.control = self.output = -1
+        self.here = self.record = self.control = self.output = self.task = -1
         self.recorded_b = 0  # size of the record
         self.pid = 0  # the program's main process, which leads its own session and group
         self.began = 0.0  # monotonic
@@ -188,7 +198,7 @@ class Supervisor:
             self._watch()
             self._end_descendants()
             assert self.return_code is not None
-            outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
+            outcome, message = verdict(self.return_code, tuple(self.sent), self.why, self._said())
             self._write_end(
                 outcome=outcome,
                 message=message,
@@ -272,7 +282,7 @@ class Supervisor:
                 argv,
                 env,
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    self._standard_input(),
                     (os.POSIX_SPAWN_DUP2, self.output, 1),
                     (os.POSIX_SPAWN_DUP2, self.output, 2),
                 ],
@@ -288,6 +298,22 @@ class Supervisor:
         uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.started = {"pid": self.pid, "at": time.time(), "monotonic_s": self.began, "uptime_s": uptime_s}
         self._write_started()
+
+    def _standard_input(self) -> tuple[Any, ...]:
+        """What the program reads from: nothing, or its task."""
+        if self.spec["task"] is None:
+            return os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0
+        self.task = os.memfd_create("task")
+        with open(self.task, "wb", closefd=False) as file:
+            file.write(self.spec["task"].encode())
+        return os.POSIX_SPAWN_DUP2, self.task, 0
+
+    def _said(self) -> str | None:
+        """What the program wrote behind its task."""
+        if self.task < 0:
+            return None
+        said = os.pread(self.task, MAX_MESSAGE, len(self.spec["task"].encode()))
+        return said.decode(errors="replace").strip()[:MOST_SAID] or None
 
     def _write_started(self) -> None:
         """Say that the program runs; while the disk is full, later.

@@ -26,6 +26,7 @@ from apsis_nb.core.events import (
     StopRequested,
 )
 from apsis_nb.core.jobs import job_from_dict
+from apsis_nb.core.programs import Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
@@ -166,6 +167,9 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             wanted.job,
             calendars=shared.calendars,
             functions=shared.functions,
+            site=Site(
+                hosts=shared.hosts
+            ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
         if job.schedules:

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
-from tests.server.conftest import Served, serving, until
+from tests.server.conftest import Served, serving, until, write_jobs
 
 Finished = Callable[[str], dict[str, Any]]
 
@@ -245,7 +245,8 @@ def test_an_adhoc_command_runs(api: httpx2.Client, finished: Finished) -> None:
         ({"job": {"program": "true", "metadata": {"\udfff": 1}}}, 422, "half of a character"),
         ({"job_id": "ops/hello", "args": {"a": "x" * 40_000}}, 422, "are too many"),
         ({"job": {"progam": "true"}}, 422, "did you mean 'program'"),
-        ({"job": {"program": {"type": "apsis.program.X"}}}, 422, "type"),
+        ({"job": {"program": {"type": "os.path.X"}}}, 422, "'os.path.X' is code of the server, which only"),
+        ({"job": {"program": "true", "host": "moon"}}, 422, "'moon' is not mapped under 'hosts'"),
         ({"job": {"program": "true", "schedule": {"type": "interval", "interval": 60}}}, 422, "no schedule"),
     ],
 )
@@ -629,6 +630,35 @@ def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:
         assert problem(api.get("/versions/nowhere"), 404)
         assert problem(api.get("/yaml/nowhere"), 404)
         assert problem(api.put("/yaml/../x", content="a", headers={"If-None-Match": "*"}), 404)
+
+
+def test_a_text_that_comes_over_the_network_names_no_code_but_what_the_folder_names(tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs", {"ops/own": "program: {type: own_of_test.Own, n: 1}"})
+    (tmp_path / "jobs/own_of_test.py").write_text(
+        "from apsis_nb.program import Program\n\n\nclass Own(Program):\n    def __init__(self, n):\n"
+        "        self.n = n\n\n    def run(self, run):\n        return self.n\n"
+    )
+    new = {"If-None-Match": "*"}
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        for kind in ("antigravity.Program", "own_of_test.Program"):
+            text = f"program: {{type: {kind}}}\n"
+            refused = problem(api.put("/yaml/ops/bad", content=text, headers=new), 422)
+            assert f"'{kind}' is code of the server, which no file of its job folder names yet" in refused
+            checked = api.post("/jobs/check", json={"job_id": "ops/bad", "yaml": text}).json()
+            assert "names yet" in checked["errors"][0]["message"]
+        text = "program: {type: own_of_test.Own, n: 2}\n"
+        assert api.put("/yaml/ops/good", content=text, headers=new).status_code == 200
+        (run,) = api.post("/runs", json={"job_id": "ops/good"}).json()["runs"]
+        ended = until("it ends", lambda: _ended(api, run["run_id"]))
+        assert (ended["state"], ended["program"]) == ("success", {"type": "own_of_test.Own", "n": 2})
+        assert api.get(f"/runs/{run['run_id']}/outputs/result.json").json() == 2
+        (rerun,) = api.post(f"/runs/{run['run_id']}/rerun").json()["runs"]
+        assert until("it ends", lambda: _ended(api, rerun["run_id"]))["state"] == "success"
+
+
+def _ended(api: httpx2.Client, run_id: str) -> dict[str, Any] | None:
+    facts = api.get(f"/runs/{run_id}").json()
+    return facts if facts["finished_at"] else None
 
 
 def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
