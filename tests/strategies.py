@@ -227,13 +227,15 @@ def programs() -> st.SearchStrategy[Program]:
     )
     shared = {
         "env": st.dictionaries(st.sampled_from(["A", "B"]), words),
+        "env_file": st.none() | named,
         "cwd": st.none() | words,
+        "user": st.none() | named,
+        "pty": st.booleans(),
         "stop": st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
         "timeout": st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
     }
     ours = shared | {
         "host": st.none() | st.sampled_from(["local", "west"]) | named,
-        "user": st.none() | named,
         "resources": st.builds(
             Resources,
             memory_b=st.none() | st.integers(1, 10**12),

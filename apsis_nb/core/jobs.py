@@ -32,6 +32,7 @@ from .programs import (
     Site,
     host_of,
     host_reader,
+    name_reader,
     program_from_dict,
     read_template,
     read_templates,
@@ -186,8 +187,6 @@ _LATER = (
     "retry",
     "jitter",
     "notify",
-    "env_file",
-    "user",
     "python",
     "outputs",
     "group",
@@ -242,6 +241,8 @@ def _job_from(
     cwd = fields.get("cwd", read_template, None)
     shell = fields.get("shell", read_name, None)
     host = fields.get("host", host_reader(read_template, site.hosts), None)
+    user = fields.get("user", name_reader(read_template), None)
+    env_file = fields.get("env_file", name_reader(read_template), None)
     schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
     conditions = fields.read_list("condition", condition_from_dict)
     actions = fields.read_list("action", action_from_dict)
@@ -261,7 +262,9 @@ def _job_from(
             program,
             env={**env, **program.env},
             cwd=program.cwd or cwd,
-            host=program.host or host,
+            host=program.host or (host if program.ecs is None else None),
+            user=program.user or user,
+            env_file=program.env_file or env_file,
             shell=shell if shell and program.shell == SHELL else program.shell,
         )
     return Job(

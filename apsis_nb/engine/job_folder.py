@@ -209,7 +209,7 @@ class JobFolder:
         if errors:
             raise EditRefused("; ".join(f"{e.line}:{e.col}: {e.message}" for e in errors), tuple(errors))
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         # No reader ever sees half of it; and a name with a dot is no job.
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".new")
         with os.fdopen(handle, "wb") as out:
@@ -250,6 +250,14 @@ class JobFolder:
                 "name it in a file there, or as an alias in .apsis.yaml"
             )
         return folder.settings.class_of(import_path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of job files, which programs of other accounts may start in."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def tag_of(text: bytes) -> str:

@@ -45,6 +45,12 @@ class Ended:
     elapsed_s: float | None = None
     cpu_s: float | None = None  #: processor time of the program and of the children that it waited for
     max_rss_b: int | None = None  #: the most memory that the largest of these had
+    read_b: int | None = None  #: bytes that they read from disks
+    write_b: int | None = None  #: bytes that they wrote to disks
+    detail: Mapping[str, Any] | None = (
+        None  #: signal, core_dumped, signals_sent, why, meta_error: what there is
+    )
+    meta: Any = None  #: what the program says of itself, as JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ def _take_task() -> tuple[dict[str, Any], int, int]:
     os.dup2(null, 0)
     os.close(null)
     size = os.fstat(shared).st_size
-    return json.loads(os.pread(shared, size, 0).decode()), shared, size
+    return json.loads(os.pread(shared, size, 0).split(b"\n", 1)[0].decode()), shared, size
 
 
 def _class_task(task: dict[str, Any]) -> Any:

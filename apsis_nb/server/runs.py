@@ -343,7 +343,7 @@ def find_runs(
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
     for facts in told:
-        del facts["program"]  # which the store keeps apart: one run's page tells it
+        del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
 
 

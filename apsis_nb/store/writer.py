@@ -19,7 +19,7 @@ from apsis_nb.core.instructions import SaveClock, SaveRun
 from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.rows import LogRow, OutputRow, log_row, program_text, run_row
+from apsis_nb.store.rows import LogRow, MetaRow, OutputRow, log_row, meta_row, program_text, run_row
 
 #: From the begin of one commit to that of the next. From made to saved it took 8 ms (median), and 13 with 10.
 MIN_INTERVAL_S = 0.005
@@ -44,6 +44,7 @@ class Work:
 
     saves: Sequence[SaveRun | SaveClock] = ()
     outputs: Mapping[int, Sequence[OutputRow]] = field(default_factory=dict)
+    meta: Mapping[int, MetaRow] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
@@ -58,11 +59,12 @@ class Rows:
     run_log: list[LogRow] = field(default_factory=list)
     runs: list[tuple[Any, ...]] = field(default_factory=list)
     outputs: list[tuple[Any, ...]] = field(default_factory=list)
+    run_meta: list[tuple[Any, ...]] = field(default_factory=list)
     programs: list[tuple[int, str]] = field(default_factory=list)
     clock: list[tuple[datetime]] = field(default_factory=list)
     ids: list[tuple[int]] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "programs", "clock", "ids")
+    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids")
 
 
 class LiveRuns:
@@ -224,6 +226,7 @@ class Writer:
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
                     for o in outputs
                 ]
+            rows.run_meta += [meta_row(run_id, meta) for run_id, meta in work.meta.items()]
             work.program_ids[:] = [self._program_id(program, rows) for program in work.programs]
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]

@@ -119,6 +119,17 @@ def test_the_host_of_a_job_is_that_of_its_program_unless_it_has_its_own():
     assert faults("a", host="west")[0].startswith("host: 'west' is not mapped under 'hosts'")
 
 
+def test_the_account_and_env_file_of_a_job_are_those_of_its_program_unless_it_has_its_own():
+    top = {"user": "ann", "env_file": "a.env"}
+    assert job("a", **top).program == Process(command="a", user="ann", env_file="a.env")
+    own = {"type": "shell", "command": "a", "user": "{{ who }}", "env_file": None}
+    made = job(own, params=["who"], **top)
+    assert run_of(made, who="bob").program == Process(command="a", user="bob", env_file="a.env")
+    ecs = {"type": "procstar-ecs", "command": "a"}
+    made = job(ecs, {"aws-ecs": "local"}, **top)
+    assert program_from_dict(made.program.to_dict(), site=site(**{"aws-ecs": "local"})) == made.program
+
+
 def test_a_host_may_be_a_template_and_is_looked_up_when_the_run_is_made():
     templated = {"type": "procstar", "argv": ["a"], "group_id": "{{ where }}"}
     made = job(templated, {"west": "local"}, params=["where"])
@@ -184,7 +195,10 @@ def test_a_program_of_apsis_is_read(data, program):
             "program: a procstar-ecs program: give either 'command' or 'argv', not both",
         ),
         ({"command": "a", "group_id": "b"}, "program.group_id: unknown key 'group_id'"),
-        ({"command": "a", "sudo_user": "b"}, "program.sudo_user: unknown key 'sudo_user'"),
+        (
+            {"command": "a", "sudo_user": "b"},
+            "program.sudo_user: unknown key 'sudo_user': did you mean 'user'?",
+        ),
         ({"command": "a", "resources": {}}, "program.resources: unknown key 'resources'"),
         ({"command": "a", "mem_gb": 0}, "program.mem_gb: must be more than 0, not 0"),
         ({"command": "a", "vcpu": "two"}, "program.vcpu: must be a number, not the text 'two'"),
@@ -203,7 +217,7 @@ def test_a_program_for_the_cloud_runs_only_where_its_host_is_mapped():
         "program.type: 'aws-ecs' is not mapped under 'hosts' in the server's configuration"
     )
     made = job(program, {"aws-ecs": "local"}, params=["n"], host="default")
-    assert run_of(made, n="2").program == Process(command="a", host="local", ecs=Ecs(mem_gb=2.0))
+    assert run_of(made, n="2").program == Process(command="a", ecs=Ecs(mem_gb=2.0))
     with pytest.raises(BindError, match="mem_gb: must be a number, not the text 'lots'"):
         run_of(made, n="lots")
 

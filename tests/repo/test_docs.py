@@ -51,6 +51,7 @@ LINES = [
 #: An arg for each param of the examples that has no default.
 ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00:15:00+00:00"} | {
     "region": "emea",
+    "who": "ann",
     "mode": "full",
 }
 

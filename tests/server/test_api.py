@@ -188,6 +188,9 @@ def test_a_run_is_made_and_its_story_told(api: httpx2.Client, finished: Finished
     done = finished(made["run_id"])
     assert tuple(done) == RUN_FACTS
     assert (done["state"], done["return_code"], done["late_s"]) == ("success", 0, None)
+    assert (made["meta"], done["meta"]["meta"], done["meta"]["detail"]) == (None, None, None)
+    assert 0 <= done["meta"]["cpu_s"] < 10
+    assert done["meta"]["max_rss_b"] > 100_000
     lines = api.get(f"/runs/{made['run_id']}/log").json()["log"]
     assert lines[-1]["state"] == "success"
     assert all(line["ts"].endswith("Z") for line in lines)
@@ -393,7 +396,7 @@ def test_all_runs_are_listed_once_newest_first(listed: httpx2.Client) -> None:
     keys = [(r["scheduled_at"], int(r["run_id"][1:])) for r in runs]
     assert [r["state"] for r in runs[:2]] == ["scheduled", "scheduled"]
     assert keys[:2] == sorted(keys[:2], reverse=True)
-    assert "program" not in runs[0]
+    assert not {"program", "meta"} & runs[0].keys()
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 16, 17])

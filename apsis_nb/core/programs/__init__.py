@@ -4,7 +4,7 @@ from .classes import ClassKeys, ClassOf
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
 from .kinds import SHELL, Custom, Ecs, NoOp, Outcome, Process, Program, Resources, Stop, Timeout
 from .reading import COMMON_KEYS, NO_SITE, PROGRAM_TYPES, Site, host_reader, is_import_path, program_from_dict
-from .texts import Expand, read_program_text, read_template, read_templates
+from .texts import Expand, name_reader, read_program_text, read_template, read_templates
 
 __all__ = [
     "COMMON_KEYS",
@@ -31,6 +31,7 @@ __all__ = [
     "host_of",
     "host_reader",
     "is_import_path",
+    "name_reader",
     "program_from_dict",
     "read_program_text",
     "read_template",

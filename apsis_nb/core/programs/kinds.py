@@ -146,6 +146,8 @@ class Process:
     cwd: str | None = None  #: absolute, or relative to the job file's folder
     host: str | None = None  #: a name that the server's configuration maps; None: this machine
     user: str | None = None  #: the account that it runs as; None: the server's
+    env_file: str | None = None  #: of further variables; relative as `cwd`
+    pty: bool = False  #: it has a terminal
     stop: Stop = Stop()
     timeout: Timeout | None = None
     resources: Resources = Resources()
@@ -167,6 +169,7 @@ class Process:
             cwd=None if self.cwd is None else expand(self.cwd),
             host=None if self.host is None else expand(self.host),
             user=None if self.user is None else expand(self.user),
+            env_file=None if self.env_file is None else expand(self.env_file),
             stop=self.stop.bind(expand),
             timeout=None if self.timeout is None else self.timeout.bind(expand),
             ecs=None if self.ecs is None else self.ecs.bind(expand),
@@ -185,12 +188,16 @@ class Process:
             jso["shell"] = self.shell
         if self.env:
             jso["env"] = dict(self.env)
+        if self.env_file is not None:
+            jso["env_file"] = self.env_file
         if self.cwd is not None:
             jso["cwd"] = self.cwd
         if self.host is not None and self.ecs is None:
             jso["host"] = self.host
         if self.user is not None:
             jso["user"] = self.user
+        if self.pty:
+            jso["pty"] = True
         if self.stop != Stop():
             jso["stop"] = self.stop.to_dict()
         if self.timeout is not None:

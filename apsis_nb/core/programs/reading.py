@@ -14,6 +14,7 @@ from .kinds import SHELL, Custom, Ecs, NoOp, Process, Program, Resources, Stop, 
 from .texts import (
     argv,
     command,
+    name_reader,
     not_empty,
     or_nothing,
     or_template,
@@ -25,12 +26,12 @@ from .texts import (
 
 PROGRAM_TYPES = ("no-op", "shell", "argv", "program", "procstar", "procstar-shell", "procstar-ecs")
 _LATER = ("python", "notebook", "sql", "dask", "stats", "archive", "backup", "doctor")
-_PROCESS_LATER = ("env_file", "pty", "output", "python", "split")
+_PROCESS_LATER = ("output", "python", "split")
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
 COMMON_KEYS = frozenset(
-    {"type", "env", "cwd", "host", "user", "stop", "timeout", "resources", *_PROCESS_LATER}
+    {"type", "env", "env_file", "cwd", "host", "user", "pty", "stop", "timeout", "resources", *_PROCESS_LATER}
 )
 
 
@@ -94,7 +95,9 @@ def _process_from(
     given = set(fields.names)
     process = Process(
         env=fields.get("env", texts(text), {}),
+        env_file=fields.get("env_file", name_reader(text), None),
         cwd=fields.get("cwd", text, None),
+        pty=fields.get("pty", read_bool, False),
         stop=fields.get_at("stop", _stop_from, Stop()),
         timeout=fields.get_at("timeout", _timeout_from, None),
     )
@@ -103,16 +106,18 @@ def _process_from(
         process = replace(
             process,
             host=fields.get("group_id", read_host, None),
-            user=fields.get("sudo_user", or_nothing(not_empty(text)), None),
+            user=fields.get("sudo_user", name_reader(text), None),
             resources=fields.get_at("resources", _procstar_resources_from, Resources()),
         )
     elif kind == "procstar-ecs":
-        process = replace(process, ecs=_ecs_from(fields, text, site.hosts))
+        process = replace(
+            process, ecs=_ecs_from(fields, text, site.hosts), user=fields.get("user", name_reader(text), None)
+        )
     else:
         process = replace(
             process,
             host=fields.get("host", read_host, None),
-            user=fields.get("user", or_nothing(not_empty(text)), None),
+            user=fields.get("user", name_reader(text), None),
             resources=fields.get_at("resources", _resources_from, Resources()),
         )
     if is_import_path(kind):
@@ -165,8 +170,8 @@ def _ecs_from(fields: Fields, text: Callable[[Any], str], hosts: Hosts) -> Ecs:
         mem_gb=fields.get("mem_gb", or_template(read_gigabytes), None),
         vcpu=fields.get("vcpu", or_template(read_gigabytes), None),
         disk_gb=fields.get("disk_gb", or_template(read_gigabytes), None),
-        role=fields.get("role", or_nothing(not_empty(text)), None),
-        task_definition=fields.get("task_definition", or_nothing(not_empty(text)), None),
+        role=fields.get("role", name_reader(text), None),
+        task_definition=fields.get("task_definition", name_reader(text), None),
     )
 
 

@@ -53,6 +53,11 @@ def or_nothing(read: Callable[[Any], T]) -> Callable[[Any], T | None]:
     return lambda value: None if value is None else read(value)
 
 
+def name_reader(text: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    """A reader of the name of something, which null leaves open."""
+    return or_nothing(not_empty(text))
+
+
 def command(text: Callable[[Any], str]) -> Callable[[Any], str]:
     """A reader of a command for the shell."""
 
