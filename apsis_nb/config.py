@@ -78,6 +78,16 @@ def _memory(value: str) -> str:
     return value
 
 
+def _host(value: object) -> object:
+    if value != "local":
+        raise ValueError(f"not a host: {value!r}; programs run only on this machine for now: give local")
+    return value
+
+
+def _own_hosts(hosts: dict[str, str]) -> dict[str, str]:
+    return {name: host for name, host in hosts.items() if name not in ("default", "local")}
+
+
 def _server_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
         raise ValueError(f"not a name: {value!r}; use letters, digits, '.', '_' and '-'")
@@ -150,6 +160,10 @@ class Config(_Section):
     bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
     tz: Annotated[str, AfterValidator(_zone_name)] = "UTC"  #: by default the system's
     env: dict[str, str] = {}  #: for every program
+    #: which machine job files mean by a name, as in `host: NAME`; `default` and `local` are this one
+    hosts: Annotated[
+        dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
+    ] = {}
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
     template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"
@@ -243,9 +257,9 @@ class _Settings:
         self.folders: dict[tuple[str, ...], Path] = {}
 
     def add(self, path: list[str], value: str, where: str) -> None:
-        """Set one value. Below `env` a key is one name, whatever is in it."""
-        if path[0] == "env" and len(path) > 1:
-            path = ["env", ".".join(path[1:])]
+        """Set one value. Below `env` and `hosts` a key is one name, whatever is in it."""
+        if path[0] in ("env", "hosts") and len(path) > 1:
+            path = [path[0], ".".join(path[1:])]
         target = self.values
         for key in path[:-1]:
             below = target.setdefault(key, {})

@@ -94,10 +94,10 @@ def _jobs(jobs: str | Path | Iterable[Job]) -> Iterable[Job]:
         return jobs
     path = Path(jobs)
     if path.is_file():
-        file = load_file(path)
+        file = load_file(path, hosts=None)
         good, errors = [file.job] if file.job else [], list(file.errors)
     elif path.is_dir():
-        folder = load_folder(path)
+        folder = load_folder(path, hosts=None)
         good, errors = list(folder.jobs.values()), folder.errors
     else:
         raise ApsisError(f"there is no job folder or file {path}")

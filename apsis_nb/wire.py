@@ -46,6 +46,7 @@ RUN_FACTS = (
     "host",
     "by",
     "program",
+    "meta",
 )
 
 #: Rows of a table that are put into one message of an Arrow stream.
@@ -98,6 +99,7 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "host": run.host,
         "by": run.by,
         "program": run.program.to_dict(),
+        "meta": None,  # known when it has finished
     }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from apsis_nb.core.actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, When
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.params import Param
+from apsis_nb.core.programs import Custom, Ecs, NoOp, Process, Program, Resources, Stop, Timeout
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
@@ -201,6 +202,69 @@ def schedules() -> st.SearchStrategy[Schedule]:
     return _intervals() | daily | windows | explicit | cron
 
 
+def texts() -> st.SearchStrategy[str]:
+    """Any text that can be encoded, with quotes, backslashes and control characters."""
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+        ['"', "\\", "\x00", "\x1f\x7f", "åß\U0001d518", '","a":"b', "'; DROP TABLE runs; --"]
+    )
+
+
+def programs() -> st.SearchStrategy[Program]:
+    """Those of runs: of every kind, with every key."""
+    words = texts().filter(lambda t: "\0" not in t)
+    named = words.filter(str.strip)
+    sizes = st.none() | st.sampled_from([0.25, 4.0])
+    commands = st.fixed_dictionaries({"command": words.map("echo {}".format)}) | st.fixed_dictionaries(
+        {"argv": st.lists(words, min_size=1, max_size=2).map(tuple)}
+    )
+    keys = st.recursive(
+        st.none() | st.integers(-9, 9) | words,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+        max_leaves=4,
+    )
+    customs = st.builds(
+        Custom,
+        type=st.sampled_from(["lib.Report", "a.b.C"]),
+        keys=st.dictionaries(st.sampled_from(["day", "rows", "of"]), keys, max_size=3),
+    )
+    shared = {
+        "env": st.dictionaries(st.sampled_from(["A", "B"]), words),
+        "env_file": st.none() | named,
+        "cwd": st.none() | words,
+        "user": st.none() | named,
+        "pty": st.booleans(),
+        "stop": st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
+        "timeout": st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
+    }
+    ours = shared | {
+        "host": st.none() | st.sampled_from(["local", "west"]) | named,
+        "resources": st.builds(
+            Resources,
+            memory_b=st.none() | st.integers(1, 10**12),
+            cpu_time_s=st.none() | st.sampled_from([1.0, 3600.0]),
+        ),
+    }
+    ecs = st.builds(
+        Ecs,
+        mem_gb=sizes,
+        vcpu=sizes,
+        disk_gb=sizes,
+        role=st.none() | named,
+        task_definition=st.none() | named,
+    )
+
+    @st.composite
+    def processes(draw: st.DrawFn) -> Process:
+        what, which = draw(st.sampled_from(["command", "task", "ecs"])), draw(st.sampled_from([ours, shared]))
+        facts = draw(st.fixed_dictionaries({"task": customs}) if what == "task" else commands)
+        if what == "ecs":
+            which, facts = shared, facts | {"ecs": draw(ecs)}
+        return draw(st.builds(Process, **{name: st.just(v) for name, v in facts.items()}, **which))
+
+    no_ops = st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.none() | st.booleans())
+    return processes() | no_ops
+
+
 def dates() -> st.SearchStrategy[date]:
     return st.dates(date(1, 2, 1), date(9999, 11, 30))
 
@@ -308,6 +372,17 @@ JOB_WORDS = (
     ),
     *("max_running", "count", "dependency", "states", "exist", "const", "value", "if", "resources"),
     *("late", "missed", "recovered", "finish", "finish_by"),
+    *(
+        "procstar-ecs",
+        "procstar-shell",
+        "host",
+        "user",
+        "sudo_user",
+        "memory",
+        "cpu_time",
+        "mem_gb",
+        "lib.Report",
+    ),
     *("labels", "description", "default", "choices", "int", "date"),
 )
 

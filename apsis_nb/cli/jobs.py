@@ -33,7 +33,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Of a server, for its template functions."),
+        typer.Option("--config", metavar="FILE", help="Of a server, for its hosts and template functions."),
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
@@ -52,7 +52,7 @@ def check(
     good: set[str] = set()
     errors: list[FileError] = []
     for path in paths:
-        jobs, wrong = _read(path, config)
+        jobs, wrong = _read(path, config, {})
         good |= {f"{path}:{job_id}" for job_id in jobs}
         errors += wrong
     facts = [
@@ -240,11 +240,18 @@ def job(
     )
 
 
-def _read(path: Path, config: Path | None = None) -> tuple[dict[str, "Job"], list["FileError"]]:
+def _read(
+    path: Path, config: Path | None = None, hosts: Mapping[str, str] | None = None
+) -> tuple[dict[str, "Job"], list["FileError"]]:
     """The good jobs of a file or folder by id, and what is wrong with the others or to be thought of.
 
     A file is looked at beside the other jobs of its folder if that has settings, which tell where it
     begins; if not, by itself, as far as it names no other jobs.
+
+    Args:
+        path: of the file or folder.
+        config: of a server, for what jobs may name.
+        hosts: which machine jobs mean by a name, without a config; None: any name will do.
     """
     from apsis_nb.core.errors import NotFound
     from apsis_nb.jobfiles import (
@@ -263,15 +270,17 @@ def _read(path: Path, config: Path | None = None) -> tuple[dict[str, "Job"], lis
     if config is not None:
         from apsis_nb.config import load_config
 
-        functions = import_functions(load_config(config).template_functions, root)
+        settings = load_config(config)
+        functions, hosts = import_functions(settings.template_functions, root), settings.hosts
     now = datetime.now(UTC)
     if path.is_dir():
-        folder = load_folder(path, functions=functions)
+        folder = load_folder(path, functions=functions, hosts=hosts)
         errors = check_folder(folder, now)
         wrong = {error.job_id for error in errors if error.level == "error"}
         return {job_id: job for job_id, job in folder.jobs.items() if job_id not in wrong}, errors
-    whole = load_folder(root, functions=functions) if (root / SETTINGS).exists() else Folder()
-    file = load_file(path, root, functions=functions)
+    is_folder = (root / SETTINGS).exists()
+    whole = load_folder(root, functions=functions, hosts=hosts) if is_folder else Folder()
+    file = load_file(path, root, functions=functions, hosts=hosts)
     errors = list(file.errors)
     if file.job is not None and (whole.files or not _names_others(file.job)):
         errors = check_folder(replace(whole, files={**whole.files, file.job_id: file}), now, [file.job_id])

@@ -57,7 +57,7 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that is known of it now, as plain values: the columns of `frames.RUNS`, and `program`."""
+        """All that is known of it now, as plain values: as `frames.RUNS`, with `program` and `meta`."""
         if self._facts["state"] not in _FINISHED:
             self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
         return self._facts
@@ -72,6 +72,18 @@ class Run:
         """Its state now."""
         state: str = self.facts["state"]
         return state
+
+    @property
+    def meta(self) -> dict[str, Any] | None:
+        """What its program used and said of itself: None until it has finished, or if there was none.
+
+        `cpu_s` (seconds), `max_rss_b`, `read_b`, `write_b` (bytes), `detail` (how it ended: signals, why),
+        and `meta`: the JSON that the program wrote to `$APSIS_META_FILE`.
+        """
+        if self.is_finished and self._facts.get("meta") is None:  # lists do not tell it
+            self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
+        meta: dict[str, Any] | None = self._facts.get("meta")
+        return meta
 
     @property
     def is_finished(self) -> bool:

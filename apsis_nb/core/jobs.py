@@ -26,7 +26,20 @@ from .fields import (
     within,
 )
 from .params import Param, param_to_dict, params_from
-from .programs import SHELL, Process, Program, program_from_dict, read_template, read_templates
+from .programs import (
+    NO_SITE,
+    SHELL,
+    Hosts,
+    Process,
+    Program,
+    Site,
+    host_of,
+    host_reader,
+    name_reader,
+    program_from_dict,
+    read_template,
+    read_templates,
+)
 from .runs import Instance, Origin, Retry, Run, RunId
 from .runset import Group
 from .schedules import (
@@ -74,6 +87,7 @@ class Job:
     #: Those of files, by name, for its templates. Its schedules hold theirs.
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict, repr=False)  #: for templates
     calendars: Mapping[str, Calendar] = field(default_factory=dict, compare=False, repr=False)
+    hosts: Hosts = field(default_factory=dict, compare=False, repr=False)  #: for the host of its program
 
     def args_for(self, derived: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
         """The args of a run of a schedule: what it derives and, winning, gives; only those with a param."""
@@ -176,7 +190,7 @@ def bind_run(
         first: conditions before those of the job.
 
     Raises:
-        BindError: the args do not fit, or a template fails.
+        BindError: the args do not fit, a template fails, or the program's host is none.
     """
     bound_args = bind_args(job, args)
     inst = Instance.of(job.job_id, bound_args)
@@ -190,10 +204,11 @@ def bind_run(
     expanded = partial(expand, namespace=names)
     bound = (condition.bind(expanded, inst, params_of) for condition in (*first, *job.conditions))
     conditions = tuple(condition for condition in bound if condition.enabled)
+    program = job.program.bind(expanded)
     return Run(
         run_id=run_id,
         inst=inst,
-        program=job.program.bind(expanded),
+        program=program,
         origin=origin,
         scheduled_at=scheduled_at,
         nominal_at=nominal_at,
@@ -210,6 +225,7 @@ def bind_run(
         attempt=attempt,
         rerun_of=rerun_of,
         backfill_id=backfill_id,
+        host=_host_of(program, job.hosts),
         by=by,
         cwd=job.source,
     )
@@ -221,14 +237,18 @@ def _groups(conditions: Iterable[Condition]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pool.name for pool in pools if isinstance(pool, Group)))
 
 
+def _host_of(program: Program, hosts: Hosts) -> str:
+    try:
+        return host_of(program.host_name if isinstance(program, Process) else None, hosts)
+    except ValueError as error:
+        raise BindError(f"host: {error}") from None
+
+
 # -- from the job file
 
 _LATER = (
     "jitter",
     "notify",
-    "env_file",
-    "user",
-    "host",
     "python",
     "outputs",
     "group",
@@ -252,6 +272,7 @@ def job_from_dict(
     source: str | None = None,
     calendars: Mapping[str, Calendar] | None = None,
     functions: Mapping[str, Callable[..., Any]] | None = None,
+    site: Site = NO_SITE,
 ) -> Job:
     """The job that a job file tells.
 
@@ -261,23 +282,29 @@ def job_from_dict(
         source: folder of the file.
         calendars: those of files, by name.
         functions: that its templates may call, by name.
+        site: what its program may name.
 
     Raises:
         JobErrors: everything that is wrong, and what would be right.
     """
     try:
-        job = _job_from(job_id, Fields(data, (), f"job {job_id}"), source, calendars or {})
+        job = _job_from(job_id, Fields(data, (), f"job {job_id}"), source, calendars or {}, site)
     except JobErrors as error:
         raise JobErrors(job_id, error.errors) from None
     return replace(job, functions=functions) if functions else job
 
 
-def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mapping[str, Calendar]) -> Job:
+def _job_from(
+    job_id: str, fields: Fields, source: str | None, calendars: Mapping[str, Calendar], site: Site
+) -> Job:
     params = fields.get_at("params", params_from, ())
-    program = fields.get_at("program", program_from_dict)
+    program = fields.get_at("program", partial(program_from_dict, site=site))
     env = fields.get("env", read_templates, {})
     cwd = fields.get("cwd", read_template, None)
     shell = fields.get("shell", read_name, None)
+    host = fields.get("host", host_reader(read_template, site.hosts), None)
+    user = fields.get("user", name_reader(read_template), None)
+    env_file = fields.get("env_file", name_reader(read_template), None)
     schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
     conditions = fields.read_list("condition", condition_from_dict)
     actions = fields.read_list("action", action_from_dict)
@@ -299,6 +326,9 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
             program,
             env={**env, **program.env},
             cwd=program.cwd or cwd,
+            host=program.host or (host if program.ecs is None else None),
+            user=program.user or user,
+            env_file=program.env_file or env_file,
             shell=shell if shell and program.shell == SHELL else program.shell,
         )
     return Job(
@@ -319,6 +349,7 @@ def _job_from(job_id: str, fields: Fields, source: str | None, calendars: Mappin
         ad_hoc=ad_hoc,
         source=source,
         calendars=calendars,
+        hosts=site.hosts,
     )
 
 

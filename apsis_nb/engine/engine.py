@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Any, assert_never
 from uuid import uuid4
 
@@ -50,8 +52,8 @@ from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
-from apsis_nb.programs import Programs
-from apsis_nb.store import OutputRow, Store
+from apsis_nb.programs import Ended, Programs
+from apsis_nb.store import MetaRow, OutputRow, Store
 from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
@@ -92,6 +94,7 @@ class Engine:
         self._listeners: list[Listener] = []
         self._batch: list[Instruction] = []  # of the events handled in this turn of the loop
         self._outputs: dict[RunId, list[OutputRow]] = {}
+        self._meta: dict[RunId, MetaRow] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
         self._unsaved: set[asyncio.Future[None]] = set()
         self._polls: Polls
@@ -115,7 +118,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         if not config.jobs.is_dir():
             raise ApsisError(f"there is no job folder {config.jobs}: make it, or name another one")
-        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_state_dir(config.state_dir)
         self.store = await asyncio.to_thread(
             Store.open,
             config.state_dir / "runs.duckdb",
@@ -131,7 +134,11 @@ class Engine:
             await asyncio.to_thread(self.store.close)
             raise
         self.programs = Programs(
-            config.state_dir / "runs" / self.store.epoch, url=config.base_url, env=config.env, tell=self._tell
+            config.state_dir / "runs" / self.store.epoch,
+            url=config.base_url,
+            env=config.env,
+            folder=config.jobs,
+            tell=self._tell,
         )
         await self.programs.open()
         for error in self.folder.errors:
@@ -426,6 +433,9 @@ class Engine:
         if self._closing:
             return  # the next server finds the same answer in the run directory
         if isinstance(event, ProgramFinished):
+            ended = self.programs.ended(event.run_id)
+            if ended is not None and ended.cpu_s is not None:
+                self._meta[event.run_id] = _meta_of(ended)
             files = self.programs.outputs(event.run_id)
             if files:
                 packed = self.store.pack(event.run_id, files)
@@ -455,13 +465,12 @@ class Engine:
             saved.set_result(None)
             self._carry_out(effects)
             return
-        outputs = {}
-        for save in saves:
-            if isinstance(save, SaveRun) and save.run.run_id in self._outputs and save.run.is_finished:
-                outputs[save.run.run_id] = self._outputs.pop(save.run.run_id)
+        finished = {save.run.run_id for save in saves if isinstance(save, SaveRun) and save.run.is_finished}
+        outputs = {run_id: self._outputs.pop(run_id) for run_id in finished & self._outputs.keys()}
+        meta = {run_id: self._meta.pop(run_id) for run_id in finished & self._meta.keys()}
         self._unsaved.add(saved)
         began = self._loop.time()
-        committed = self.store.save(saves, outputs)
+        committed = self.store.save(saves, outputs, meta)
         committed.add_done_callback(
             lambda f: self._loop.call_soon_threadsafe(self._committed, f, saved, began, saves, effects)
         )
@@ -529,6 +538,8 @@ class Engine:
                 case SignalProgram(run_id=run_id, signal=signal):
                     self.programs.signal(run_id, signal)
                 case Forget(run_id=run_id):
+                    self._outputs.pop(run_id, None)  # of an end that came too late
+                    self._meta.pop(run_id, None)
                     self.programs.forget(run_id)
                 case FindRun():
                     self._finds.append(order)
@@ -579,3 +590,26 @@ class Engine:
                         run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists
                     )
                 )
+
+
+def _make_state_dir(folder: Path) -> None:
+    """Make the folders of a server. Programs of other accounts pass through them, and read nothing there."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    runs = folder / "runs"
+    runs.mkdir(exist_ok=True)
+    runs.chmod(0o711)
+    if os.geteuid() == 0:  # nobody else may run programs of other accounts
+        for file in folder.glob("runs.duckdb*"):
+            file.chmod(0o600)  # an earlier release relied on the folder
+        folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
+
+
+def _meta_of(ended: Ended) -> MetaRow:
+    return MetaRow(
+        cpu_s=ended.cpu_s,
+        max_rss_b=ended.max_rss_b,
+        read_b=ended.read_b,
+        write_b=ended.write_b,
+        detail=ended.detail,
+        meta=ended.meta,
+    )

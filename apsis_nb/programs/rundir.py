@@ -45,6 +45,12 @@ class Ended:
     elapsed_s: float | None = None
     cpu_s: float | None = None  #: processor time of the program and of the children that it waited for
     max_rss_b: int | None = None  #: the most memory that the largest of these had
+    read_b: int | None = None  #: bytes that they read from disks
+    write_b: int | None = None  #: bytes that they wrote to disks
+    detail: Mapping[str, Any] | None = (
+        None  #: signal, core_dumped, signals_sent, why, meta_error: what there is
+    )
+    meta: Any = None  #: what the program says of itself, as JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +87,13 @@ class RunDir:
         Raises:
             UnreadableRecord: it says something that this release does not understand.
         """
-        try:
-            with open(self.path / RECORD, "rb") as file:
-                lines = file.read().split(b"\n")
-        except FileNotFoundError:
-            return Record(claimed=None) if self.exists() else None
+        lines = self._lines()
+        if lines is None and self.exists():
+            lines = self._lines()  # it may have been claimed between the two looks, and then it has a record
+            if lines is None:
+                return Record(claimed=None)
+        if lines is None:
+            return None
         facts: dict[str, Any] = {}
         for line in lines[:-1]:  # what stands behind the last line's end is a line that is being written
             try:
@@ -93,6 +101,13 @@ class RunDir:
             except ValueError:  # a loss of power may leave anything that was not made durable
                 return Record(claimed=None)
         return _record(facts)
+
+    def _lines(self) -> list[bytes] | None:
+        try:
+            with open(self.path / RECORD, "rb") as file:
+                return file.read().split(b"\n")
+        except FileNotFoundError:
+            return None
 
     def is_locked(self) -> bool:
         """Whether the supervisor lives."""

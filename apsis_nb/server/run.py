@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -42,6 +43,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     Raises:
         ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
     """
+    os.umask(0o077)  # what the server writes is for its own account
     _set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
         asyncio.run(_serve(config.with_port(listening.getsockname()[1]), listening, ready))

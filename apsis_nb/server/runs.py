@@ -27,6 +27,7 @@ from apsis_nb.core.events import (
     StopRequested,
 )
 from apsis_nb.core.jobs import job_from_dict
+from apsis_nb.core.programs import Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
@@ -185,6 +186,9 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             wanted.job,
             calendars=shared.calendars,
             functions=shared.functions,
+            site=Site(
+                hosts=shared.hosts
+            ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
         if job.schedules:
@@ -381,7 +385,7 @@ def find_runs(
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
     for facts in told:
-        del facts["program"]  # which the store keeps apart: one run's page tells it
+        del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
 
 

@@ -45,6 +45,10 @@ SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip
     "by", program_id
 FROM base.runs WHERE run_id = $run_id LIMIT 1;
 
+-- meta_of_run --
+-- What the program of a finished run used and said.
+SELECT cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta WHERE run_id = $run_id LIMIT 1;
+
 -- run_outputs --
 -- Where the outputs of a run lie. A run that was packed again after a crash has only its last rows.
 SELECT name, content_type, length, pack, pack_offset, stored

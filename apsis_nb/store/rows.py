@@ -1,7 +1,7 @@
 """Runs as rows of the store, and back."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, overload
@@ -35,6 +35,18 @@ class OutputRow:
     pack: str  #: name of the pack file
     pack_offset: int
     stored: int  #: bytes in the pack file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaRow:
+    """What a run's program used, and what it says of itself."""
+
+    cpu_s: float | None = None
+    max_rss_b: int | None = None
+    read_b: int | None = None
+    write_b: int | None = None
+    detail: Mapping[str, Any] | None = None  #: how it ended
+    meta: Any = None  #: JSON values, of the program's own choice
 
 
 @overload
@@ -135,6 +147,24 @@ def pause_row(save: SavePause) -> tuple[Any, ...]:
         naive(pause.until),
         storable(pause.reason),
     )
+
+
+def meta_row(run_id: int, meta: MetaRow) -> tuple[Any, ...]:
+    """The row of `base.run_meta`."""
+    texts = (None if value is None else storable(_json(value)) for value in (meta.detail, meta.meta))
+    return run_id, meta.cpu_s, meta.max_rss_b, meta.read_b, meta.write_b, *texts
+
+
+def meta_facts(row: Sequence[Any]) -> dict[str, Any]:
+    """What is told of it: the columns by name, `detail` and `meta` as JSON values."""
+    *figures, detail, meta = row
+    facts = dict(zip(("cpu_s", "max_rss_b", "read_b", "write_b"), figures, strict=True))
+    values = (None if text is None else json.loads(text) for text in (detail, meta))
+    return facts | dict(zip(("detail", "meta"), values, strict=True))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def program_text(program: Program) -> str:

@@ -26,11 +26,13 @@ from apsis_nb.store.queries import queries
 from apsis_nb.store.readers import Readers
 from apsis_nb.store.rows import (
     LogRow,
+    MetaRow,
     OutputRow,
     aware,
     facts_of_row,
     held_back,
     made_run,
+    meta_facts,
     moved_on,
     naive,
     program_id_of,
@@ -271,18 +273,22 @@ class Store:
         return first, first + count
 
     def save(
-        self, saves: Sequence[Save], outputs: Mapping[int, Sequence[OutputRow]] | None = None
+        self,
+        saves: Sequence[Save],
+        outputs: Mapping[int, Sequence[OutputRow]] | None = None,
+        meta: Mapping[int, MetaRow] | None = None,
     ) -> "Future[None]":
         """Queue what is to be saved, all in one transaction. The answer comes when it is safe on disk.
 
         Args:
             saves: in the order in which they were given out.
             outputs: where the outputs of runs lie, by run id.
+            meta: what the programs of runs used, by run id.
 
         The future's callbacks run on the writer's thread. If it fails, with StoreError, nothing of this call
         is saved; and if `health()` says so nothing can be saved until the store is opened again.
         """
-        return self._writer.submit(Work(tuple(saves), outputs or {}, noted_at=self._now()))
+        return self._writer.submit(Work(tuple(saves), outputs or {}, meta or {}, noted_at=self._now()))
 
     def pack(self, run_id: int, files: Sequence[tuple[str, Path]]) -> "Future[list[OutputRow]]":
         """Keep the outputs of a run, given as (name, path). The rows go into the `save` that finishes it.
@@ -378,15 +384,24 @@ class Store:
     # -- one run
 
     def run(self, run_id: int) -> dict[str, Any] | None:
-        """The facts of a run: python values by name, times aware; None: there is no such run."""
+        """The facts of a run: python values by name, times aware; None: there is no such run.
+
+        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
+        """
         live = self._live.get(run_id)
         if live is not None:
-            return {**run_facts(live[0], self._now()), "program": live[0].program.to_dict()}
+            facts = run_facts(live[0], self._now())
+            return {**facts, "program": live[0].program.to_dict(), "meta": None}
         rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
         if not rows:
             return None
-        *facts, program_id = rows[0]
-        return {**facts_of_row(facts), "program": self._program(program_id)}
+        *row, program_id = rows[0]
+        meta = self._readers.rows(queries()["meta_of_run"].text, {"run_id": run_id})
+        return {
+            **facts_of_row(row),
+            "program": self._program(program_id),
+            "meta": meta_facts(meta[0]) if meta else None,
+        }
 
     def _program(self, program_id: int) -> dict[str, Any]:
         rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})

@@ -22,9 +22,11 @@ from apsis_nb.store.errors import StoreError
 from apsis_nb.store.queries import queries
 from apsis_nb.store.rows import (
     LogRow,
+    MetaRow,
     OutputRow,
     log_row,
     mark_row,
+    meta_row,
     naive,
     pause_row,
     program_text,
@@ -55,6 +57,7 @@ class Work:
 
     saves: Sequence[Save] = ()
     outputs: Mapping[int, Sequence[OutputRow]] = field(default_factory=dict)
+    meta: Mapping[int, MetaRow] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
@@ -69,13 +72,14 @@ class Rows:
     run_log: list[LogRow] = field(default_factory=list)
     runs: list[tuple[Any, ...]] = field(default_factory=list)
     outputs: list[tuple[Any, ...]] = field(default_factory=list)
+    run_meta: list[tuple[Any, ...]] = field(default_factory=list)
     programs: list[tuple[int, str]] = field(default_factory=list)
     clock: list[tuple[datetime]] = field(default_factory=list)
     ids: list[tuple[int]] = field(default_factory=list)
     pauses: list[tuple[Any, ...]] = field(default_factory=list)
     marks: list[SaveMark] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "programs", "clock", "ids", "pauses")
+    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids", "pauses")
 
 
 class LiveRuns:
@@ -243,6 +247,7 @@ class Writer:
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
                     for o in outputs
                 ]
+            rows.run_meta += [meta_row(run_id, meta) for run_id, meta in work.meta.items()]
             work.program_ids[:] = [self._program_id(program, rows) for program in work.programs]
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]

@@ -34,6 +34,16 @@ def test_a_run_says_what_its_program_wrote(client: Client):
     assert run.output_bytes() == "hello Ω & co\n".encode()
 
 
+def test_a_run_says_what_its_program_used_and_said_of_itself(client: Client):
+    run = client.adhoc("echo '[1, 2]' > $APSIS_META_FILE")
+    assert run.wait(WITHIN_S).meta is not None
+    assert run.meta["meta"] == [1, 2]
+    assert run.meta["cpu_s"] >= 0
+    listed = client.run(run.run_id)
+    assert listed.meta == run.meta
+    assert client.schedule("waits", fifo="/no/such").wait(WITHIN_S).meta["meta"] is None
+
+
 def test_a_job_is_found_by_a_part_of_its_id(client: Client):
     assert client.schedule("hello").job_id == "greet/hello"
 

@@ -255,7 +255,7 @@ def test_a_schedule_s_own_args_win_over_what_it_derives():
         ({"type": "shell", "command": "a", "shell": "/bin/sh"}, Process(command="a", shell="/bin/sh")),
         ({"type": "argv", "argv": ["a", True]}, Process(argv=("a", "True"))),
         ({"type": "program", "argv": ["a"]}, Process(argv=("a",))),
-        ({"type": "procstar", "argv": ["a"], "group_id": "default"}, Process(argv=("a",))),
+        ({"type": "procstar", "argv": ["a"], "group_id": "default"}, Process(argv=("a",), host="local")),
         ({"type": "procstar-shell", "command": "a", "resources": {}}, Process(command="a")),
         (
             {"type": "shell", "command": "a", "env": {"N": 1}, "cwd": "x"},
@@ -307,10 +307,8 @@ def shell(**keys: Any) -> dict[str, Any]:
         ([], "program: must name a program, not be empty"),
         ({"command": "a"}, "program: a program: missing key 'type':"),
         ({"type": "shel"}, "program.type: unknown program type 'shel': did you mean 'shell'?"),
-        (
-            {"type": "lib.MyOwn"},
-            "program.type: unknown program type 'lib.MyOwn': one of no-op, shell,",
-        ),
+        ({"type": "lib.MyOwn"}, "program.type: 'lib.MyOwn' is code of the server, which only"),
+        ({"type": "lib/MyOwn"}, "program.type: unknown program type 'lib/MyOwn': one of no-op, shell,"),
         ({"type": "notebook"}, "program.type: program type 'notebook' is not supported yet"),
         ({"type": "shell"}, "program: a shell program: missing key 'command'"),
         (
@@ -323,7 +321,10 @@ def shell(**keys: Any) -> dict[str, Any]:
         (shell(command="{{ x }"), "program.command: template: unexpected '}'"),
         (shell(env={"A": "{{ }}"}), "program.env: template: "),
         (shell(env=["A"]), "program.env: must be a mapping, not a list"),
-        (shell(user="me"), "program.user: 'user' is not supported yet"),
+        (shell(pty="yes"), "program.pty: must be true or false, not the text 'yes'"),
+        (shell(env_file=""), "program.env_file: must not be empty"),
+        (shell(user=[]), "program.user: must be text, not a list"),
+        (shell(python="x"), "program.python: 'python' is not supported yet"),
         (shell(group_id="default"), "program.group_id: unknown key 'group_id'"),
         (
             shell(stop={"signal": "SIGTREM"}),
@@ -346,14 +347,6 @@ def shell(**keys: Any) -> dict[str, Any]:
         ),
         (shell(timeout={"duration": "{{ x }"}), "program.timeout.duration: template: unexpected '}'"),
         ({"type": "no-op", "success": "no"}, "program.success: must be true or false, not the text 'no'"),
-        (
-            {"type": "procstar", "argv": ["a"], "group_id": "west"},
-            "program.group_id: 'west' is not mapped to a host: only 'default' is, to this machine",
-        ),
-        (
-            {"type": "procstar", "argv": ["a"], "resources": {"mem_max_gb": 1}},
-            "program.resources: 'resources' is not supported yet",
-        ),
     ],
 )
 def test_what_is_wrong_with_a_program_is_said(program, said):

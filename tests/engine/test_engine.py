@@ -98,6 +98,25 @@ def test_a_run_is_run_and_its_output_kept(world: World):
     world.run(check)
 
 
+def test_what_a_program_used_and_says_of_itself_is_kept_and_asked_about_in_sql(world: World):
+    world.write("a", "program: |\n  echo '{\"rows\": 3}' > $APSIS_META_FILE\n  kill -9 $$\n")
+    world.write("b", "program: {type: argv, argv: [no-such-program]}\n")
+
+    async def check(engine: Engine) -> None:
+        (run,) = await engine.ask(RunRequested(job_id="a"))
+        meta = (await finished(engine, run))["meta"]
+        assert meta["meta"] == {"rows": 3}
+        assert meta["detail"] == {"signal": "SIGKILL", "core_dumped": False}
+        rows = await asyncio.to_thread(
+            engine.store.sql, "SELECT meta->'rows' AS n, cpu_s IS NULL AS none FROM run_meta"
+        )
+        assert rows.to_pylist() == [{"n": "3", "none": False}]
+        (lost,) = await engine.ask(RunRequested(job_id="b"))
+        assert (await finished(engine, lost))["meta"] is None
+
+    world.run(check)
+
+
 def test_a_schedule_makes_runs_on_time(world: World):
     world.write("beat", "schedule: {type: interval, interval: 1}\nprogram: {type: no-op}\n")
 

@@ -197,6 +197,7 @@ async def test_a_program_sees_a_log_in_and_its_run_and_nothing_of_the_server(roo
         "APSIS_ATTEMPT": "2",
         "APSIS_RUN_DIR": str(root / "r12"),
         "APSIS_OUTPUT_DIR": str(root / "r12" / "out"),
+        "APSIS_META_FILE": str(root / "r12" / "tmp" / "meta.json"),
         "APSIS_URL": "http://127.0.0.1:5577",
     }
 
@@ -476,7 +477,10 @@ async def test_two_hundred_quick_runs_all_end_and_leave_nothing(root):
         for run_id in range(1, 201):
             server.programs.start(a_run(run_id, Process(argv=("/bin/sh", "-c", f"exit {run_id % 3}"))))
         ends = [await server.finished(run_id) for run_id in range(1, 201)]
-        assert [end.return_code for end in ends] == [run_id % 3 for run_id in range(1, 201)]
+        codes = [run_id % 3 for run_id in range(1, 201)]
+        assert [(end.return_code, end.message) for end in ends] == [
+            (code, f"exit code {code}" if code else None) for code in codes
+        ]
         assert len(server.told) == 400
         for run_id in range(1, 201):
             assert server.events(ProgramStarted, run_id)

@@ -2,7 +2,9 @@
 
 import pkgutil
 import re
+import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -10,40 +12,63 @@ from typing import get_args
 import pytest
 
 from apsis_nb import core
+from apsis_nb.config import load_config
 from apsis_nb.core.conditions import Dependency
 from apsis_nb.core.jobs import Job, bind_run
 from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import Misfire, Schedule
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
-from apsis_nb.jobfiles import check_folder, load_folder, load_text
+from apsis_nb.jobfiles import Settings, check_folder, load_folder, load_text
+from apsis_nb.jobfiles.settings import load_settings
 from apsis_nb.simulation import expected
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
-PAGE = (DOCS / "jobs.md").read_text()
+PAGE, PROGRAMS = ((DOCS / name).read_text() for name in ("jobs.md", "programs.md"))
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
 EXAMPLE = re.compile(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 #: The pages of whose examples each is a whole job file.
 FOUND = [
     (found, f"{name} line {page.count(chr(10), 0, found.start()) + 1}")
-    for name in ("jobs.md", "conditions.md", "runs.md")
+    for name in ("jobs.md", "programs.md", "conditions.md", "runs.md")
     for page in [(DOCS / name).read_text()]
     for found in EXAMPLE.finditer(page)
 ]
 EXAMPLES = [(found[1], found[2]) for found, _ in FOUND]
 LINES = [line for _, line in FOUND]
 
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The blocks of a kind on a page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
 #: An arg for each param of the examples that has no default.
 ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00:15:00+00:00"} | {
     "region": "emea",
+    "who": "ann",
     "mode": "full",
 }
 
 
+@cache
+def settings() -> Settings:
+    """What the page says of classes and hosts, for its examples."""
+    (module,), (config,) = blocks(PROGRAMS, "python"), blocks(PROGRAMS, "config")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "reports.py").write_text(module)
+        (folder / "apsis.cfg").write_text(config)
+        found = load_settings(folder, hosts=load_config(folder / "apsis.cfg", env={}).hosts)
+        assert found.class_of is not None
+        assert found.class_of("reports.Report").required == ("day",)  # from now on it is imported
+    return found
+
+
 def job_of(text: str) -> Job:
-    file = load_text(text, "team/example", source="/jobs/team")
+    file = load_text(text, "team/example", source="/jobs/team", settings=settings())
     assert [str(error) for error in file.errors] == []
     assert file.job is not None
     return file.job
@@ -88,7 +113,7 @@ def test_each_example_runs_when_the_page_says(text: str, times: str):
 
 
 def test_the_settings_on_the_page_are_right(tmp_path: Path):
-    (example,) = re.findall(r"^```settings\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (example,) = blocks(PAGE, "settings")
     (tmp_path / ".apsis.yaml").write_text(example)
     (tmp_path / "a.yaml").write_text("program: {type: batch, command: 'echo {{ basename(job_id) }}'}\n")
     folder = load_folder(tmp_path)
@@ -112,7 +137,7 @@ def test_every_key_of_a_job_file_is_told():
     folders = (ROOT / "apsis_nb/core", ROOT / "apsis_nb/jobfiles")
     sources = [file.read_text() for folder in folders for file in folder.rglob("*.py")]
     keys = {key for source in sources for key in read.findall(source)}
-    keys -= {"inst", "matching", "in", "resources"}  # of stored runs only; must be empty
+    keys -= {"inst", "matching", "in"}  # of stored runs only
 
     assert len(keys) > 40
     assert [key for key in sorted(keys) if not is_told(key)] == []
@@ -139,7 +164,7 @@ def test_every_variable_of_the_environment_is_told():
     variables = set(re.findall(r'"(APSIS_[A-Z_]+)"', source))
 
     assert len(variables) > 8
-    assert [name for name in sorted(variables) if f"`{name}`" not in PAGE] == []
+    assert [name for name in sorted(variables) if f"`{name}`" not in PROGRAMS] == []
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.conditions import Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.instructions import SaveRun
-from apsis_nb.core.programs import NoOp, Process, Program, Stop, Timeout
+from apsis_nb.core.programs import NoOp
 from apsis_nb.core.runs import Instance, Origin, Retry, Run
 from apsis_nb.core.runset import Group, Matching
 from apsis_nb.core.states import FINISHED, TRANSITIONS, State
-from tests.strategies import actions
+from tests.strategies import actions, programs, texts
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -62,26 +62,8 @@ def whole_life(run: Run, state: State = State.SUCCESS, **facts: Any) -> list[Sav
 # -- strategies
 
 
-def texts() -> st.SearchStrategy[str]:
-    """Any text that can be encoded, with quotes, backslashes and control characters."""
-    return st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-        ['"', "\\", "\x00", "\x1f\x7f", "åß\U0001d518", '","a":"b', "'; DROP TABLE runs; --"]
-    )
-
-
 def times() -> st.SearchStrategy[datetime]:
     return st.timedeltas(timedelta(days=-9999), timedelta(days=9999)).map(lambda d: NOON + d)
-
-
-def programs() -> st.SearchStrategy[Program]:
-    process = st.builds(
-        Process,
-        command=texts().filter(lambda t: "\0" not in t).map("echo {}".format),
-        env=st.dictionaries(st.sampled_from(["A", "B"]), texts().filter(lambda t: "\0" not in t)),
-        stop=st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
-        timeout=st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
-    )
-    return process | st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.booleans())
 
 
 def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchStrategy[Run]:  # noqa: B008

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import Process
 from apsis_nb.core.runs import Instance, Origin
 from apsis_nb.core.states import State
-from apsis_nb.store import Store, StoreError
+from apsis_nb.store import MetaRow, Store, StoreError
 from apsis_nb.store.opening import SCHEMA_VERSION, connect, migrate
 from apsis_nb.store.rows import FACTS, facts_of_row
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
@@ -253,6 +253,7 @@ def test_a_run_is_told_the_same_by_memory_by_the_view_and_when_it_is_finished(
         facts = store.run(7)
         assert facts is not None
         assert facts.pop("program") == {"type": "shell", "command": "ls"}
+        assert facts.pop("meta") is None
         columns = ", ".join(f'"{name}"' for name in FACTS)
         (row,) = store._readers.rows(f"SELECT {columns} FROM runs", {})
         told = facts_of_row(row)
@@ -263,6 +264,30 @@ def test_a_run_is_told_the_same_by_memory_by_the_view_and_when_it_is_finished(
     assert [(row["ts"], row["state"]) for row in store.log(7)] == [(s.state_at, s.state.value) for s in life]
     assert store.original(7) == run
     assert (facts["late"], facts["late_s"], facts["late_why"]) == (True, 71.0, "limit")
+
+
+def test_what_a_program_used_is_saved_with_its_end(store: Store) -> None:
+    used = MetaRow(
+        cpu_s=1.5,
+        max_rss_b=2**40,
+        read_b=0,
+        write_b=512,
+        detail={"signal": "SIGKILL", "signals_sent": ["SIGTERM", "SIGKILL"]},
+        meta={"rows": [1, None, "\udc80"]},
+    )
+    store.save([saved(a_run(7), is_new=True), saved(a_run(8), is_new=True)]).result(10)
+    store.save([saved(ended(a_run(n))) for n in (7, 8)], meta={7: used, 8: MetaRow(cpu_s=0.0)}).result(10)
+    told = store.run(7)["meta"]  # type: ignore[index]
+    assert told == {**asdict(used), "meta": {"rows": [1, None, "?"]}}
+    assert store.run(8)["meta"] == dict.fromkeys(told) | {"cpu_s": 0.0}  # type: ignore[index]
+
+
+def test_a_save_that_fails_keeps_nothing_of_what_a_program_used(store: Store) -> None:
+    used = MetaRow(cpu_s=1.0, max_rss_b=2**70)
+    store.save([saved(a_run(7), is_new=True)]).result(10)
+    with pytest.raises(StoreError, match="cannot be saved"):
+        store.save([saved(ended(a_run(7)))], meta={7: used}).result(10)
+    assert store.run(7)["state"] == "scheduled"  # type: ignore[index]
 
 
 def test_who_is_not_there_is_none(store: Store) -> None:
