@@ -463,10 +463,7 @@ class Machine:
         self.runs.put(run)
 
     def _waited_too_long(self, run_id: RunId, now: datetime) -> None:
-        run = self.runs.get(run_id)
-        if run is None or run.state is not State.WAITING:
-            return
-        held = self._waiting.why(run_id)
+        run, held = self.runs[run_id], self._waiting.why(run_id)
         waited_s = format_duration((now - run.state_at).total_seconds() // 1)
         self._move(run, State.ERROR, now, f"{held.text if held else 'waiting'}: timeout after {waited_s}")
 

@@ -202,12 +202,20 @@ class Waiting:
     @property
     def next_end(self) -> datetime | None:
         """When the patience of a run ends next; None: never."""
+        while self._ends and not self._waits(self._ends[0][1]):
+            heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
+    def _waits(self, run_id: RunId) -> bool:
+        run = self._runs.get(run_id)
+        return run is not None and run.state is State.WAITING
+
     def impatient(self, now: datetime) -> Iterator[RunId]:
-        """Runs that may have waited too long."""
+        """Runs that have waited too long."""
         while self._ends and self._ends[0][0] <= now:
-            yield heappop(self._ends)[1]
+            run_id = heappop(self._ends)[1]
+            if self._waits(run_id):
+                yield run_id
 
     def _stand(self, run_id: RunId, where: dict[Any, dict[RunId, Any]], key: Any, count: Any = None) -> None:
         """Put a run in a line, behind those that stand there; once."""

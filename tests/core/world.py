@@ -6,11 +6,13 @@ and what programs do outlive a crash; the machine and the instructions that were
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from heapq import heappop, heappush
+from typing import Any
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.events import (
@@ -83,6 +85,9 @@ class World:
     now: datetime = START
     steps: int = 0
     crash_at: set[int] = field(default_factory=set)
+    hiccups: Mapping[int, str] = field(
+        default_factory=dict
+    )  #: a fact, by its number, is `lost` or `repeated`
     crashes: int = 0
 
     # what outlives a crash
@@ -96,11 +101,13 @@ class World:
 
     # what the laws look at
     starts: Counter[RunId] = field(default_factory=Counter)
+    ended_as: dict[RunId, State] = field(default_factory=dict)  # before any mark
     broken_laws: list[str] = field(default_factory=list)
-    most_busy: Counter[Instance] = field(default_factory=Counter)
+    most_busy: Counter[Instance | str] = field(default_factory=Counter)  # also of jobs, groups and all
     states_seen: set[State] = field(default_factory=set)
     story: list[tuple[Event, datetime, list[Instruction] | None]] = field(default_factory=list)
-    asked: list[tuple[datetime, Event]] = field(default_factory=list)
+    asked: list[tuple[datetime, Any]] = field(default_factory=list)
+    _facts: int = field(default=0, repr=False)
     began: datetime = START  #: when the first server was up: nothing is due before
 
     def __repr__(self) -> str:
@@ -110,7 +117,7 @@ class World:
         return f"World({jobs}; crash at {sorted(self.crash_at)}; asked {self.asked})"
 
     def __post_init__(self) -> None:
-        self._queue: list[tuple[datetime, int, Event]] = []
+        self._queue: list[tuple[datetime, int, Any]] = []
         self._wake: datetime | None = None
         self._n = 0
         self.boot()
@@ -220,8 +227,13 @@ class World:
             rows.append((run.state_at, run.state))
             self.said[run.run_id].append(save.message)
             self.states_seen.add(run.state)
+            if run.is_finished:
+                self.ended_as.setdefault(run.run_id, run.state)
             self.saved[run.run_id] = run
-        busy = Counter(run.inst for run in self.saved.values() if run.state in BUSY)
+        busy: Counter[Instance | str] = Counter()
+        for run in self.saved.values():
+            if run.state in BUSY:
+                busy.update([run.inst, f"job {run.job_id}", *(f"group {g}" for g in run.groups), ""])
         self.most_busy |= busy
 
     def _carry_out(self, order: Instruction) -> None:
@@ -306,6 +318,11 @@ class World:
             if left:
                 self.broken_laws.append(f"due but still scheduled after a tick: {left}")
 
+    def patience_s(self, run: Run) -> float | None:
+        """How long a run may wait; None: for ever."""
+        of_server = self.new_machine.keywords if isinstance(self.new_machine, partial) else {}
+        return of_server.get("max_wait_s") if run.max_wait_s is None else run.max_wait_s
+
     def is_due_at(self, at: datetime) -> bool:
         """Whether a schedule, a run for later, a stop or a budget names the time, or a look-ahead ends."""
         runs = [*self.machine.runs.values(), *self.saved.values()]
@@ -313,7 +330,7 @@ class World:
             at > self.now + timedelta(days=1000)
             or any(at in (r.scheduled_at, r.stop_at) for r in runs)
             or any(
-                at == r.state_at + timedelta(seconds=r.max_wait_s) for r in runs if r.max_wait_s is not None
+                at == r.state_at + timedelta(seconds=s) for r in runs if (s := self.patience_s(r)) is not None
             )
             or any(
                 at - TINY in (r.scheduled_at + timedelta(seconds=r.late_start_s), r.late_finish_at)
@@ -330,12 +347,12 @@ class World:
 
     # -- time
 
-    def _post(self, at: datetime, event: Event) -> None:
+    def _post(self, at: datetime, event: "Event | Callable[[World], Event | None]") -> None:
         self._n += 1
         heappush(self._queue, (at, self._n, event))
 
-    def ask(self, at: datetime, event: Event) -> None:
-        """A request that comes at a time; one that is refused is somebody else's trouble."""
+    def ask(self, at: datetime, event: "Event | Callable[[World], Event | None]") -> None:
+        """A request that comes at a time, or what makes one; a refused one is somebody else's trouble."""
         self.asked.append((at, event))
         self._post(at, event)
 
@@ -360,7 +377,20 @@ class World:
                 self.crash()
         return self
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: "Event | Callable[[World], Event | None]") -> None:
+        if callable(event):
+            found = event(self)
+            if found is None:
+                return
+            event = found
+        if isinstance(event, ProgramStarted | ProgramFinished | RunFound | ConditionPolled):
+            self._facts += 1
+            match self.hiccups.get(self._facts):
+                case "lost":  # whoever looks after programs looks again
+                    self._post(self.now + timedelta(seconds=0.5), event)
+                    return
+                case "repeated":
+                    self._post(self.now + timedelta(seconds=0.5), event)
         with suppress(ApsisError):
             self.handle(event)
 
