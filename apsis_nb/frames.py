@@ -167,6 +167,15 @@ JOBS: tuple[Column, ...] = (
     Column("last_scheduled_at", "time", "when it was due"),
 )
 
+#: One row a thing that is not as it should be, the worst first. Only `Client.doctor` gives it.
+DOCTOR: tuple[Column, ...] = (
+    Column("kind", "text", "what it is: broken, orphaned, stuck, missed ..."),
+    Column("level", "text", "error, warning or info"),
+    Column("subject", "text", "the job, the run or the part of the server"),
+    Column("message", "text", "what is not as it should be"),
+    Column("fix", "text", "what to do"),
+)
+
 #: Every frame by name, for the documentation and the tests.
 FRAMES: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from apsis_nb.core.doctor import Finding
 from apsis_nb.core.jobs import Job, job_to_dict
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
@@ -126,6 +127,12 @@ def cause_facts(cause: Cause) -> dict[str, Any]:
         "run_id": None if cause.run_id is None else f"r{cause.run_id}",
         "output": cause.output,
     }
+
+
+def finding_facts(finding: Finding) -> dict[str, Any]:
+    """What is told about something that is not as it should be."""
+    names = ("kind", "level", "subject", "message", "fix", "is_mendable")
+    return {name: getattr(finding, name) for name in names}
 
 
 def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:

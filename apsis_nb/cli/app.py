@@ -46,6 +46,7 @@ for command in (
     runs.sql,
     edits.revert,
     serving.reload,
+    serving.doctor,
     serving.token,
     serving.version,
 ):

@@ -69,6 +69,24 @@ class Client:
         """How the server is: its loops, queue, store."""
         return self.connection.json("GET", "/alive")
 
+    def doctor(self, *, fix: bool = False) -> "pd.DataFrame":
+        """What is not as it should be, a row each, the worst first: the columns of `frames.DOCTOR`.
+
+        Args:
+            fix: first mend what can be mended without harm, such as runs that have no process any more.
+        """
+        import pyarrow as pa
+
+        rows = self.list_findings(fix=fix)["findings"]
+        names = [column.name for column in frames.DOCTOR]
+        rows = [{name: row[name] for name in names} for row in rows]
+        table = pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))
+        return frames.to_frame(table, frames.DOCTOR)
+
+    def list_findings(self, *, fix: bool = False) -> dict[str, Any]:
+        """As `doctor`, as plain values: `findings`, and `mended`: what was done, in words."""
+        return self.connection.json("POST" if fix else "GET", "/doctor")
+
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""
         return self.connection.json("GET", "/version")

@@ -81,7 +81,9 @@ async def _facts_of(engine: Engine, asked: Asked, *, is_run_known: bool = False)
         down=engine.down,
         clock=engine.machine.clock,
         callers=tuple(
-            i for i, other in engine.jobs.items() if any(a.job_id == job_id for a in other.actions)
+            other_id
+            for other_id, other in engine.jobs.items()
+            if any(getattr(action, "job_id", None) == job_id for action in other.actions)
         ),
     )
     versions = await asyncio.to_thread(engine.store.job_versions, job_id)

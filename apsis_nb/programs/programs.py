@@ -134,6 +134,10 @@ class Programs:
             case _:
                 assert_never(run.program)
 
+    def knows(self, run_id: int) -> bool:
+        """Whether a program of a run is started, or looked after."""
+        return run_id in self._live or run_id in self._no_ops
+
     def stop(self, run: Run) -> None:
         """Ask a program to end: its stop signal, after the grace period SIGKILL to all that is left of it."""
         self._no_ops.stop(run)

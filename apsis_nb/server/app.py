@@ -15,6 +15,7 @@ from apsis_nb.engine import Engine
 from apsis_nb.server.asking import only_text
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
+from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
 from apsis_nb.server.history import history_routes
@@ -97,6 +98,7 @@ def make_app(
     api.include_router(pause_routes(engine, config))
     api.include_router(history_routes(engine, config))
     api.include_router(why_routes(engine, config))
+    api.include_router(doctor_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

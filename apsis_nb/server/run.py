@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
-from apsis_nb.engine import Engine
+from apsis_nb.engine import Engine, doctor
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.tokens import open_gate
@@ -64,6 +64,7 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             log.info("apsis_nb %s serves %s at %s", __version__, config.jobs, config.base_url)
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
+            engine.tasks.run("doctor", lambda: doctor.visit(engine))
 
         app = make_app(engine, config, gate=gate, events=events)
         server = _HttpServer(http_settings(app, config), events, tell_ready)

@@ -309,3 +309,24 @@ ORDER BY min(run_id);
 SELECT DISTINCT nominal_at FROM base.runs
 WHERE job_id = $job_id AND state = 'success' AND origin <> 'test'
     AND nominal_at >= $since AND nominal_at < $until;
+
+-- jobs_that_ran --
+-- The jobs that had a run since a time.
+SELECT DISTINCT job_id FROM runs WHERE scheduled_at >= $since AND state <> 'skipped';
+
+-- lateness_lately --
+-- Of each job, how many runs of schedules it had since a time, and how many of them started late.
+SELECT job_id, count(*), count(*) FILTER (late)
+FROM runs
+WHERE scheduled_at >= $since AND late_s IS NOT NULL AND origin <> 'test'
+GROUP BY job_id;
+
+-- missed_lately --
+-- Of each job, the times since then that were missed, and that no later run of the same time made up for.
+SELECT m.job_id, count(*), min(m.nominal_at), max(m.nominal_at), count(DISTINCT m.args) > 1
+FROM missed m
+ANTI JOIN (
+    SELECT job_id, args, nominal_at FROM base.runs WHERE nominal_at >= $since AND state = 'success'
+) r ON r.job_id = m.job_id AND r.args = m.args AND r.nominal_at = m.nominal_at
+WHERE m.nominal_at >= $since AND starts_with(m.skip_reason, 'misfire')
+GROUP BY m.job_id;

@@ -524,6 +524,27 @@ class Store:
         params = {"jobs": None if job_ids is None else list(job_ids)}
         return frozenset(row[0] for row in self._readers.rows(queries()["bad_jobs"].text, params))
 
+    def jobs_that_ran(self, since: datetime) -> set[str]:
+        """The jobs that had a run, not only skipped ones, that was due since then."""
+        rows = self._readers.rows(queries()["jobs_that_ran"].text, {"since": naive(since)})
+        return {job_id for (job_id,) in rows}
+
+    def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
+        """By job: how many runs of schedules were due since then, and how many of them started late."""
+        rows = self._readers.rows(queries()["lateness_lately"].text, {"since": naive(since)})
+        return {job_id: (runs, late) for job_id, runs, late in rows}
+
+    def missed_lately(self, since: datetime) -> dict[str, tuple[int, datetime, datetime, bool]]:
+        """By job: how many of its times since then were missed, the first, the last, and whether args differ.
+
+        What a backfill made up for does not count.
+        """
+        rows = self._readers.rows(queries()["missed_lately"].text, {"since": naive(since)})
+        return {
+            job_id: (count, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC), differ)
+            for job_id, count, first, last, differ in rows
+        }
+
     # -- job files
 
     def keep_versions(

@@ -23,6 +23,13 @@ def listed(shell: Shell, command: str, *words: str) -> list[dict[str, Any]]:
     return rows
 
 
+def listed_badly(shell: Shell, command: str) -> list[dict[str, Any]]:
+    """What a command lists that ends with status 1."""
+    ended = shell(command, "--format", "json")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    return list(json.loads(ended.stdout))
+
+
 def scheduled(shell: Shell, *words: str) -> dict[str, Any]:
     (row,) = json.loads(shell("schedule", *words, "--wait", "--format", "json").stdout)
     return dict(row)
@@ -259,6 +266,29 @@ def test_why_tells_of_what_never_ran(shell: Shell, server: Served):
     assert shell.good("why", "report").startswith("daily/report(date=")
     assert shell("why", "r999999").returncode == 1
     assert shell("why", "r1", "a=b").returncode == 2
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(shell: Shell, server: Served):
+    file = server.jobs / "wrong.yaml"
+    file.write_text("progam: x\n")
+    try:
+        with server.client() as client:
+            client.reload()
+            ended = shell("doctor", "--fix")
+            assert ended.returncode == 1
+            lines = ended.stdout.splitlines()
+            first = next(n for n, line in enumerate(lines) if line.startswith("error: broken: wrong: "))
+            assert "wrong.yaml:1:1: unknown key 'progam'" in lines[first]
+            assert lines[first + 1] == "    mend the file, then `apsis-nb reload`"
+            assert {"kind": "broken", "subject": "wrong"}.items() <= listed_badly(shell, "doctor")[0].items()
+            frame = client.doctor()
+            assert list(frame.columns) == ["kind", "level", "subject", "message", "fix"]
+            assert ("broken", "wrong") in zip(frame["kind"], frame["subject"], strict=True)
+            assert client.list_findings(fix=True)["mended"] == []
+    finally:
+        file.unlink()
+        shell("reload")
+    assert shell("doctor").returncode == 0
 
 
 def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server: Served):

@@ -13,6 +13,8 @@ import pytest
 
 from apsis_nb import core
 from apsis_nb.config import load_config
+from apsis_nb.core import doctor as doctor_rules
+from apsis_nb.core import why as why_words
 from apsis_nb.core.conditions import Dependency
 from apsis_nb.core.jobs import Job, bind_run
 from apsis_nb.core.runs import Origin
@@ -152,6 +154,16 @@ def test_every_type_state_and_policy_is_told():
     assert {"daily", "duration", "no-op", "schedule", "str"} <= set(types)
     names = {*types, *(state.value for state in State), *get_args(Misfire)}
     assert [name for name in sorted(names) if not is_told(name)] == []
+
+
+def test_every_kind_of_cause_and_of_finding_is_told():
+    page = (DOCS / "troubleshooting.md").read_text()
+    why, doctor = page.split("## Is the server well?")
+
+    assert re.findall(r"^\| `([^`]+)` \|", why, re.MULTILINE) == list(get_args(why_words.Kind))
+    assert set(re.findall(r"^\| `([^`]+)` \|", doctor, re.MULTILINE)) == set(get_args(doctor_rules.Kind))
+    bounds = (doctor_rules.STUCK.days, doctor_rules.LATE_SHARE, doctor_rules.CALENDAR_ENDS.days)
+    assert (*bounds, doctor_rules.RUNS_PER_CORE) == (1, 0.2, 90, 16)
 
 
 def is_told(name: str) -> bool:

@@ -71,6 +71,8 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /runs/{run_id}/log",
         "GET /runs/{run_id}/why",
         "GET /why/{job_id}",
+        "GET /doctor",
+        "POST /doctor",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",
