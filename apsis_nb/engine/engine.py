@@ -67,6 +67,8 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 #: The idle clock: a tick at least this often, so that a crash or a change of clocks costs no more.
 TICK_S = 1.0
+#: A stored clock that is further ahead of the machine's is not believed.
+AHEAD = timedelta(hours=1)
 #: No timer is set for longer; the idle clock covers what is further off.
 LONGEST_WAIT_S = 3600.0
 #: A preview of an edit looks so far ahead, and tells so many rows of each kind, of so many jobs.
@@ -149,6 +151,14 @@ class Engine:
             len(self.folder.errors),
             len(live),
         )
+        if clock is not None and clock - utc_now() > AHEAD:
+            # Obeyed, it would hold back every schedule until then.
+            log.error(
+                "the last server's clock was at %s, which is yet to come: schedules go on from now; "
+                "if this machine's clock is wrong, mend it and start again",
+                format_time(clock),
+            )
+            clock = utc_now()
         if clock is not None:
             self.down = (clock, utc_now())
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)

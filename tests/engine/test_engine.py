@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from apsis_nb.config import load_config
@@ -298,3 +299,23 @@ def test_a_missing_job_folder_is_said_so(world: World):
     world.jobs.rmdir()
     with pytest.raises(ApsisError, match="there is no job folder"):
         world.run(lambda engine: asyncio.sleep(0))
+
+
+def test_a_stored_clock_that_is_far_ahead_is_told_and_not_obeyed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write("tick", "schedule: {type: interval, interval: 1}\nprogram: {type: no-op}\n")
+
+    def count(engine: Engine) -> int:
+        return int(engine.store.sql("SELECT count(*) AS n FROM runs").to_pylist()[0]["n"])
+
+    async def one_more(engine: Engine) -> int:
+        before = count(engine)
+        await until(engine, lambda: count(engine) > before)
+        return count(engine)
+
+    first = world.run(one_more)
+    with duckdb.connect(str(world.state_dir / "runs.duckdb")) as connection:
+        connection.execute("INSERT INTO base.clock SELECT max(clock_at) + INTERVAL 1 DAY FROM base.clock")
+    assert world.run(one_more) > first
+    assert "which is yet to come: schedules go on from now" in caplog.text
