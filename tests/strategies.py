@@ -382,6 +382,12 @@ JOB_WORDS = (
         "cpu_time",
         "mem_gb",
         "lib.Report",
+        "python",
+        "sql",
+        "call",
+        "query",
+        "pty",
+        "env_file",
     ),
     *("labels", "description", "default", "choices", "int", "date"),
 )

@@ -168,6 +168,10 @@ def program_text(program: Facts) -> str:
             return str(program["command"]).strip()
         case "argv":
             return shlex.join(program["argv"])
+        case "python":
+            return str(program["call"])
+        case "sql":
+            return str(program["query"]).strip()
         case kind:
             return str(kind)
 

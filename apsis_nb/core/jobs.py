@@ -32,7 +32,9 @@ from .programs import (
     Hosts,
     Process,
     Program,
+    PythonCall,
     Site,
+    Task,
     host_of,
     host_reader,
     name_reader,
@@ -205,6 +207,8 @@ def bind_run(
     bound = (condition.bind(expanded, inst, params_of) for condition in (*first, *job.conditions))
     conditions = tuple(condition for condition in bound if condition.enabled)
     program = job.program.bind(expanded)
+    if isinstance(program, Process):
+        program = program.with_types({p.name: p.type for p in job.params})
     return Run(
         run_id=run_id,
         inst=inst,
@@ -249,7 +253,6 @@ def _host_of(program: Program, hosts: Hosts) -> str:
 _LATER = (
     "jitter",
     "notify",
-    "python",
     "outputs",
     "group",
     "limits",
@@ -305,6 +308,7 @@ def _job_from(
     host = fields.get("host", host_reader(read_template, site.hosts), None)
     user = fields.get("user", name_reader(read_template), None)
     env_file = fields.get("env_file", name_reader(read_template), None)
+    python = fields.get("python", name_reader(read_template), None)
     schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
     conditions = fields.read_list("condition", condition_from_dict)
     actions = fields.read_list("action", action_from_dict)
@@ -329,6 +333,7 @@ def _job_from(
             host=program.host or (host if program.ecs is None else None),
             user=program.user or user,
             env_file=program.env_file or env_file,
+            task=_with_python(program.task, python),
             shell=shell if shell and program.shell == SHELL else program.shell,
         )
     return Job(
@@ -351,6 +356,10 @@ def _job_from(
         calendars=calendars,
         hosts=site.hosts,
     )
+
+
+def _with_python(task: Task | None, python: str | None) -> Task | None:
+    return replace(task, python=task.python or python) if isinstance(task, PythonCall) else task
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:

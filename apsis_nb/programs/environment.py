@@ -4,18 +4,18 @@ import json
 import os
 import pwd
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from apsis_nb.core.params import arg_variable
-from apsis_nb.core.programs import Custom, Process
+from apsis_nb.core.programs import Custom, Process, PythonCall, SqlQuery, Task
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_time
 
 from . import runner
+from .pythons import find_python
 from .supervisor import META, OUT, TMP
 
 
@@ -143,21 +143,29 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         `timeout_s`, `timeout_signal` · `max_output_b` · `spare`.
 
     Raises:
-        ValueError: the program names a signal or an account that does not exist.
+        ValueError: the program names a signal, an account or a Python that there is not.
     """
     timeout, task = process.timeout, process.task
     account = world.own if process.user in (None, world.own.name) else Account.named(str(process.user))
     here = run.cwd or account.home
     below = account.environment() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(run_dir / TMP), **world.env}
+    cwd = os.path.join(here, process.cwd) if process.cwd else here
     argv = list(process.argv) if process.command is None else [process.shell, "-c", process.command]
+    if task is not None:
+        name = task.python if isinstance(task, PythonCall) else None
+        python = find_python(name, here, account.home, below)
+        argv = [python.executable, runner.__file__]
+        below |= python.variables
+        if python.folder is not None:
+            below["PATH"] = f"{python.folder}:{below['PATH']}"
     return {
         "run": run.run_id,
-        "argv": argv if task is None else [sys.executable, runner.__file__],
-        "task": None if task is None else json.dumps(_task(task, world.folder)),
+        "argv": argv,
+        "task": None if task is None else json.dumps(_task(task, here, cwd, world.folder)),
         "env": environment(run, process, run_dir, world.url),
         "env_file": None if process.env_file is None else os.path.join(here, process.env_file),
         "env_below": below,
-        "cwd": os.path.join(here, process.cwd) if process.cwd else here,
+        "cwd": cwd,
         "account": None
         if account == world.own
         else {"name": account.name, "uid": account.uid, "gid": account.gid},
@@ -173,12 +181,23 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
     }
 
 
-def _task(task: Custom, folder: Path | None) -> dict[str, Any]:
+def _task(task: Task, here: str, cwd: str, folder: Path | None) -> dict[str, Any]:
     """A task as `runner` takes it."""
-    return {
-        "class": task.type,
-        "keys": task.keys,
-        "path": [] if folder is None else [str(folder)],
-        # Where this package lies, should it not be installed.
-        "path_after": [str(Path(__file__).parents[2])],
-    }
+    path = list(dict.fromkeys([cwd, here] if folder is None else [cwd, here, str(folder)]))
+    ours = str(Path(__file__).parents[2])  # should this package not be installed
+    match task:
+        case Custom():
+            return {
+                "kind": "class",
+                "class": task.type,
+                "keys": task.keys,
+                "path": path,
+                "path_after": [ours],
+            }
+        case PythonCall():
+            told = {"kind": "call", "call": task.call, "args": task.args, "types": task.types}
+            return {**told, "path": path, "path_after": []}
+        case SqlQuery():
+            return {"kind": "sql", "query": task.query, "types": task.types, "path": [], "path_after": []}
+        case _:
+            assert_never(task)

@@ -324,7 +324,7 @@ def shell(**keys: Any) -> dict[str, Any]:
         (shell(pty="yes"), "program.pty: must be true or false, not the text 'yes'"),
         (shell(env_file=""), "program.env_file: must not be empty"),
         (shell(user=[]), "program.user: must be text, not a list"),
-        (shell(python="x"), "program.python: 'python' is not supported yet"),
+        (shell(split=True), "program.split: 'split' is not supported yet"),
         (shell(group_id="default"), "program.group_id: unknown key 'group_id'"),
         (
             shell(stop={"signal": "SIGTREM"}),

@@ -16,8 +16,10 @@ from apsis_nb.core.programs import (
     Hosts,
     NoOp,
     Process,
+    PythonCall,
     Resources,
     Site,
+    SqlQuery,
     Stop,
     program_from_dict,
 )
@@ -289,6 +291,86 @@ def test_a_class_that_takes_anything_is_given_anything():
     here = Site(class_of=lambda _: ClassKeys(takes_any=True))
     program = program_from_dict({"type": "lib.Any", "a": 1, "b": None, "cwd": "x"}, site=here)
     assert program == Process(task=Custom(type="lib.Any", keys={"a": 1, "b": None}), cwd="x")
+
+
+# -- functions and queries
+
+
+@pytest.mark.parametrize(
+    ("data", "task"),
+    [
+        ({"type": "python", "call": "lib.reports:make"}, PythonCall(call="lib.reports:make")),
+        ({"type": "python", "call": "lib.make"}, PythonCall(call="lib.make")),
+        (
+            {"type": "python", "call": "lib:{{ x }}", "args": {"n": 3, "of": ["{{ x }}"]}, "python": "fit"},
+            PythonCall(call="lib:{{ x }}", args={"n": 3, "of": ["{{ x }}"]}, python="fit"),
+        ),
+        ({"type": "sql", "query": "FROM 'a.csv'"}, SqlQuery(query="FROM 'a.csv'")),
+    ],
+)
+def test_a_function_or_a_query_is_read(data, task):
+    assert program_from_dict(data) == Process(task=task)
+    assert program_from_dict(Process(task=task).to_dict()) == Process(task=task)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ({"type": "python"}, "program: a python program: missing key 'call'"),
+        (
+            {"type": "python", "call": "make"},
+            "program.call: must name a function as module:function, not the",
+        ),
+        (
+            {"type": "python", "call": "a b:c"},
+            "program.call: must name a function as module:function, not the",
+        ),
+        ({"type": "python", "call": ["a:b"]}, "program.call: must be text, not a list"),
+        ({"type": "python", "call": "a:b", "args": [1]}, "program.args: must be a mapping, not a list"),
+        (
+            {"type": "python", "call": "a:b", "args": {"a b": 1}},
+            "program.args: 'a b' can be no name of an arg",
+        ),
+        (
+            {"type": "python", "call": "a:b", "args": {"a": "{{ x }"}},
+            "program.args: template: unexpected '}'",
+        ),
+        ({"type": "python", "call": "a:b", "python": ""}, "program.python: must not be empty"),
+        ({"type": "python", "call": "a:b", "types": {}}, "program.types: unknown key 'types'"),
+        ({"type": "sql", "query": " "}, "program.query: must not be empty"),
+        ({"type": "sql", "query": "FROM a", "python": "x"}, "program.python: unknown key 'python'"),
+        ({"type": "shell", "command": "a", "python": "x"}, "program.python: unknown key 'python'"),
+    ],
+)
+def test_what_is_wrong_with_a_function_or_a_query_is_said(program, said):
+    (fault,) = faults(program)
+    assert fault.startswith(said)
+
+
+def test_a_function_or_query_of_a_run_knows_the_types_of_its_args():
+    params = {"date": "date", "n": "int", "name": "str", "kind": {"choices": ["a", "b"], "type": "choice"}}
+    args = {"date": "2026-01-31", "n": "3", "name": "x", "kind": "a"}
+    program = {
+        "type": "python",
+        "call": "lib:f",
+        "args": {"day": "{{ date }}", "rows": 3},
+        "python": "{{ name }}",
+    }
+    run = run_of(job(program, params=params), **args)
+    types = {"date": "date", "n": "int"}
+    call = PythonCall(call="lib:f", args={"day": "2026-01-31", "rows": 3}, python="x", types=types)
+    assert run.program == Process(task=call)
+    assert read_back(run.program) == run.program
+    run = run_of(job({"type": "sql", "query": "SELECT '{{ name }}', $n"}, params=params), **args)
+    assert run.program == Process(task=SqlQuery(query="SELECT 'x', $n", types=types))
+
+
+def test_the_python_of_a_job_is_that_of_its_functions_unless_they_have_their_own():
+    call = {"type": "python", "call": "a:b"}
+    assert job(call, python="fit").program == Process(task=PythonCall(call="a:b", python="fit"))
+    own = job({**call, "python": "own"}, python="fit")
+    assert own.program == Process(task=PythonCall(call="a:b", python="own"))
+    assert job("a", python="fit").program == Process(command="a")
 
 
 def test_only_files_may_name_classes():

@@ -2,7 +2,21 @@
 
 from .classes import ClassKeys, ClassOf
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
-from .kinds import SHELL, Custom, Ecs, NoOp, Outcome, Process, Program, Resources, Stop, Timeout
+from .kinds import (
+    SHELL,
+    Custom,
+    Ecs,
+    NoOp,
+    Outcome,
+    Process,
+    Program,
+    PythonCall,
+    Resources,
+    SqlQuery,
+    Stop,
+    Task,
+    Timeout,
+)
 from .reading import COMMON_KEYS, NO_SITE, PROGRAM_TYPES, Site, host_reader, is_import_path, program_from_dict
 from .texts import Expand, name_reader, read_program_text, read_template, read_templates
 
@@ -24,9 +38,12 @@ __all__ = [
     "Outcome",
     "Process",
     "Program",
+    "PythonCall",
     "Resources",
     "Site",
+    "SqlQuery",
     "Stop",
+    "Task",
     "Timeout",
     "host_of",
     "host_reader",

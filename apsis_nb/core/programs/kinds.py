@@ -127,8 +127,50 @@ class Custom:
         return {"type": self.type, **self.keys}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonCall:
+    """A call of a Python function, in an interpreter that may be another than the server's."""
+
+    call: str  #: module:function
+    args: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: beside those of the run; templates until it is bound
+    python: str | None = None  #: interpreter, environment or name of one; None: the server's own
+    types: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: of the run's args, but for texts; once it is bound
+
+    def bind(self, expand: Expand) -> "PythonCall":
+        python = None if self.python is None else expand(self.python)
+        return replace(self, call=expand(self.call), args=expanded(self.args, expand), python=python)
+
+    def to_dict(self) -> dict[str, Any]:
+        jso: dict[str, Any] = {"type": "python", "call": self.call}
+        if self.args:
+            jso["args"] = dict(self.args)
+        if self.python is not None:
+            jso["python"] = self.python
+        return jso | ({"types": dict(self.types)} if self.types else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlQuery:
+    """A query over files."""
+
+    query: str  #: in DuckDB's SQL; $NAME is an arg of the run
+    types: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: of the run's args, but for texts; once it is bound
+
+    def bind(self, expand: Expand) -> "SqlQuery":
+        return replace(self, query=expand(self.query))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": "sql", "query": self.query} | ({"types": dict(self.types)} if self.types else {})
+
+
 #: What runs in an interpreter, instead of a command.
-Task = Custom
+Task = Custom | PythonCall | SqlQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +216,13 @@ class Process:
             timeout=None if self.timeout is None else self.timeout.bind(expand),
             ecs=None if self.ecs is None else self.ecs.bind(expand),
         )
+
+    def with_types(self, types: Mapping[str, str]) -> "Process":
+        """The same, knowing the types of the args of its run, by name."""
+        if not isinstance(self.task, PythonCall | SqlQuery):
+            return self
+        told = {name: kind for name, kind in types.items() if kind not in ("str", "choice")}
+        return replace(self, task=replace(self.task, types=told))
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the job file; `program_from_dict` reads it back."""

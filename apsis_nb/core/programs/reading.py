@@ -5,16 +5,30 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apsis_nb.core.errors import ApsisError, BindError, JobError
-from apsis_nb.core.fields import Fields, KeyPath, article, choose, read_bool, read_name
+from apsis_nb.core.fields import Fields, KeyPath, article, choose, read_bool, read_name, read_text_map
 
 from .amounts import read_gigabytes, read_grace_period, read_length, read_pause, read_signal, read_size
 from .classes import ClassOf
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
-from .kinds import SHELL, Custom, Ecs, NoOp, Process, Program, Resources, Stop, Timeout
+from .kinds import (
+    SHELL,
+    Custom,
+    Ecs,
+    NoOp,
+    Process,
+    Program,
+    PythonCall,
+    Resources,
+    SqlQuery,
+    Stop,
+    Timeout,
+)
 from .texts import (
     argv,
     command,
+    function_reader,
     name_reader,
+    named_values,
     not_empty,
     or_nothing,
     or_template,
@@ -24,9 +38,12 @@ from .texts import (
     values,
 )
 
-PROGRAM_TYPES = ("no-op", "shell", "argv", "program", "procstar", "procstar-shell", "procstar-ecs")
-_LATER = ("python", "notebook", "sql", "dask", "stats", "archive", "backup", "doctor")
-_PROCESS_LATER = ("output", "python", "split")
+PROGRAM_TYPES = (
+    *("no-op", "shell", "argv", "program", "python", "sql"),
+    *("procstar", "procstar-shell", "procstar-ecs"),
+)
+_LATER = ("notebook", "dask", "stats", "archive", "backup", "doctor")
+_PROCESS_LATER = ("output", "split")
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
@@ -127,6 +144,11 @@ def _process_from(
             f"{fields.what}: give either 'command' or 'argv'{', not both' if 'argv' in given else ''}"
         )
         fields.ignore("command", "argv")
+    elif kind == "python":
+        process = replace(process, task=_call_from(fields, text, is_bound=is_bound))
+    elif kind == "sql":
+        query = fields.get("query", not_empty(text))
+        process = replace(process, task=SqlQuery(query=query, types=_types_from(fields, is_bound=is_bound)))
     elif kind in _SHELLS or (kind == "procstar-ecs" and "command" in given):
         process = replace(process, command=fields.get("command", command(text)))
         process = replace(process, shell=fields.get("shell", read_name, SHELL))
@@ -159,6 +181,20 @@ def _custom_from(
 
 
 _ABSENT: Any = object()
+
+
+def _call_from(fields: Fields, text: Callable[[Any], str], *, is_bound: bool) -> PythonCall:
+    return PythonCall(
+        call=fields.get("call", function_reader(text)),
+        args=fields.get("args", named_values(text), {}),
+        python=fields.get("python", name_reader(text), None),
+        types=_types_from(fields, is_bound=is_bound),
+    )
+
+
+def _types_from(fields: Fields, *, is_bound: bool) -> dict[str, str]:
+    """Of the args of a run; a job file has them under `params`."""
+    return fields.get("types", read_text_map, {}) if is_bound else {}
 
 
 def _ecs_from(fields: Fields, text: Callable[[Any], str], hosts: Hosts) -> Ecs:

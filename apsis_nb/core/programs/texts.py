@@ -113,6 +113,36 @@ def values(text: Callable[[Any], str]) -> Callable[[Any], Any]:
     return read
 
 
+def named_values(text: Callable[[Any], str]) -> Callable[[Any], dict[str, Any]]:
+    """A reader of a mapping of names, as Python has them, to any values."""
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a mapping, not {noun(value)}")
+        for name in value:
+            if not str(name).isidentifier():
+                raise ValueError(f"'{name}' can be no name of an argument")
+        return {str(name): values(text)(item) for name, item in value.items()}
+
+    return read
+
+
+def function_reader(text: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A reader of the name of a Python function."""
+
+    def read(value: Any) -> str:
+        name = text(value)
+        module, colon, function = name.partition(":")
+        if not colon:
+            module, _, function = name.rpartition(".")
+        parts = [*module.split("."), *function.split(".")]
+        if "{" not in name and not all(part.isidentifier() for part in parts):
+            raise ValueError(f"must name a function as module:function, not {noun(value)}")
+        return name
+
+    return read
+
+
 def expanded(value: Any, expand: Expand) -> Any:
     """A value with every text in it expanded."""
     match value:
