@@ -11,7 +11,7 @@ PYTEST := -m pytest -q
 
 # What core, store and engine need, no more: for the second run of their tests on a newer Python.
 NEWEST_TESTS := tests/core tests/store tests/engine
-NEWEST_NEEDS := cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pyyaml tzdata watchfiles
+NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pyyaml tzdata watchfiles
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check static bench newest clean

@@ -24,12 +24,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    SecretStr,
     ValidationError,
     model_validator,
 )
 
 from apsis_nb._version import __version__
-from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.actions import Action, Names, action_from_dict
+from apsis_nb.core.errors import ApsisError, JobError
+from apsis_nb.core.fields import Fields
+from apsis_nb.core.private import REFERENCE, is_name
 from apsis_nb.core.times import parse_duration, zone
 
 DEFAULT_BIND = "127.0.0.1:5577"
@@ -94,6 +99,39 @@ def _server_name(value: str) -> str:
     return value
 
 
+def _address_of_somebody(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if "://" not in text and not REFERENCE.fullmatch(text):
+        raise ValueError("not an address: give for example mailto://..., env:NAME or file:PATH")
+    return value
+
+
+def _web_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not re.match(r"https?://[^/]", text) and not REFERENCE.fullmatch(text):
+        raise ValueError("not a web address: give for example https://..., env:NAME or file:PATH")
+    return value
+
+
+def _actions(value: object) -> tuple[Action, ...]:
+    """One action or a list of them, in the form of a job file."""
+    fields = Fields({"action": value}, (), "the configuration")
+    actions = fields.read_list("action", action_from_dict)
+    if fields.errors:
+        raise _ActionFaults(fields.errors)
+    return actions
+
+
+class _ActionFaults(ValueError):
+    """What is wrong with the actions, each with its place."""
+
+    def __init__(self, errors: list[JobError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+
+
+#: A text that is shown to nobody, or where it is kept.
+Address = Annotated[SecretStr, AfterValidator(_address_of_somebody)]
 #: Seconds; from text such as `30s` or `1h30m`.
 Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 #: Absolute.
@@ -144,6 +182,34 @@ class Limits(_Section):
     running: Annotated[int, Field(gt=0)] | None = None  #: runs; others wait, and say so. None: any number
 
 
+class Notify(_Section):
+    """Whom to tell, by name: each further key is one, and its value an address as apprise has them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Address] = Field(init=False)
+
+    group_window: Duration = 60.0  #: seconds after a message in which further ones are gathered into one
+
+    @property
+    def addresses(self) -> dict[str, Address]:
+        """The addresses by name: `mailto://...`, or where one is kept, `env:NAME` or `file:PATH`."""
+        return self.__pydantic_extra__ or {}
+
+    @model_validator(mode="after")
+    def _names(self) -> "Notify":
+        for name in self.addresses:
+            if not is_name(name):
+                raise ValueError(f"not a name: {name!r}; use letters, digits, '.', '_' and '-'")
+        return self
+
+
+class Heartbeat(_Section):
+    """An outside monitor, which tells people when it hears nothing any more."""
+
+    url: Annotated[SecretStr, AfterValidator(_web_secret)]  #: asked with GET while the server does its work
+    every: Annotated[Duration, Field(ge=1)] = 60.0  #: seconds
+
+
 class StoreSettings(_Section):
     """Resources of the run store."""
 
@@ -177,6 +243,10 @@ class Config(_Section):
     waiting: Waiting = Waiting()
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
+    notify: Notify = Notify()
+    secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
+    action: Annotated[tuple[Action, ...], PlainValidator(_actions)] = ()  #: what follows the runs of all jobs
+    heartbeat: Heartbeat | None = None
 
     @model_validator(mode="after")
     def _safe_address(self) -> "Config":
@@ -186,6 +256,11 @@ class Config(_Section):
                 "or set insecure to true if something in front of the server does TLS"
             )
         return self
+
+    @property
+    def names(self) -> Names:
+        """The names that actions may use."""
+        return Names(frozenset(self.notify.addresses), frozenset(self.secrets))
 
     @property
     def host(self) -> str:
@@ -294,6 +369,8 @@ class _Settings:
         self.folders[path] = file.absolute().parent
         match node:
             case yaml.ScalarNode():
+                if path[0] == "action" and node.style is None and node.value in ("true", "false"):
+                    return node.value == "true"  # actions are read as in a job file
                 return None if node.tag == "tag:yaml.org,2002:null" else node.value
             case yaml.SequenceNode():
                 return [self._plain(n, (*path, str(i)), file) for i, n in enumerate(node.value)]
@@ -325,15 +402,20 @@ class _Settings:
 
     def _start_from(self, path: tuple[str, ...], folder: Path) -> None:
         """A relative path in a file starts from the file's folder."""
-        if path not in _PATH_KEYS:
+        is_kept = path[0] in _KEPT_KEYS if path else False
+        if path not in _PATH_KEYS and not is_kept:
             return
         target: Any = self.values
         for key in path[:-1]:
             target = target.get(key)
             if not isinstance(target, dict):
                 return
-        if isinstance(target.get(path[-1]), str):
-            target[path[-1]] = str(folder / Path(target[path[-1]]).expanduser())
+        value = target.get(path[-1])
+        if is_kept:
+            if isinstance(value, str) and value.startswith("file:"):
+                target[path[-1]] = f"file:{folder / Path(value.removeprefix('file:')).expanduser()}"
+        elif isinstance(value, str):
+            target[path[-1]] = str(folder / Path(value).expanduser())
 
     def _explain(self, error: ValidationError) -> Iterator[str]:
         for fault in error.errors(include_url=False):
@@ -341,6 +423,10 @@ class _Settings:
             key = ".".join(path)
             said = next((self.said[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.said), None)
             where = f"{said}: " if said else ""
+            wrong = fault.get("ctx", {}).get("error")
+            if isinstance(wrong, _ActionFaults):
+                yield from (self._explain_action(error) for error in wrong.errors)
+                continue
             if fault["type"] == "extra_forbidden":
                 yield f"{where}unknown key {path[-1]!r}{_suggestion(path)}"
             elif fault["type"] == "missing":
@@ -350,9 +436,17 @@ class _Settings:
                 text = text[:1].lower() + text[1:] if text.startswith("Input ") else text
                 yield f"{where}{key}: {text}" if key else f"{where}{text}"
 
+    def _explain_action(self, error: JobError) -> str:
+        path = tuple(str(part) for part in error.path)
+        ways = (path[:n] for n in range(len(path), 0, -1))
+        said = next((self.said[way] for way in ways if way in self.said), None)
+        return f"{said}: {error}" if said else str(error)
+
 
 #: Keys whose value is a path.
 _PATH_KEYS = {("jobs",), ("state_dir",), ("tls", "cert"), ("tls", "key"), ("log", "file")}
+#: Below these a value may be kept in a file: `file:PATH`.
+_KEPT_KEYS = frozenset({"notify", "secrets", "heartbeat"})
 _SECTIONS: dict[str, type[_Section]] = {
     "tls": Tls,
     "sql": Sql,
@@ -361,6 +455,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "waiting": Waiting,
     "limits": Limits,
     "store": StoreSettings,
+    "heartbeat": Heartbeat,
 }
 
 

@@ -29,8 +29,10 @@ from apsis_nb.core.instructions import (
     ResumeProgram,
     SaveClock,
     SaveMark,
+    SaveNotice,
     SavePause,
     SaveRun,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -264,7 +266,9 @@ class _World:
             case PollCondition(run=run, condition=condition):
                 # Nobody can tell whether it will hold: it does, so that what comes after it is seen.
                 self._push(self._now, ConditionPolled(run_id=run.run_id, condition=condition, holds=True))
-            case SaveClock() | SaveMark() | SavePause() | ResumeProgram() | SignalProgram() | Forget():
+            case SaveClock() | SaveMark() | SavePause() | SaveNotice() | SendNotice():
+                pass
+            case ResumeProgram() | SignalProgram() | Forget():
                 pass
             case _:
                 assert_never(order)

@@ -6,9 +6,21 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from apsis_nb.core.actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, When
+from apsis_nb.core.actions import (
+    LATE,
+    METHODS,
+    MISSED,
+    RECOVERED,
+    Action,
+    NotifyAction,
+    ScheduleAction,
+    ShellAction,
+    WebhookAction,
+    When,
+)
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.params import Param
+from apsis_nb.core.private import hidden, read_address, read_web_address
 from apsis_nb.core.programs import Custom, Ecs, NoOp, Process, Program, Resources, Stop, Timeout
 from apsis_nb.core.schedules import (
     Bound,
@@ -295,7 +307,29 @@ def whens() -> st.SearchStrategy[When]:
 
 def actions() -> st.SearchStrategy[Action]:
     """Of every kind."""
-    return st.builds(ScheduleAction, job_id=st.just("b/c"), args=args(), when=whens())
+    schedule = st.builds(ScheduleAction, job_id=st.just("b/c"), args=args(), when=whens())
+    addresses = st.sampled_from(["ops", "mailto://me:pass@mail.example", "slack://T1JJ3T3L2/A1BRTD4JD/x"])
+    templates = st.none() | st.sampled_from(["{{ job_id }}: {{ event }}", "plain"])
+    notify = st.builds(
+        NotifyAction,
+        to=st.lists(addresses.map(read_address), min_size=1, unique=True).map(tuple),
+        title=templates,
+        body=templates,
+        when=whens(),
+    )
+    webhook = st.builds(
+        WebhookAction,
+        url=st.sampled_from(["https://h.example/x?token=abc", "env:HOOK", "hook"]).map(read_web_address),
+        method=st.sampled_from(METHODS),
+        headers=st.dictionaries(
+            st.sampled_from(["Authorization", "X-A"]), st.sampled_from(["Bearer abc", "env:T"]).map(hidden)
+        ),
+        secret=st.sampled_from([None, "key", "file:/run/key"]),
+        body=templates,
+        when=whens(),
+    )
+    shell = st.builds(ShellAction, command=st.sampled_from(["true", "a\nb"]), when=whens())
+    return schedule | notify | webhook | shell
 
 
 def yaml_values() -> st.SearchStrategy[Any]:
@@ -389,6 +423,7 @@ JOB_WORDS = (
         "pty",
         "env_file",
     ),
+    *("notify", "to", "title", "body", "webhook", "url", "method", "headers", "secret", "mailto://x"),
     *("labels", "description", "default", "choices", "int", "date"),
 )
 

@@ -47,7 +47,9 @@ for command in (
     edits.revert,
     serving.reload,
     serving.doctor,
+    serving.notify_test,
     serving.token,
     serving.version,
 ):
-    app.command("next" if command is jobs.next_times else command.__name__)(command)
+    name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
+    app.command(name)(command)

@@ -33,7 +33,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Of a server, for its hosts and template functions."),
+        typer.Option("--config", metavar="FILE", help="Of a server, for its hosts, functions and names."),
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
@@ -266,16 +266,17 @@ def _read(
 
     if not (path.is_dir() or path.is_file()):
         raise NotFound(f"{path}: there is no such file or folder")
-    functions, root = None, path if path.is_dir() else root_of(path)
+    functions, names, root = None, None, path if path.is_dir() else root_of(path)
     if config is not None:
         from apsis_nb.config import load_config
 
         settings = load_config(config)
         functions, hosts = import_functions(settings.template_functions, root), settings.hosts
+        names = settings.names
     now = datetime.now(UTC)
     if path.is_dir():
         folder = load_folder(path, functions=functions, hosts=hosts)
-        errors = check_folder(folder, now)
+        errors = check_folder(folder, now, names=names)
         wrong = {error.job_id for error in errors if error.level == "error"}
         return {job_id: job for job_id, job in folder.jobs.items() if job_id not in wrong}, errors
     is_folder = (root / SETTINGS).exists()
@@ -283,13 +284,17 @@ def _read(
     file = load_file(path, root, functions=functions, hosts=hosts)
     errors = list(file.errors)
     if file.job is not None and (whole.files or not _names_others(file.job)):
-        errors = check_folder(replace(whole, files={**whole.files, file.job_id: file}), now, [file.job_id])
+        beside = replace(whole, files={**whole.files, file.job_id: file})
+        errors = check_folder(beside, now, [file.job_id], names=names)
     is_good = file.job is not None and all(error.level == "warning" for error in errors)
     return {file.job_id: file.job} if file.job is not None and is_good else {}, errors
 
 
 def _names_others(job: "Job") -> bool:
-    return bool(job.actions) or any(getattr(c, "job_id", None) for c in job.conditions)
+    from apsis_nb.core.actions import ScheduleAction
+
+    parts = [*job.conditions, *(action for action in job.actions if isinstance(action, ScheduleAction))]
+    return any(getattr(part, "job_id", None) for part in parts)
 
 
 def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -171,6 +171,24 @@ def doctor(
         raise typer.Exit(1)
 
 
+def notify_test(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As under `notify` in the configuration.")],
+    url: UrlOption = None,
+) -> None:
+    """Let the server send a test message.
+
+    Returns when it is sent, or says why it was not.
+
+    \b
+    Example:
+      apsis-nb notify-test ops
+    """
+    from apsis_nb.cli.listing import clean
+
+    client_of(url).notify_test(name)
+    sys.stderr.write(f"{clean(name)} is told\n")
+
+
 def token(url: UrlOption = None) -> None:
     """Print the token of the server.
 

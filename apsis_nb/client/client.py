@@ -116,6 +116,18 @@ class Client:
         """
         return self.connection.json("POST", "/jobs/reload", params={"dry_run": str(dry_run).lower()})
 
+    def notify_test(self, to: str) -> None:
+        """Send a message to somebody, to see that it arrives; returns when it is sent.
+
+        Args:
+            to: a name under `notify` in the server's configuration.
+
+        Raises:
+            NoSuch: there is no such name.
+            RequestRefused: it was not sent, and why.
+        """
+        self.connection.json("POST", "/notify/test", body={"to": to})
+
     def preview(self, job_id: str, yaml: str) -> dict[str, Any]:
         """What a text of a job's file would do to its runs of the next 7 days.
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from .actions import MESSAGE_NAMES, Action, Names, ScheduleAction, templates_of, unknown_names
 from .conditions import Condition, Dependency, MaxRunning
 from .errors import BindError, JobError
 from .fields import KeyPath, suggestion
@@ -42,11 +43,13 @@ class Checks:
     Args:
         jobs: all jobs, by id.
         now: aware; runs are made on trial from here on.
+        names: those of the server's configuration; None: they are not known, and not looked at.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], now: datetime) -> None:
-        self._jobs, self._now = jobs, now
-        self._targets = {action.job_id for job in jobs.values() for action in job.actions}
+    def __init__(self, jobs: Mapping[str, Job], now: datetime, names: Names | None = None) -> None:
+        self._jobs, self._now, self._names = jobs, now, names
+        actions = (action for job in jobs.values() for action in job.actions)
+        self._targets = {action.job_id for action in actions if isinstance(action, ScheduleAction)}
         self._made: dict[tuple[str, int, int], frozenset[Instance] | None] = {}
         self._times: dict[str, tuple[list[tuple[str, str]], list[Occurrence]]] = {}
         self._of_jobs = _Waits(self._handed_on)
@@ -192,6 +195,11 @@ class Checks:
         ours = {p.name for p in job.params}
         for n, action in enumerate(job.actions):
             path: KeyPath = ("action", n)
+            if not isinstance(action, ScheduleAction):
+                yield from _message_faults(path, action, ours)
+                for key, text in unknown_names(action, self._names) if self._names is not None else ():
+                    yield JobError((*path, key), text)
+                continue
             target = self._jobs.get(action.job_id)
             if target is None:
                 yield JobError((*path, "job_id"), _no_such_job(action.job_id, self._jobs))
@@ -221,6 +229,14 @@ class Checks:
                 yield from _arg_faults(path, target, theirs - ours - set(condition.args), condition.args)
             elif condition.args:
                 yield from _arg_faults(path, target, set(), condition.args)
+
+
+def _message_faults(path: KeyPath, action: Action, ours: set[str]) -> Iterator[JobError]:
+    """Names in the texts of a message that nothing has: they would be found out only when it is sent."""
+    for key, text in templates_of(action).items():
+        for unknown in sorted(names_in(text) - ours - TEMPLATE_NAMES - {*MESSAGE_NAMES}):
+            hint = suggestion(unknown, [*ours, *MESSAGE_NAMES])
+            yield JobError((*path, key), f"name '{unknown}' is not defined{hint}")
 
 
 def _arg_faults(

@@ -6,6 +6,7 @@ Every instruction names the event that caused it (`cause`), so that a run's stor
 from dataclasses import dataclass
 from datetime import datetime
 
+from .actions import Sending
 from .conditions import Polled
 from .pauses import Pause
 from .runs import Instance, Run, RunId
@@ -54,6 +55,33 @@ class SavePause:
     is_paused: bool
     at: datetime
     by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What an action of a run sends to one whom it reaches."""
+
+    run: Run  #: as it was when this was told of it
+    n: int  #: counted from 1 for each run
+    event: str  #: a state, `late`, `missed` or `recovered`
+    text: str | None  #: what happened, for people
+    action: Sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveNotice:
+    """Commit that a notice is to be sent, together with what it tells of."""
+
+    cause: str
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendNotice:
+    """Send a notice, which is saved, and see to it that it arrives; nobody waits for it."""
+
+    cause: str
+    notice: Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +170,12 @@ class Forget:
 
 
 #: What is committed together, before anything else of the same list is carried out.
-Save = SaveRun | SaveClock | SaveMark | SavePause
+Save = SaveRun | SaveClock | SaveMark | SavePause | SaveNotice
 
 #: What follows, once that is committed.
 Effect = (
-    ReserveIds
+    SendNotice
+    | ReserveIds
     | StartProgram
     | ResumeProgram
     | StopProgram

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
-from .actions import LATE, MISSED, RECOVERED, Action
+from .actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, one_for_each
 from .backfills import Backfills
 from .conditions import Ask, Condition, Dependency, End
 from .errors import BindError, NotFound, Refused
@@ -48,13 +48,16 @@ from .instructions import (
     FindRun,
     Forget,
     Instruction,
+    Notice,
     PollCondition,
     ReserveIds,
     ResumeProgram,
     SaveClock,
     SaveMark,
+    SaveNotice,
     SavePause,
     SaveRun,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -107,9 +110,12 @@ class Machine:
         self._deadlines = Deadlines()
         self._due: deque[Due] = deque()  # due, but without a run id yet
         self._actions = tuple(actions)
+        # Runs that an action of the server makes are followed by none that makes more, or there were no end.
+        self._targets = {action.job_id for action in self._actions if isinstance(action, ScheduleAction)}
+        self._sending = tuple(a for a in self._actions if not isinstance(a, ScheduleAction))
         self._all_late = _is_about(LATE, self._actions)
         self._bad: set[str] = set()  # jobs whose last run ended badly
-        self._fired: deque[tuple[Run, Action]] = deque()  # actions to carry out, in order
+        self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
         self._retries: deque[Run] = deque()  # to be tried again, in order
         self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
         self._waiting = Waiting(self.runs, limit, max_wait_s)
@@ -548,11 +554,12 @@ class Machine:
             raise Refused(f"{old.name} is {to.value} already")
         message = f"marked as {to.value}" + (f" by {event.by}" if event.by else "")
         run = replace(old, state=to, message=message)
+        events = [(to.value, message)] if event.actions else []
+        run, following = self._following(run, events)
         self.runs.put(run)
         self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
         self._waiting.moved(run)
-        if event.actions:
-            self._follow(run, [(to.value, message)])
+        self._follow(run, following)
 
     def _save_pause(self, pause: Pause, now: datetime, by: str | None, *, is_paused: bool) -> None:
         self._order(SavePause(cause=self._cause, pause=pause, is_paused=is_paused, at=now, by=by))
@@ -567,10 +574,10 @@ class Machine:
         """A run has used up a budget, and somebody wants to hear of it at once."""
         held = self._waiting.why(run.run_id)
         text = text_of(run, kind, held.text if held else None)
-        run = told_late(run, kind)
+        run, following = self._following(told_late(run, kind), [(LATE, text)])
         self.runs.put(run)
         self._note(run, text)
-        self._follow(run, [(LATE, text)])
+        self._follow(run, following)
 
     def _hears_lateness(self, run: Run) -> bool:
         """Whether it matters to anybody at which moment the run becomes late."""
@@ -590,20 +597,37 @@ class Machine:
             events.append((RECOVERED, "the last run before it ended badly"))
         return [*events, (run.state.value, run.message)]
 
-    def _follow(self, run: Run, events: Sequence[Told]) -> None:
-        """The actions that are about any of these events follow, each once, about the first that it names."""
+    def _following(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
+        """The actions that are about any of these events, each once, about the first that it names.
+
+        What they send is counted with the run, which is saved with it: so it is ordered once.
+        """
+        found: list[ScheduleAction | Notice] = []
         if run.is_test:
-            return
-        names = [name for name, _ in events]
-        for action in (*run.actions, *self._own_actions(run)):
-            if action.when.first(names) is not None:
-                self._fired.append((run, action))
+            return run, found
+        count = run.notices
+        for action in (*run.actions, *(self._actions if run.job_id not in self._targets else self._sending)):
+            event, text = next((e for e in events if e[0] in action.when.events), (None, None))
+            if event is None:
+                continue
+            if isinstance(action, ScheduleAction):
+                found.append(action)
+                continue
+            for one in one_for_each(action):
+                count += 1
+                found.append(Notice(run=run, n=count, event=event, text=text, action=one))
+        return (replace(run, notices=count) if count > run.notices else run), found
 
-    def _own_actions(self, run: Run) -> Sequence[Action]:
-        """Those of the server. One that makes runs of a job does not follow these, or there were no end."""
-        return [action for action in self._actions if action.job_id != run.job_id]
+    def _follow(self, run: Run, following: Sequence[ScheduleAction | Notice]) -> None:
+        """What follows an event of the run, which is saved."""
+        for each in following:
+            if isinstance(each, Notice):
+                self._order(SaveNotice(cause=self._cause, notice=each))
+                self._order(SendNotice(cause=self._cause, notice=each))
+            else:
+                self._fired.append((run, each))
 
-    def _fire(self, source: Run, action: Action, now: datetime) -> None:
+    def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
         try:
             run = self._maker.fired(source, action, now)
@@ -646,6 +670,10 @@ class Machine:
         texts = [text_of(run, kind, None) for kind in late]
         for kind in late:
             run = told_late(run, kind)
+        following: list[ScheduleAction | Notice] = []
+        if run.is_finished or run.actions or self._actions:
+            events = [*told, *self._what_it_tells(run), *((LATE, text) for text in texts)]
+            run, following = self._following(run, events)
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
@@ -655,8 +683,7 @@ class Machine:
             self._note(run, text)
         if self._is_tried_again(run):
             self._retries.append(run)
-        if run.is_finished or run.actions or self._actions:
-            self._follow(run, [*told, *self._what_it_tells(run), *((LATE, text) for text in texts)])
+        self._follow(run, following)
         return run
 
     def _is_tried_again(self, run: Run) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from .actions import Action
+from .actions import ScheduleAction
 from .conditions import MaxRunning
 from .errors import BindError, NotFound, Refused
 from .events import BackfillRequested, RerunRequested, RunRequested
@@ -150,7 +150,7 @@ class Maker:
             for args, nominal_at in event.instances
         ]
 
-    def fired(self, source: Run, action: Action, now: datetime) -> Run:
+    def fired(self, source: Run, action: ScheduleAction, now: datetime) -> Run:
         """What an action of a run schedules.
 
         Raises:
@@ -211,6 +211,7 @@ _NOT_RUN: dict[str, Any] = {
     "late_finish_at": None,
     "told_late_start": False,
     "told_late_finish": False,
+    "notices": 0,
     "late_why": None,
     "skip_reason": None,
     "message": None,

@@ -123,6 +123,7 @@ class Run:
     run_state: Mapping[str, Any] | None = None  #: the program's own resume data; only while it runs
     told_late_start: bool = False  #: that it did not start in time was said, and is said no more
     told_late_finish: bool = False
+    notices: int = 0  #: how many messages and calls its actions have ordered
 
     @property
     def name(self) -> str:

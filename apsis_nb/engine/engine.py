@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 from uuid import uuid4
@@ -39,6 +40,7 @@ from apsis_nb.core.instructions import (
     SaveMark,
     SavePause,
     SaveRun,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -57,7 +59,9 @@ from apsis_nb.store import MetaRow, OutputRow, Store
 from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
+from .heartbeat import Heartbeat
 from .job_folder import Changes, JobFolder, error_facts
+from .notices import Notices
 from .polls import Polls
 from .tasks import Tasks
 
@@ -83,7 +87,9 @@ class Engine:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.machine = Machine(limit=config.limits.running, max_wait_s=config.waiting.max_time)
+        self.machine = Machine(
+            limit=config.limits.running, max_wait_s=config.waiting.max_time, actions=config.action
+        )
         self.tasks = Tasks()
         self.job_folder: JobFolder
         self.boot_id = uuid4().hex
@@ -92,6 +98,7 @@ class Engine:
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
         self.store: Store
         self.programs: Programs
+        self.notices: Notices
         self._loop: asyncio.AbstractEventLoop
         self._listeners: list[Listener] = []
         self._batch: list[Instruction] = []  # of the events handled in this turn of the loop
@@ -132,6 +139,13 @@ class Engine:
         try:
             self.job_folder = JobFolder(config, self.store, self._take_up)
             await self.job_folder.open()
+            self.notices = Notices(
+                config,
+                self.store,
+                jobs=lambda: self.machine.jobs,
+                read_output=self.read_output,
+                tell_line=self._publish_line,
+            )
         except ApsisError:
             await asyncio.to_thread(self.store.close)
             raise
@@ -145,6 +159,7 @@ class Engine:
         await self.programs.open()
         for error in self.folder.errors:
             log.error("%s", error)
+        self.notices.look_at(self.folder.jobs.values())
         log.info(
             "%d jobs, %d broken files; %d live runs",
             len(self.folder.jobs),
@@ -177,11 +192,15 @@ class Engine:
             if run_id not in self.live:  # it was saved as finished, and the last server came no further
                 self.programs.forget(run_id)
         self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
+        await self.notices.open()
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
         self.tasks.run("polls", self._polls.loop)
         if config.watch:
             self.tasks.run("watch", self.job_folder.watch)
+        if (monitor := config.heartbeat) is not None:
+            url = partial(self.notices.addresses.kept, monitor.url)
+            self.tasks.run("heartbeat", Heartbeat(url, monitor.every, self._is_well).beat)
 
     def _may_recover(self) -> list[str]:
         """The jobs of which somebody wants to hear when they end well again."""
@@ -196,8 +215,12 @@ class Engine:
         await self.tasks.cancel()
         await asyncio.sleep(0)  # the batch of this turn is handed to the store
         await asyncio.gather(*self._unsaved, return_exceptions=True)
+        await self.notices.close()
         await self.programs.close()
         await asyncio.to_thread(self.store.close)
+
+    def _is_well(self) -> bool:
+        return self.broken is None and bool(self.store.health()["ok"])
 
     # -- what others ask
 
@@ -365,6 +388,7 @@ class Engine:
 
     def _take_up(self, folder: Folder, changes: Changes) -> None:
         """A reload is applied: the machine follows it, and who listens hears of it."""
+        self.notices.look_at(folder.jobs[job_id] for job_id in (*changes.added, *changes.changed))
         self.handle(JobsLoaded(jobs=tuple(folder.jobs.values())))
         for change, job_ids in {**changes.by_kind(), "broken": changes.broken}.items():
             for job_id in job_ids:
@@ -421,6 +445,7 @@ class Engine:
             "live_runs": len(self.live),
             "jobs": len(self.jobs),
             "broken_files": len(self.folder.errors),
+            "notices": self.notices.under_way,
             "store": self.store.health(),
         }
 
@@ -530,6 +555,13 @@ class Engine:
         }
         self._publish("log", line)
 
+    def _publish_line(self, run_id: RunId, state: str, message: str) -> None:
+        """A line was added to the log of a run that may have finished."""
+        live = self.live.get(run_id)
+        state = live.state.value if live else state
+        line = {"run_id": f"r{run_id}", "ts": format_time(utc_now()), "state": state, "message": message}
+        self._publish("log", line)
+
     def _publish(self, kind: str, facts: dict[str, Any]) -> None:
         for listener in list(self._listeners):
             listener(kind, facts)
@@ -560,6 +592,8 @@ class Engine:
                     self._loop.create_task(self._reserve(count))
                 case WakeAt(at=at):
                     self._wake_at(at)
+                case SendNotice(notice=notice):
+                    self.notices.send(notice)
                 case _:
                     assert_never(order)
 

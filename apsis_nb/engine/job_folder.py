@@ -81,6 +81,7 @@ class JobFolder:
         self.folder = Folder()
         self._store, self._taken_up = store, taken_up
         functions = import_functions(config.template_functions, config.jobs)
+        self._names = config.names
         self._load = partial(load_folder, config.jobs, functions=functions, hosts=config.hosts)
         self._lock = asyncio.Lock()
 
@@ -251,11 +252,11 @@ class JobFolder:
 
     def check_all(self) -> list[FileError]:
         """What is wrong with the files as they are on disk now, and what to think of. Blocks."""
-        return check_folder(self._load(), utc_now())
+        return check_folder(self._load(), utc_now(), names=self._names)
 
     def check(self, job_id: str, text: bytes | str) -> list[FileError]:
         """What is wrong with a text, were it the file of a job, and what to think of. Blocks."""
-        return check_folder(self._with(job_id, text), utc_now(), [job_id])
+        return check_folder(self._with(job_id, text), utc_now(), [job_id], names=self._names)
 
     def job_of(self, job_id: str, text: bytes | str) -> Job | None:
         """The job that a text would make; None: it is broken."""

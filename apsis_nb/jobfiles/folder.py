@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from apsis_nb.core.actions import Names
 from apsis_nb.core.checks import Checks
 from apsis_nb.core.errors import JobError, JobErrors, NotFound
 from apsis_nb.core.fields import KeyPath
@@ -206,7 +207,9 @@ def load_text(
     return JobFile(job_id=job_id, file=file, job=job, errors=tuple(errors), digest=digest, text=text)
 
 
-def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None = None) -> list[FileError]:
+def check_folder(
+    folder: Folder, now: datetime, job_ids: Collection[str] | None = None, *, names: Names | None = None
+) -> list[FileError]:
     """What is wrong with the files of a folder, also beside each other: names of jobs, args, a run on trial.
 
     What is of level `warning` keeps nobody from running the job.
@@ -215,9 +218,10 @@ def check_folder(folder: Folder, now: datetime, job_ids: Collection[str] | None 
         folder: as it was read.
         now: aware; the trial runs are the next ones.
         job_ids: only of these jobs; None: of all.
+        names: for actions, of a server's configuration; None: they are not looked at.
     """
     errors = list(folder.settings.errors) if job_ids is None else []
-    checks = Checks(folder.jobs, now)
+    checks = Checks(folder.jobs, now, names)
     for job_file in folder.files.values():
         if job_ids is not None and job_file.job_id not in job_ids:
             continue

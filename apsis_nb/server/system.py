@@ -3,15 +3,24 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
-from apsis_nb.engine import Engine
+from apsis_nb.engine import Engine, SendFailed
 from apsis_nb.server.asking import answer
 from apsis_nb.server.events import TYPES, Events, EventStream
 from apsis_nb.server.problems import Problem
+
+
+class NotifyTest(BaseModel):
+    """Whom to tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str = Field(description="a name under `notify` in the server's configuration")
 
 
 def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
@@ -28,6 +37,15 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
     async def version() -> Response:
         """The server's version, time zone, start time and boot id."""
         return answer({**_self(engine), "name": config.name, "tz": config.tz})
+
+    @router.post("/notify/test")
+    async def test_notify(wanted: NotifyTest) -> Response:
+        """Send a message to somebody, to see that it arrives. Answers when it is sent, or with the reason."""
+        try:
+            await engine.notices.test(wanted.to)
+        except SendFailed as error:
+            raise Problem(409, f"{wanted.to} was not told: {error}") from None
+        return answer({"told": wanted.to})
 
     @router.get("/events", responses={200: {"content": {EventStream.media_type: {}}}})
     async def stream(types: str = "", last_event_id: Annotated[str | None, Header()] = None) -> Response:

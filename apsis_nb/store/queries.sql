@@ -97,6 +97,16 @@ WHERE state IN ('success', 'failure', 'error') AND origin <> 'test'
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 GROUP BY job_id HAVING arg_max(state, finished_at) <> 'success';
 
+-- pending_notices --
+-- What was to be sent when the last server ended.
+SELECT p.run_id, p.n, p.event, p.action, coalesce(f.tries, 0), p.message
+FROM base.notices p
+LEFT JOIN (SELECT run_id, n, max(tries) AS tries FROM base.notices WHERE state = 'failed' GROUP BY run_id, n) f
+    USING (run_id, n)
+ANTI JOIN (SELECT run_id, n FROM base.notices WHERE state IN ('sent', 'given up')) s USING (run_id, n)
+WHERE p.state = 'pending'
+ORDER BY p.rowid;
+
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.
 SELECT

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from apsis_nb.core.actions import action_from_dict
 from apsis_nb.core.conditions import Const, condition_from_dict
-from apsis_nb.core.instructions import SaveMark, SavePause, SaveRun
+from apsis_nb.core.instructions import Notice, SaveMark, SavePause, SaveRun
 from apsis_nb.core.jobs import retry_from
 from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
@@ -23,6 +23,31 @@ FACTS = (
 )  # fmt: skip
 
 LogRow = tuple[int, datetime, str, str | None, str | None]
+
+#: How far a notice has come: saved, tried in vain but not for the last time, arrived, or not tried any more.
+NoticeState = Literal["pending", "failed", "sent", "given up"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRow:
+    """A step of a notice."""
+
+    run_id: int
+    n: int  #: counted from 1 for each run
+    event: str
+    action: str  #: JSON, without secrets
+    state: NoticeState = "pending"
+    tries: int = 0
+    message: str | None = None  #: what it tells; for a step that failed, what went wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of a run's log that is no move, and may come after its end."""
+
+    run_id: int
+    state: str  #: of the run, if it has finished; a live one is known
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +200,17 @@ def program_text(program: Program) -> str:
 
 def _labels(run: Run) -> str:
     return json.dumps(run.labels, separators=(",", ":"), ensure_ascii=False) if run.labels else "[]"
+
+
+def notice_row(notice: Notice) -> NoticeRow:
+    """The first row of a notice: it is to be sent."""
+    return NoticeRow(
+        run_id=notice.run.run_id,
+        n=notice.n,
+        event=notice.event,
+        action=json.dumps(notice.action.to_dict(), separators=(",", ":"), ensure_ascii=False),
+        message=notice.text,
+    )
 
 
 # -- the facts of a run, for people

@@ -293,7 +293,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- notices.event: What it tells: a state, late, missed or recovered.
 -- notices.state: pending, sent, failed or given up.
 -- notices.tries: How often it was tried.
--- notices.message: What went wrong.
+-- notices.message: What it tells; of a try that failed, what went wrong.
 -- notices.action: The action, JSON, without secrets.
 -- missed: Occurrences of schedules that no run executed.
 -- missed.run_id: The skipped run that stands for it.

@@ -25,8 +25,10 @@ from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import queries
 from apsis_nb.store.readers import Readers
 from apsis_nb.store.rows import (
+    LogLine,
     LogRow,
     MetaRow,
+    NoticeRow,
     OutputRow,
     aware,
     facts_of_row,
@@ -289,6 +291,25 @@ class Store:
         is saved; and if `health()` says so nothing can be saved until the store is opened again.
         """
         return self._writer.submit(Work(tuple(saves), outputs or {}, meta or {}, noted_at=self._now()))
+
+    def keep_notices(self, steps: Sequence[NoticeRow], lines: Sequence[LogLine] = ()) -> "Future[None]":
+        """Queue steps of notices that were saved before, with lines for the logs of their runs.
+
+        The answer is that of `save`.
+        """
+        return self._writer.submit(Work(notices=steps, lines=lines, noted_at=self._now()))
+
+    def pending_notices(self) -> list[NoticeRow]:
+        """The notices that neither arrived nor were given up, the oldest first: each as it was saved first.
+
+        Its `tries` tell how often it was tried in vain.
+        """
+        return [
+            NoticeRow(run_id=run_id, n=n, event=event, action=action, tries=tries, message=message)
+            for run_id, n, event, action, tries, message in self._readers.rows(
+                queries()["pending_notices"].text, {}
+            )
+        ]
 
     def pack(self, run_id: int, files: Sequence[tuple[str, Path]]) -> "Future[list[OutputRow]]":
         """Keep the outputs of a run, given as (name, path). The rows go into the `save` that finishes it.

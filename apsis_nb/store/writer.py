@@ -15,19 +15,22 @@ from typing import Any
 
 import duckdb
 
-from apsis_nb.core.instructions import Save, SaveClock, SaveMark, SavePause, SaveRun
+from apsis_nb.core.instructions import Save, SaveClock, SaveMark, SaveNotice, SavePause, SaveRun
 from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.queries import queries
 from apsis_nb.store.rows import (
+    LogLine,
     LogRow,
     MetaRow,
+    NoticeRow,
     OutputRow,
     log_row,
     mark_row,
     meta_row,
     naive,
+    notice_row,
     pause_row,
     program_text,
     run_row,
@@ -60,6 +63,8 @@ class Work:
     meta: Mapping[int, MetaRow] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
+    notices: Sequence[NoticeRow] = ()  #: steps of those that were saved before
+    lines: Sequence[LogLine] = ()
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
     program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
     done: "Future[None]" = field(default_factory=Future)
@@ -77,9 +82,17 @@ class Rows:
     clock: list[tuple[datetime]] = field(default_factory=list)
     ids: list[tuple[int]] = field(default_factory=list)
     pauses: list[tuple[Any, ...]] = field(default_factory=list)
+    notices: list[tuple[Any, ...]] = field(default_factory=list)
     marks: list[SaveMark] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids", "pauses")
+    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids", "pauses", "notices")
+
+    def add_notice(self, row: NoticeRow, at: datetime) -> None:
+        """A step of a notice, at a naive time in UTC."""
+        message = storable(row.message)
+        self.notices.append(
+            (row.run_id, row.n, at, row.event, storable(row.action), row.state, row.tries, message)
+        )
 
 
 class LiveRuns:
@@ -239,9 +252,16 @@ class Writer:
                         rows.clock = [(naive(save.at),)]  # the last one counts
                     case SavePause():
                         rows.pauses.append(pause_row(save))
+                    case SaveNotice(notice=notice):
+                        rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
                     case SaveMark():
                         rows.run_log.append(mark_row(save))
                         rows.marks.append(save)
+            if work.noted_at is not None:
+                for notice_step in work.notices:
+                    rows.add_notice(notice_step, naive(work.noted_at))
+                for line in work.lines:
+                    self._add_line(line, work.noted_at, rows, changed)
             for run_id, outputs in work.outputs.items():
                 rows.outputs += [
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
@@ -278,6 +298,14 @@ class Writer:
         if run.is_finished and save.is_transition:
             rows.runs.append(run_row(run, program_id))
         changed[run.run_id] = run, program_id
+
+    def _add_line(
+        self, line: LogLine, at: datetime, rows: Rows, changed: Mapping[int, tuple[Run, int]]
+    ) -> None:
+        """A live run is rebuilt from its rows: this one must not seem to move it."""
+        live = changed.get(line.run_id) or self._live.get(line.run_id)
+        state = line.state if live is None else live[0].state.value
+        rows.run_log.append((line.run_id, naive(at), state, storable(line.message), None))
 
     def _mark(self, mark: SaveMark) -> None:
         """Give a finished run another end. Its row is made anew: an UPDATE hinders checkpoints."""

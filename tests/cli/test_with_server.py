@@ -291,6 +291,12 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(shell: Shell, server: Serv
     assert shell("doctor").returncode == 0
 
 
+def test_a_test_message_that_cannot_be_sent_says_why(shell: Shell):
+    ended = shell("notify-test", "ops")
+    assert ended.returncode == 1
+    assert ended.stderr == "apsis-nb: there is no 'ops' under 'notify' in the server's configuration\n"
+
+
 def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server: Served):
     file = server.jobs / "edited.yaml"
     first = "program: ['true']\nschedule: {type: interval, interval: 1d}\n"

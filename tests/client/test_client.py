@@ -293,3 +293,8 @@ def test_a_simulation_takes_typical_durations_from_the_history(client: Client, t
     took = (frame["finished_at"] - frame["started_at"]).dt.total_seconds()
     assert len(took) == 3
     assert (took < 60).all()
+
+
+def test_whom_the_server_does_not_know_cannot_be_told(client: Client):
+    with pytest.raises(NoSuch, match="there is no 'ops' under 'notify' in the server's configuration"):
+        client.notify_test("ops")

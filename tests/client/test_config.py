@@ -243,3 +243,54 @@ def test_hosts_are_names_of_this_machine(tmp_path: Path):
         "apsis.yaml:2: hosts.west: not a host: 'box.example.org'; programs run only on this machine for now: "
         "give local"
     )
+
+
+# ---- whom to tell ----
+
+
+def test_addresses_and_secrets_are_shown_to_nobody(tmp_path: Path):
+    file = written(
+        tmp_path,
+        """
+notify: {ops: "mailto://me:s3cret@mail.example", boss: env:BOSS, night: file:keys/night, group_window: 5m}
+secrets: {key: s3cret}
+heartbeat: {url: "https://monitor.example/s3cret", every: 30s}
+action: {type: webhook, url: "https://h.example/s3cret", if: {late: true, states: failure}}
+""",
+    )
+    config = load_config(file, env={})
+    assert "s3cret" not in repr(config)
+    told = {name: value.get_secret_value() for name, value in config.notify.addresses.items()}
+    assert told == {
+        "ops": "mailto://me:s3cret@mail.example", "boss": "env:BOSS", "night": f"file:{tmp_path}/keys/night",
+    }  # fmt: skip
+    assert (config.notify.group_window, config.secrets["key"].get_secret_value()) == (300.0, "s3cret")
+    assert config.heartbeat is not None
+    assert (config.heartbeat.every, config.heartbeat.url.get_secret_value()[-6:]) == (30.0, "s3cret")
+    assert [action.when.to_dict() for action in config.action] == [{"states": ["failure"], "late": True}]
+    assert config.names == ({"ops", "boss", "night"}, {"key"})
+    by_env = load_config(env={"APSIS_NB_NOTIFY__OPS": "json://x", "APSIS_NB_SECRETS__KEY": "k"})
+    assert by_env.names == ({"ops"}, {"key"})
+
+
+def test_what_is_wrong_with_whom_to_tell_is_told_with_file_and_line_and_no_secret(tmp_path: Path):
+    text = """notify:
+  ops: s3cret
+  group_windw: 3
+action:
+- {type: notify, to: ops, if: {lat: true, states: failure}}
+- {type: webhook, url: "htps://s3cret", if: {states: failure}}
+heartbeat: {url: s3cret, evry: 3}
+"""
+    file = written(tmp_path, text)
+    hint = "not an address: give for example mailto://..., env:NAME or file:PATH"
+    assert faults(file) == [
+        f"{file}:2: notify.ops: {hint}",
+        f"{file}:3: notify.group_windw: {hint}",
+        f"{file}:5: action.0.if.lat: unknown key 'lat': did you mean 'late'?",
+        f"{file}:6: action.1.url: must be an address, as https://..., env:NAME, file:PATH,"
+        " or the name of a secret",
+        f"{file}:7: heartbeat.url: not a web address: give for example https://..., env:NAME or file:PATH",
+        f"{file}:7: unknown key 'evry': did you mean 'every'?",
+    ]
+    assert "s3cret" not in "".join(faults(file))

@@ -519,7 +519,7 @@ def test_a_job_may_say_its_own_id():
         ({"condition": None}, "condition: "),
         ({"condition": [{"type": "max_runing"}]}, "condition.0.type: unknown condition type"),
         ({"action": None}, "action: an action must be a mapping, not nothing"),
-        ({"action": {"type": "notify"}}, "action.type: action type 'notify' is not supported yet"),
+        ({"action": {"type": "email"}}, "action.type: unknown action type 'email': one of schedule,"),
         ({"action": {"type": "schedule", "job_id": "b"}}, "action: a schedule action: missing key 'if'"),
         (
             {"action": {"type": "schedule", "job_id": "b", "if": None}},

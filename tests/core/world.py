@@ -30,13 +30,16 @@ from apsis_nb.core.instructions import (
     FindRun,
     Forget,
     Instruction,
+    Notice,
     PollCondition,
     ReserveIds,
     ResumeProgram,
     Save,
     SaveClock,
     SaveMark,
+    SaveNotice,
     SavePause,
+    SendNotice,
     SignalProgram,
     StartProgram,
     StopProgram,
@@ -98,6 +101,8 @@ class World:
     pauses: list[Pause] = field(default_factory=list)
     ids_taken: RunId = 1
     processes: dict[RunId, Process] = field(default_factory=dict)
+    notices: dict[tuple[RunId, int], Notice] = field(default_factory=dict)
+    sent: Counter[tuple[RunId, int]] = field(default_factory=Counter)
 
     # what the laws look at
     starts: Counter[RunId] = field(default_factory=Counter)
@@ -147,6 +152,10 @@ class World:
             )
             self.handle(restored)
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
+            for key in self.notices:  # the shell takes up what was saved, and perhaps not sent
+                if not self.sent[key]:
+                    self._step()
+                    self.sent[key] += 1
         except Crash:
             self.crash()
 
@@ -216,6 +225,9 @@ class World:
                     self.broken_laws.append(f"{save.run.name} is marked before its end")
                 self.saved[save.run.run_id] = save.run
                 continue
+            if isinstance(save, SaveNotice):
+                self._commit_notice(save.notice)
+                continue
             run, old = save.run, self.saved.get(save.run.run_id)
             if save.is_new == (old is not None):
                 self.broken_laws.append(f"{run.name} saved as new twice, or never")
@@ -235,6 +247,14 @@ class World:
             if run.state in BUSY:
                 busy.update([run.inst, f"job {run.job_id}", *(f"group {g}" for g in run.groups), ""])
         self.most_busy |= busy
+
+    def _commit_notice(self, notice: Notice) -> None:
+        run_id = notice.run.run_id
+        if notice.n > self.saved[run_id].notices:
+            self.broken_laws.append(f"notice {notice.n} of r{run_id} is not counted with it")
+        if (run_id, notice.n) in self.notices:
+            self.broken_laws.append(f"notice {notice.n} of r{run_id} is ordered twice")
+        self.notices[run_id, notice.n] = notice
 
     def _carry_out(self, order: Instruction) -> None:
         self._step()
@@ -278,6 +298,11 @@ class World:
             case Forget(run_id=run_id):
                 if not self.saved[run_id].is_finished:
                     self.broken_laws.append(f"r{run_id} is forgotten before its end")
+            case SendNotice(notice=notice):
+                key = notice.run.run_id, notice.n
+                if key not in self.notices:
+                    self.broken_laws.append(f"notice {key} is sent before it is saved")
+                self.sent[key] += 1
             case SignalProgram():
                 pass
 

@@ -3,7 +3,9 @@
 Nothing is lost, nothing runs twice, every exit code is true.
 """
 
+import json
 import random
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.engine.outside import Hook
 from tests.engine.serving import Server, processes_of, wait_for
 
 KILLS = 50
@@ -103,3 +106,31 @@ def due_times(first: datetime, last: datetime, every_s: int) -> list[datetime]:
     """All times of an interval from `first` to `last`, both included."""
     count = (last - first) // timedelta(seconds=every_s)
     return [first + timedelta(seconds=every_s) * n for n in range(count + 1)]
+
+
+def test_a_message_that_a_killed_server_saved_is_sent_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    jobs, go = tmp_path / "jobs", threading.Event()
+    jobs.mkdir()
+    server = Server(jobs, tmp_path / "state")
+    with Hook(before=lambda: go.wait(30)).open() as hook:
+        action = f"{{type: webhook, url: '{hook.url}', if: {{states: failure}}}}"
+        (jobs / "a.yaml").write_text(f"program: exit 3\naction: {action}\n")
+        server.start()
+        server.post("/api/v1/runs", {"job_id": "a"})
+        hook.wait_for(1)  # saved, on its way, and never to be answered
+        server.kill()
+        go.set()
+        server.start()
+        first, again = hook.wait_for(2)
+        wait_for("it is told", lambda: "told" in server.get("/api/v1/runs/r1/log").text)
+        assert server.stop() == 0
+
+    assert json.loads(first.body)["again"] is False
+    assert json.loads(again.body)["again"] is True
+    assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    with duckdb.connect(str(tmp_path / "state/runs.duckdb"), read_only=True) as store:
+        steps = store.execute("SELECT state FROM base.notices ORDER BY rowid").fetchall()
+    assert steps == [("pending",), ("sent",)]

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apsis_nb.core.instructions import FindRun, SaveClock, SaveMark, SavePause
+from apsis_nb.core.actions import ShellAction, When
+from apsis_nb.core.instructions import FindRun, Notice, SaveClock, SaveMark, SaveNotice, SavePause
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import Process
-from apsis_nb.core.runs import Instance, Origin
+from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
-from apsis_nb.store import MetaRow, Store, StoreError
+from apsis_nb.store import LogLine, MetaRow, Store, StoreError
 from apsis_nb.store.opening import SCHEMA_VERSION, connect, migrate
 from apsis_nb.store.rows import FACTS, facts_of_row
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
@@ -658,3 +659,54 @@ def test_failures_in_a_row_of_a_live_backfill_are_counted(store: Store) -> None:
     assert store.backfill_failures() == {}, "nothing of it is live"
     store.save([saved(a_run(5, backfill_id=1), is_new=True)]).result(10)
     assert store.backfill_failures() == {1: 2}
+
+
+# -- notices
+
+
+def a_notice(run: Run, n: int, text: str | None = "exit code 3") -> SaveNotice:
+    action = ShellAction(command="logger bad", when=When.of(State.FAILURE))
+    return SaveNotice(cause="test", notice=Notice(run=run, n=n, event="failure", text=text, action=action))
+
+
+def test_a_notice_is_pending_until_it_arrives_or_is_given_up(path: Path) -> None:
+    run = ended(a_run(1), State.FAILURE)
+    with Store.open(path) as store:
+        store.save([saved(a_run(1), is_new=True), saved(run), *(a_notice(run, n) for n in (1, 2, 3, 4))])
+        store.save(()).result(10)
+        rows = store.pending_notices()
+        assert [(row.n, row.tries) for row in rows] == [(1, 0), (2, 0), (3, 0), (4, 0)]
+        assert json.loads(rows[0].action)["command"] == "logger bad"
+        one, two, three, _ = rows
+        store.keep_notices(
+            [
+                replace(one, state="sent", tries=1),
+                replace(two, state="failed", tries=1, message="no answer"),
+                replace(two, state="failed", tries=2, message="no answer"),
+                replace(three, state="given up", tries=5),
+            ]
+        ).result(10)
+    with Store.open(path) as store:
+        left = store.pending_notices()
+        assert [(row.n, row.tries) for row in left] == [(2, 2), (4, 0)]
+        assert {row.message for row in left} == {"exit code 3"}  # what it tells, not what went wrong
+        (last,) = store.sql("SELECT state, tries, message FROM notices WHERE n = 3 AND tries > 0").to_pylist()
+        assert last == {"state": "given up", "tries": 5, "message": "exit code 3"}
+
+
+def test_a_line_that_comes_later_moves_no_run(path: Path) -> None:
+    line = LogLine(run_id=1, state="failure", message="told")
+    run = a_run(1).moved(State.STARTING, NOON)
+    with Store.open(path) as store:
+        store.save([saved(a_run(1), is_new=True), saved(run)])
+        store.keep_notices([], [replace(line, state="waiting")]).result(10)
+        assert [row["state"] for row in store.log(1)] == ["scheduled", "starting", "starting"]
+    with Store.open(path) as store:
+        assert store.restore()[0] == [run]
+        done = run.moved(State.RUNNING, NOON).moved(State.FAILURE, NOON)
+        store.save([saved(done)])
+        store.keep_notices([], [line]).result(10)
+        assert [row["message"] for row in store.log(1)][-1] == "told"
+        assert store.run(1)["state"] == "failure"  # type: ignore[index]
+    with Store.open(path) as store:
+        assert store.restore()[0] == []
