@@ -141,7 +141,7 @@ def doctor(
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
-    """What is not as it should be: with the server, its jobs and its runs.
+    """What is wrong with the server, its jobs and its runs.
 
     Each finding says what to do. Exit status 1 if one is an error.
 

@@ -191,7 +191,7 @@ def _of_runs(facts: Checkup) -> Iterator[Finding]:
                 message=f"{run.inst} waits since {since}: {held}",
                 fix=f"`apsis-nb why {run.name}`, then start or skip it; `waiting` of the job bounds the wait",
             )
-        elif run.state in {State.SCHEDULED, State.WAITING} and run.is_late(facts.now):
+        elif run.state in {State.SCHEDULED, State.WAITING} and run.starts_late(facts.now):
             late = format_duration(round(run.late_s(facts.now) or 0))
             what = held if run.state is State.WAITING else "the server has not come to it"
             yield Finding(

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -24,6 +24,8 @@ from .supervisor import OUTPUT, boot_id
 #: The second line, should a message be lost or a pidfd not be had: every so many seconds, so many runs.
 _LOOK_S = 0.5
 _LOOKS = 50
+#: What follows from the end of a program is done within this time.
+_ENDING = timedelta(hours=1)
 
 _NO_ENV: Mapping[str, str] = {}
 
@@ -74,6 +76,7 @@ class Programs:
         )
         self._boot_id = boot_id()
         self._live: dict[int, _Live] = {}
+        self._ending: dict[int, datetime] = {}  # since when: they are told of, and not yet forgotten
         self._no_ops = NoOps(tell=self._tell_soon, now=now)
         self._resumed: set[int] = set()
         self._ended: dict[int, Ended] = {}  # how those ended that are not yet forgotten
@@ -135,8 +138,10 @@ class Programs:
                 assert_never(run.program)
 
     def knows(self, run_id: int) -> bool:
-        """Whether a program of a run is started, or looked after."""
-        return run_id in self._live or run_id in self._no_ops
+        """Whether a program of a run runs, or has ended so lately that its outputs may still be packed."""
+        ending = self._ending.get(run_id)
+        is_ending = ending is not None and self._now() - ending < _ENDING
+        return is_ending or run_id in self._live or run_id in self._no_ops
 
     def stop(self, run: Run) -> None:
         """Ask a program to end: its stop signal, after the grace period SIGKILL to all that is left of it."""
@@ -197,6 +202,7 @@ class Programs:
 
     def forget(self, run_id: int) -> None:
         """Remove what is kept of a finished run."""
+        self._ending.pop(run_id, None)
         live = self._live.pop(run_id, None)
         if live is not None:
             self._let_go(live)
@@ -360,6 +366,7 @@ class Programs:
     def _end_lost(self, live: _Live, there: RunDir, record: Record | None) -> None:
         """The supervisor is gone and left no word: so must be all that it looked after, before we say so."""
         self._live.pop(live.run.run_id)
+        self._ending[live.run.run_id] = self._now()
         self._let_go(live)
 
         started = None if record is None else record.started
@@ -389,6 +396,8 @@ class Programs:
     # --- Telling.
 
     def _tell_soon(self, event: Event) -> None:
+        if isinstance(event, ProgramFinished):
+            self._ending[event.run_id] = self._now()
         if not self._news:
             asyncio.get_running_loop().call_soon(self._tell_news)
         self._news.append(event)
