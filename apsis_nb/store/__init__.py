@@ -1,7 +1,8 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
 from apsis_nb.store.errors import QueryError, StoreError
+from apsis_nb.store.outputs import content_type
 from apsis_nb.store.rows import MetaRow, OutputRow
 from apsis_nb.store.store import HISTORY, Store
 
-__all__ = ["HISTORY", "MetaRow", "OutputRow", "QueryError", "Store", "StoreError"]
+__all__ = ["HISTORY", "MetaRow", "OutputRow", "QueryError", "Store", "StoreError", "content_type"]
