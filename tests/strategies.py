@@ -1,5 +1,6 @@
 """What the laws are tried on, as nouns."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +22,20 @@ from apsis_nb.core.actions import (
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.params import Param
 from apsis_nb.core.private import hidden, read_address, read_web_address
-from apsis_nb.core.programs import Custom, Ecs, NoOp, Process, Program, Resources, Stop, Timeout
+from apsis_nb.core.programs import (
+    Custom,
+    Ecs,
+    KeptFile,
+    NoOp,
+    Output,
+    Process,
+    Program,
+    PythonCall,
+    Resources,
+    SqlQuery,
+    Stop,
+    Timeout,
+)
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
@@ -239,12 +253,31 @@ def programs() -> st.SearchStrategy[Program]:
         type=st.sampled_from(["lib.Report", "a.b.C"]),
         keys=st.dictionaries(st.sampled_from(["day", "rows", "of"]), keys, max_size=3),
     )
+    types = st.dictionaries(st.sampled_from(["day", "n"]), st.sampled_from(["date", "int"]), max_size=2)
+    calls = st.builds(
+        PythonCall,
+        call=st.sampled_from(["lib:report", "a.b:C.d", "a.b.c"]),
+        args=st.dictionaries(st.sampled_from(["day", "rows"]), keys, max_size=2),
+        python=st.none() | named,
+        types=types,
+    )
+    queries = st.builds(SqlQuery, query=named, types=types)
+    kept_files = st.builds(
+        KeptFile,
+        path=named,
+        name=st.none() | named.filter(lambda t: "/" not in t and t not in (".", "..")),
+        required=st.booleans(),
+        min_bytes=st.integers(0, 10**6),
+        newer_than=st.sampled_from([None, "start"]),
+    )
     shared = {
         "env": st.dictionaries(st.sampled_from(["A", "B"]), words),
         "env_file": st.none() | named,
         "cwd": st.none() | words,
         "user": st.none() | named,
         "pty": st.booleans(),
+        "output": st.builds(Output, max_size_b=st.none() | st.integers(1, 10**12)),
+        "outputs": st.lists(kept_files, max_size=2).map(tuple),
         "stop": st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
         "timeout": st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
     }
@@ -268,10 +301,14 @@ def programs() -> st.SearchStrategy[Program]:
     @st.composite
     def processes(draw: st.DrawFn) -> Process:
         what, which = draw(st.sampled_from(["command", "task", "ecs"])), draw(st.sampled_from([ours, shared]))
-        facts = draw(st.fixed_dictionaries({"task": customs}) if what == "task" else commands)
+        facts = draw(
+            st.fixed_dictionaries({"task": customs | calls | queries}) if what == "task" else commands
+        )
         if what == "ecs":
             which, facts = shared, facts | {"ecs": draw(ecs)}
-        return draw(st.builds(Process, **{name: st.just(v) for name, v in facts.items()}, **which))
+        made = draw(st.builds(Process, **{name: st.just(v) for name, v in facts.items()}, **which))
+        is_split = not made.pty and draw(st.booleans())
+        return replace(made, output=replace(made.output, split=is_split))
 
     no_ops = st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.none() | st.booleans())
     return processes() | no_ops
@@ -417,6 +454,10 @@ JOB_WORDS = (
         "mem_gb",
         "lib.Report",
         "python",
+        "outputs",
+        "output",
+        "split",
+        "required",
         "sql",
         "call",
         "query",

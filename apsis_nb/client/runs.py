@@ -142,7 +142,8 @@ class Run:
         """What it has written, up to now.
 
         Args:
-            name: of the output; what a program prints is `output`.
+            name: of the output; what a program prints is `output`, or `stdout` and `stderr` if it has them
+                apart: then `output` is `stdout`.
             tail: only so many lines from the end.
         """
         text = self.output_bytes(name).decode(errors="replace")
@@ -282,10 +283,12 @@ class Run:
         return response.content, int(response.headers["X-Apsis-Size"]), is_finished
 
     def last_lines(self, count: int) -> str:
-        """The last lines of its output without colours; empty if there is none."""
+        """The last lines of its output without colours, of what it has for errors; empty if there is none."""
         try:
-            _, size, _ = self._output_piece("output", 1 << 62)
-            piece, _, _ = self._output_piece("output", max(0, size - 16_384))
+            lengths = {output["name"]: output["length"] for output in self.outputs()}
+            name = "stderr" if "output" not in lengths and lengths.get("stderr") else "output"
+            _, size, _ = self._output_piece(name, 1 << 62)
+            piece, _, _ = self._output_piece(name, max(0, size - 16_384))
         except ClientError:
             return ""
         return _last_lines(_ANSI.sub("", piece.decode(errors="replace")), count)

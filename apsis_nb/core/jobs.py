@@ -37,6 +37,7 @@ from .programs import (
     Task,
     host_of,
     host_reader,
+    kept_file_reader,
     name_reader,
     program_from_dict,
     read_template,
@@ -253,7 +254,6 @@ def _host_of(program: Program, hosts: Hosts) -> str:
 _LATER = (
     "jitter",
     "notify",
-    "outputs",
     "group",
     "limits",
     "heartbeat",
@@ -309,6 +309,7 @@ def _job_from(
     user = fields.get("user", name_reader(read_template), None)
     env_file = fields.get("env_file", name_reader(read_template), None)
     python = fields.get("python", name_reader(read_template), None)
+    outputs = fields.read_list("outputs", kept_file_reader(read_template), null=True)
     schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
     conditions = fields.read_list("condition", condition_from_dict)
     actions = fields.read_list("action", action_from_dict)
@@ -333,6 +334,7 @@ def _job_from(
             host=program.host or (host if program.ecs is None else None),
             user=program.user or user,
             env_file=program.env_file or env_file,
+            outputs=outputs + program.outputs,
             task=_with_python(program.task, python),
             shell=shell if shell and program.shell == SHELL else program.shell,
         )

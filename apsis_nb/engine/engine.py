@@ -1,6 +1,7 @@
 """Carries the machine's instructions out: saves first, then effects, whose results come back as events."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -55,7 +56,7 @@ from apsis_nb.core.schedules import due_between
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
-from apsis_nb.store import MetaRow, OutputRow, Store
+from apsis_nb.store import MetaRow, OutputRow, Store, content_type
 from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
@@ -399,26 +400,28 @@ class Engine:
     ) -> tuple[bytes, int]:
         """Bytes of an output from `offset`, at most `limit`, and its size now. Blocks: call it in a thread.
 
+        Where `output` is asked for, and the program has its outputs apart, it is `stdout`.
+
         Raises:
             NotFound: the run has no such output.
         """
         is_live = run_id in self.live  # asked first: it may end while we look
-        try:
-            return self.programs.read_output(run_id, name, offset, limit)
-        except KeyError:
-            pass  # it has ended and its directory is gone, or there never was one
-        try:
-            return self.store.read_output(run_id, name, offset, limit)
-        except NotFound:
-            if is_live and name == "output":
-                return b"", 0
-            raise
+        names = [name, "stdout"] if name == "output" else [name]
+        for found in names:
+            with contextlib.suppress(KeyError):  # it has ended and its directory is gone, or never was
+                return self.programs.read_output(run_id, found, offset, limit)
+        for found in names:
+            with contextlib.suppress(NotFound):
+                return self.store.read_output(run_id, found, offset, limit)
+        if is_live and name == "output":
+            return b"", 0
+        raise NotFound(f"run r{run_id} has no output {name!r}")
 
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:
         """The outputs of a run: name, length (bytes), content_type. Blocks: call it in a thread."""
         try:  # the run directory first: what leaves it is in the store by then
             growing = [
-                {"name": name, "length": path.stat().st_size, "content_type": "text/plain"}
+                {"name": name, "length": path.stat().st_size, "content_type": content_type(name)}
                 for name, path in self.programs.outputs(run_id)
             ]
         except FileNotFoundError:

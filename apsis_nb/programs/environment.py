@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from apsis_nb.core.params import arg_variable
-from apsis_nb.core.programs import Custom, Process, PythonCall, SqlQuery, Task
+from apsis_nb.core.programs import Custom, KeptFile, Process, PythonCall, SqlQuery, Task
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_time
 
@@ -139,8 +139,9 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         `run`: its id · `argv`, `cwd` · `env`, over the variables of `env_file` (if any), over `env_below` ·
         `account` {name, uid, gid}: that it runs as, if not the server's · `task`: text that it finds on its
         standard input, and behind which it may write a line that says why it failed · `pty`: whether it has a
-        terminal · `memory_b`, `cpu_s`: what each of its processes may use · `stop_signal`, `grace_s`,
-        `timeout_s`, `timeout_signal` · `max_output_b` · `spare`.
+        terminal · `split`: whether its standard output and error are kept apart · `keep`: the files that are
+        kept, as `supervisor.keep_files` takes them · `memory_b`, `cpu_s`: what each of its processes may
+        use · `stop_signal`, `grace_s`, `timeout_s`, `timeout_signal` · `max_output_b` · `spare`.
 
     Raises:
         ValueError: the program names a signal, an account or a Python that there is not.
@@ -170,14 +171,26 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         if account == world.own
         else {"name": account.name, "uid": account.uid, "gid": account.gid},
         "pty": process.pty,
+        "split": process.output.split,
+        "keep": [_kept(kept) for kept in process.outputs],
         "memory_b": process.resources.memory_b,
         "cpu_s": process.resources.cpu_time_s,
         "stop_signal": signal_number(process.stop.signal),
         "grace_s": float(process.stop.grace_period_s),
         "timeout_s": None if timeout is None else float(timeout.duration_s),
         "timeout_signal": None if timeout is None else signal_number(timeout.signal),
-        "max_output_b": world.max_output_b,
+        "max_output_b": process.output.max_size_b or world.max_output_b,
         "spare": spare,
+    }
+
+
+def _kept(kept: KeptFile) -> dict[str, Any]:
+    return {
+        "path": kept.path,
+        "name": kept.name,
+        "required": kept.required,
+        "min_bytes": kept.min_bytes,
+        "is_new": kept.newer_than is not None,
     }
 
 

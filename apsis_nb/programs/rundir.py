@@ -13,7 +13,10 @@ from typing import Any
 
 from apsis_nb.core.programs import Outcome
 
-from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, run_dir_name
+from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, STDERR, STDOUT, run_dir_name
+
+#: The outputs that a program prints, in their order.
+_FIRST = (OUTPUT, STDOUT, STDERR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +141,12 @@ class RunDir:
             os.close(fd)
 
     def outputs(self) -> list[tuple[str, Path]]:
-        """Name and file of each output so far: `output` first, then what else the program put there."""
+        """Name and file of each output so far: what it prints first, then what else the program put there."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path / OUT) as entries:
             # A link could name any file that the server may read and the program may not.
             found = [e.name for e in entries if e.is_file(follow_symlinks=False)]
-        return [(name, self.path / OUT / name) for name in sorted(found, key=lambda n: (n != OUTPUT, n))]
+        return [(name, self.path / OUT / name) for name in sorted(found, key=_rank)]
 
     def read_output(self, name: str, offset: int, limit: int) -> tuple[bytes, int]:
         """At most `limit` bytes of an output from `offset` on, and its size now.
@@ -165,6 +168,10 @@ class RunDir:
             return data, max(facts.st_size, offset + len(data))  # it may grow between the two
         finally:
             os.close(fd)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (_FIRST.index(name), "") if name in _FIRST else (len(_FIRST), name)
 
 
 def _record(facts: Mapping[str, Any]) -> Record:

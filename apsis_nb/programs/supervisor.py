@@ -15,14 +15,17 @@ import errno
 import fcntl
 import functools
 import gc
+import glob
 import json
 import math
 import os
+import resource
 import select
 import signal
 import socket
 import stat
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -34,7 +37,8 @@ FORMAT = 2
 RECORD = "record.jsonl"  # the supervisor's, locked while it lives; a line each: `claimed`, `started`, `ended`
 CONTROL = "control"  # pipe: `stop` or `signal N`, a line each
 OUT = "out"  # the program's: its outputs
-OUTPUT = "output"  # in OUT: its standard output and error
+OUTPUT = "output"  # in OUT: its standard output and error, in the order in which they came
+STDOUT, STDERR = "stdout", "stderr"  # in OUT, instead, for a program that has them apart
 TMP = "tmp"  # the program's: scratch
 META = "meta.json"  # in TMP: what the program says of itself
 
@@ -48,6 +52,8 @@ MAX_MESSAGE = 100_000
 MOST_SAID = 1000
 #: The most that a program may say of itself, in bytes.
 MOST_META_B = 65_536
+#: The most files that are kept of those that a program leaves elsewhere.
+MOST_KEPT = 1000
 
 #: How long, in seconds, what the program left may take to die of SIGKILL; then the run ends without it.
 KILL_PATIENCE_S = 5.0
@@ -218,8 +224,6 @@ def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
 
 def limit(spec: Mapping[str, Any]) -> None:
     """Bind this process, and all that comes of it, to what a program may use."""
-    import resource  # here, for few programs have bounds
-
     bounds = (
         (resource.RLIMIT_AS, spec["memory_b"], 0),
         (resource.RLIMIT_CPU, spec["cpu_s"], _CPU_GRACE_S),
@@ -267,7 +271,9 @@ class Supervisor:
 
     def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
         self.tell, self.root, self.boot, self.spec = tell, root, boot, spec
-        self.here = self.record = self.control = self.output = -1
+        self.here = self.record = self.control = -1
+        self.output = self.errors = -1  # where its standard output and error go; one file, as a rule
+        self.since_ns = 0  # files that are older were there before it started
         self.shared = (
             -1
         )  # memory that the program has as its standard input: a line for it, then what it says
@@ -308,13 +314,16 @@ class Supervisor:
             if self._used_its_time():
                 self.why = f"used more than {self.spec['cpu_s']:g} s of processor time"
             outcome, message = verdict(self.return_code, tuple(self.sent), self.why, self._said())
+            lacking, faults = self._keep_files()
+            if lacking and outcome == "success":
+                outcome, message = "failure", f"exit code 0, but {'; '.join(lacking)}"
             self._write_end(
                 outcome=outcome,
                 message=message,
                 return_code=self.return_code,
                 elapsed_s=self.ended - self.began,
                 **self.usage,
-                **self._meta(),
+                **self._meta(faults),
             )
         self.tell(finished=True)
 
@@ -379,9 +388,14 @@ class Supervisor:
         spec = self.spec
         try:
             append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self.output = os.open(f"{OUT}/{OUTPUT}", append, 0o600, dir_fd=self.here)
+            name = STDOUT if spec["split"] else OUTPUT
+            self.output = self.errors = os.open(f"{OUT}/{name}", append, 0o600, dir_fd=self.here)
+            if spec["split"]:
+                name = STDERR
+                self.errors = os.open(f"{OUT}/{name}", append, 0o600, dir_fd=self.here)
+            self.since_ns = os.fstat(self.output).st_mtime_ns  # by the same clock as other files
         except OSError as error:
-            raise CannotStart(_reason(error, OUTPUT)) from None
+            raise CannotStart(_reason(error, name)) from None
         if spec["task"] is not None:
             self._share(spec["task"])
         if spec["account"] or spec["pty"] or spec["memory_b"] is not None or spec["cpu_s"] is not None:
@@ -409,7 +423,7 @@ class Supervisor:
                 file_actions=[
                     nothing if self.shared < 0 else (os.POSIX_SPAWN_DUP2, self.shared, 0),
                     (os.POSIX_SPAWN_DUP2, self.output, 1),
-                    (os.POSIX_SPAWN_DUP2, self.output, 2),
+                    (os.POSIX_SPAWN_DUP2, self.errors, 2),
                 ],
                 setsid=True,
                 setsigmask=(),
@@ -460,12 +474,12 @@ class Supervisor:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
         if self.terminal is None:
-            files = (null, self.output, self.output)
+            files = (null, self.output, self.errors)
         else:
             files = (self.terminal.enter(),) * 3
         for fd, file in enumerate(files if self.shared < 0 else (self.shared, *files[1:])):
             os.dup2(file, fd)
-        limit(self.spec)  # first: another account may not be able to read the modules that it takes
+        limit(self.spec)
         if self.spec["account"]:
             take_account(self.spec["account"])
             find_way(self.spec["env"]["APSIS_OUTPUT_DIR"], self.spec["account"]["name"])
@@ -477,7 +491,8 @@ class Supervisor:
         try:
             for name in (OUT, TMP):
                 os.chown(name, account["uid"], account["gid"], dir_fd=self.here)
-            os.fchown(self.output, account["uid"], account["gid"])  # it may be opened again, as /dev/stdout
+            for file in (self.output, self.errors):
+                os.fchown(file, account["uid"], account["gid"])  # it may be opened again, as /dev/stdout
             if self.terminal is not None:
                 os.fchown(self.terminal.its, account["uid"], account["gid"])
         except OSError as error:
@@ -505,8 +520,25 @@ class Supervisor:
             return False
         return self.return_code == -signal.SIGXCPU or self.usage["cpu_s"] >= cpu_s
 
-    def _meta(self) -> dict[str, Any]:
-        """How it ended in detail, and what the program says of itself; only what there is."""
+    def _keep_files(self) -> tuple[list[str], list[str]]:
+        """Keep the files that the job names; what is lacking of the required ones, and what went wrong.
+
+        With the rights of the program's account: a link could lead to what only the server may read.
+        """
+        spec = self.spec
+        if not spec["keep"]:
+            return [], []
+        work = functools.partial(
+            keep_files, spec["keep"], spec["cwd"], spec["env"]["APSIS_OUTPUT_DIR"], self.since_ns
+        )
+        return as_account(spec["account"], work) if spec["account"] else work()
+
+    def _meta(self, faults: list[str]) -> dict[str, Any]:
+        """How it ended in detail, and what the program says of itself; only what there is.
+
+        Args:
+            faults: what went wrong with the files that were to be kept.
+        """
         assert self.return_code is not None
         facts: dict[str, Any] = {}
         detail: dict[str, Any] = {}
@@ -516,6 +548,8 @@ class Supervisor:
             detail["signals_sent"] = [signal_name(signum) for signum in self.sent]
         if self.why is not None:
             detail["why"] = self.why
+        if faults:
+            detail["outputs_error"] = "; ".join(faults)[:MOST_SAID]
         try:
             said = self._read_meta()
         except (OSError, ValueError) as error:
@@ -645,7 +679,8 @@ class Supervisor:
 
     def _limit_output(self) -> None:
         """End a program that writes too much; at once if it goes on after it was asked to end."""
-        size_b, max_b = os.fstat(self.output).st_size, self.spec["max_output_b"]
+        max_b = self.spec["max_output_b"]
+        size_b = sum(os.fstat(file).st_size for file in {self.output, self.errors})
         if size_b > max_b:
             self._ask_to_end(self.spec["stop_signal"], f"output larger than {size_text(max_b)}")
         if size_b > 2 * max_b and self.kill_at != math.inf:
@@ -721,6 +756,125 @@ def take_account(account: Mapping[str, Any]) -> None:
         raise CannotStart(f"it may not run as {account['name']}: {error.strerror}") from None
 
 
+def as_account(
+    account: Mapping[str, Any], work: Callable[[], tuple[list[str], list[str]]]
+) -> tuple[list[str], list[str]]:
+    """What `work` gives when it is done with the rights of another account, in a process of its own."""
+    answers, answer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            take_account(account)
+            text = json.dumps(work())
+        except BaseException as error:
+            text = json.dumps([[], [f"{type(error).__name__}: {error}"]])
+        with contextlib.suppress(BaseException), open(answer, "w") as file:
+            file.write(text)
+        os._exit(0)
+    os.close(answer)
+    with open(answers) as told:
+        text = told.read()
+    os.waitpid(pid, 0)
+    lacking, faults = json.loads(text or '[[], ["it was ended"]]')
+    return lacking, faults
+
+
+def keep_files(
+    wanted: list[dict[str, Any]], cwd: str, out: str, since_ns: int
+) -> tuple[list[str], list[str]]:
+    """Copy files that a program left into its folder of outputs.
+
+    Args:
+        wanted: patterns: `path`, `name`, `required`, `min_bytes`, `is_new`.
+        cwd: where relative ones start.
+        out: the folder of outputs.
+        since_ns: when the program started, by the clock of files.
+
+    Returns:
+        What is lacking of the required ones, and what went wrong with any, in words.
+    """
+    lacking: list[str] = []
+    faults: list[str] = []
+    count = 0
+    for want in wanted:
+        pattern = want["path"].replace("$APSIS_OUTPUT_DIR", glob.escape(out))
+        good: list[tuple[int, str]] = []
+        why = "is not there"
+        for path in sorted(glob.iglob(os.path.join(glob.escape(cwd), pattern), recursive=True)):
+            try:
+                facts = os.stat(path)
+            except OSError as error:
+                why = f"cannot be read: {error.strerror}"
+                continue
+            if not stat.S_ISREG(facts.st_mode):
+                continue
+            if want["is_new"] and not _is_since(facts.st_mtime_ns, since_ns):
+                why = "was there before the run, and is as it was"
+            elif facts.st_size < want["min_bytes"]:
+                why = f"has {facts.st_size} bytes, fewer than {want['min_bytes']}"
+            else:
+                good.append((facts.st_mtime_ns, path))
+        kept = 0
+        for _, path in [max(good)] if good and want["name"] else good:
+            count += 1
+            try:
+                if count > MOST_KEPT:
+                    raise OSError(0, f"more than {MOST_KEPT} files are too many")
+                _keep_file(path, out, want["name"] or os.path.basename(path))
+                kept += 1
+            except OSError as error:
+                why = f"cannot be kept: {error.strerror}"
+                faults.append(f"{path!r} {why}")
+            if count > MOST_KEPT:
+                break
+        if want["required"] and not kept:
+            lacking.append(f"required output {want['name'] or want['path']!r} {why}")
+    return lacking, faults
+
+
+def _is_since(at_ns: int, since_ns: int) -> bool:
+    """Whether a file is not older than a time; some file systems know but whole seconds."""
+    return at_ns >= (since_ns if at_ns % 10**9 else since_ns - since_ns % 10**9)
+
+
+def _keep_file(path: str, out: str, name: str) -> None:
+    """Copy a file into the folder of outputs, under a name that is free there."""
+    source = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        facts = os.fstat(source)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "it is no file any more")
+        stem, dot, suffix = name.rpartition(".")
+        target = -1
+        for n in range(1, MOST_KEPT + 2):
+            numbered = name if n == 1 else f"{stem}-{n}{dot}{suffix}" if stem else f"{name}-{n}"
+            place = os.path.join(out, numbered)
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.lstat(place), facts):
+                    return  # it is there already
+            try:
+                target = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                break
+            except FileExistsError:
+                continue
+        if target < 0:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        try:
+            copied_b = 0
+            while copied_b < facts.st_size:
+                piece_b = os.sendfile(target, source, copied_b, facts.st_size - copied_b)
+                if piece_b == 0:  # somebody cut it short
+                    break
+                copied_b += piece_b
+        except OSError:
+            os.unlink(place)
+            raise
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
 def find_way(folder: str, name: str) -> None:
     """See that this process can come to its folder.
 
@@ -747,8 +901,6 @@ class Terminal:
     ROWS, COLUMNS = 50, 120
 
     def __init__(self, output: int) -> None:
-        import termios  # here, for few programs have a terminal
-
         self.output = output
         self.left = b""  # what is read and not yet written: the disk may be full
         self.ours, self.its = os.openpty()
@@ -761,8 +913,6 @@ class Terminal:
 
     def enter(self) -> int:
         """In the program's process: make it the terminal of its session; gives its descriptor."""
-        import termios
-
         fcntl.ioctl(self.its, termios.TIOCSCTTY, 0)
         return self.its
 

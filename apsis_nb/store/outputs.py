@@ -26,13 +26,23 @@ LEVEL = 3
 
 CONTENT_TYPES = {
     ".csv": "text/csv",
+    ".gif": "image/gif",
+    ".gz": "application/gzip",
     ".html": "text/html",
     ".ipynb": "application/x-ipynb+json",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
     ".json": "application/json",
+    ".md": "text/markdown",
     ".parquet": "application/vnd.apache.parquet",
     ".pdf": "application/pdf",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".tsv": "text/tab-separated-values",
+    ".webp": "image/webp",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".xml": "application/xml",
+    ".zip": "application/zip",
 }
 
 
@@ -126,7 +136,8 @@ class Packer:
 def _append(pack: int, pack_name: str, name: str, path: Path) -> OutputRow:
     offset = os.lseek(pack, 0, os.SEEK_END)
     sizes, length = [], 0
-    with path.open("rb") as file:
+    # No link: a program of another account could lead us to what it may not read.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         block = file.read(BLOCK)
         while block:
             length += len(block)

@@ -181,6 +181,24 @@ def test_an_ad_hoc_command_is_no_template(client: Client):
     assert client.adhoc('a=(1 2 3); echo "${#a[@]}"').result(WITHIN_S).output() == "3\n"
 
 
+def test_outputs_that_are_kept_apart_are_read_by_name_and_without(
+    client: Client, capsys: pytest.CaptureFixture[str]
+):
+    command = "echo out; echo why >&2; echo 1 > $APSIS_OUTPUT_DIR/a.csv; exit 3"
+    job = {"program": {"type": "shell", "split": True, "command": command}}
+    (run,) = client._request_runs({"job": job}, None, None, ())
+    assert run.follow().state == "failure"
+    assert capsys.readouterr().out == "out\n"
+    assert [(o["name"], o["content_type"]) for o in run.outputs()] == [
+        ("stdout", "text/plain"),
+        ("stderr", "text/plain"),
+        ("a.csv", "text/csv"),
+    ]
+    assert (run.output(), run.output("stdout"), run.output("stderr")) == ("out\n", "out\n", "why\n")
+    with pytest.raises(RunFailed, match="why"):
+        run.result()
+
+
 def test_tail_gives_the_last_lines(client: Client):
     run = client.adhoc("seq 100").result(WITHIN_S)
     assert run.output(tail=2) == "99\n100\n"

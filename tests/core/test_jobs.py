@@ -324,7 +324,22 @@ def shell(**keys: Any) -> dict[str, Any]:
         (shell(pty="yes"), "program.pty: must be true or false, not the text 'yes'"),
         (shell(env_file=""), "program.env_file: must not be empty"),
         (shell(user=[]), "program.user: must be text, not a list"),
-        (shell(split=True), "program.split: 'split' is not supported yet"),
+        (shell(split="yes"), "program.split: must be true or false, not the text 'yes'"),
+        (shell(output="x"), "program.output: 'output' must be a mapping, not the text 'x'"),
+        (shell(output={"max_size": "big"}), "program.output.max_size: must be a size such as 2GB or 500MB"),
+        (shell(pty=True, split=True), "program.pty: a terminal has one output: leave out either 'pty' or"),
+        (shell(outputs={"name": "x"}), "program.outputs: an output: missing key 'path'"),
+        (shell(outputs=[{"path": ""}]), "program.outputs.0.path: must not be empty"),
+        (
+            shell(outputs={"path": "a", "name": "a/b"}),
+            "program.outputs.name: 'a/b' can be no name of an output",
+        ),
+        (shell(outputs={"path": "a", "min_bytes": -1}), "program.outputs.min_bytes: must be a size"),
+        (shell(outputs={"path": "a", "newer_than": "now"}), "program.outputs.newer_than: must be 'start'"),
+        (
+            shell(outputs={"path": "a", "requird": 1}),
+            "program.outputs.requird: unknown key 'requird': did you",
+        ),
         (shell(group_id="default"), "program.group_id: unknown key 'group_id'"),
         (
             shell(stop={"signal": "SIGTREM"}),

@@ -190,7 +190,7 @@ def broken_laws(world: World) -> list[str]:
             if made_at < run.scheduled_at:
                 broken.append(f"{run.name} was made at {made_at}, before its time")
     for run in world.saved.values():
-        if run.state is State.SUCCESS and run.started_at is None:
+        if world.ended_as.get(run.run_id) is State.SUCCESS and run.started_at is None:
             broken.append(f"{run.name} succeeded and never started")
         broken += lateness_broken(world, run)
         broken += patience_broken(world, run)

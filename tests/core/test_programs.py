@@ -14,7 +14,9 @@ from apsis_nb.core.programs import (
     Custom,
     Ecs,
     Hosts,
+    KeptFile,
     NoOp,
+    Output,
     Process,
     PythonCall,
     Resources,
@@ -145,6 +147,47 @@ def test_any_host_will_do_where_nothing_is_started():
     data = {"program": {"type": "procstar", "argv": ["a"], "group_id": "moon"}}
     made = job_from_dict("a", data, site=Site(hosts=None))
     assert run_of(made).host == "moon"
+
+
+# -- what is kept of what a program writes
+
+
+@pytest.mark.parametrize(
+    ("keys", "facts"),
+    [
+        ({"split": True}, {"output": Output(split=True)}),
+        (
+            {"output": {"split": True, "max_size": "2MB"}},
+            {"output": Output(split=True, max_size_b=2_000_000)},
+        ),
+        ({"split": True, "output": {"max_size": 9}}, {"output": Output(split=True, max_size_b=9)}),
+        ({"outputs": "a*.csv"}, {"outputs": (KeptFile(path="a*.csv"),)}),
+        (
+            {"outputs": ["a", {"path": "b", "name": "c", "required": True, "min_bytes": "1kB"}]},
+            {"outputs": (KeptFile(path="a"), KeptFile(path="b", name="c", required=True, min_bytes=1000))},
+        ),
+        (
+            {"outputs": {"path": "a", "newer_than": "start", "min_bytes": 0}},
+            {"outputs": (KeptFile(path="a", newer_than="start"),)},
+        ),
+    ],
+)
+def test_what_is_kept_is_read(keys, facts):
+    program = program_from_dict({"type": "shell", "command": "a", **keys})
+    assert program == Process(command="a", **facts)
+    assert program_from_dict(program.to_dict()) == program
+
+
+def test_outputs_of_a_job_are_kept_beside_those_of_its_program():
+    own = {"type": "shell", "command": "a", "outputs": "{{ day }}.csv"}
+    made = job(own, params=["day"], outputs=[{"path": "log", "required": True, "name": "{{ day }}.log"}])
+    assert run_of(made, day="mon").program == Process(
+        command="a",
+        outputs=(KeptFile(path="log", required=True, name="mon.log"), KeptFile(path="mon.csv")),
+    )
+    told = job_to_dict(made)
+    del told["explain"]
+    assert job_from_dict("a", told) == made
 
 
 # -- as Apsis has them

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from apsis_nb.core.programs import Process, Resources
+from apsis_nb.core.programs import KeptFile, Process, Resources
 from tests.conftest import needs
 from tests.engine.serving import Server, wait_for
 
@@ -186,6 +186,23 @@ async def test_bounds_and_a_terminal_are_to_be_had_for_it_too(root):
     async with serving(root) as server:
         finished = await server.run(a_run(1, program))
         assert (finished.message, server.output(1)) == (None, f"{10**9 // 1024}\nc\n{NAME}\n")
+
+
+@asynchronous
+async def test_files_that_it_leaves_are_kept_with_its_own_rights(root):
+    secret = root.parent / "secret"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    command = f"echo a > a.txt; ln -s {secret} b.txt; mkdir c.txt"
+    outputs = (KeptFile(path="*.txt"), KeptFile(path=str(secret), required=True))
+    async with serving(root) as server:
+        finished = await server.run(a_run(1, shell(command, user=NAME, outputs=outputs)))
+        why = "cannot be kept: Permission denied"
+        assert finished.message == f"exit code 0, but required output '{secret}' {why}"
+        assert [name for name, _ in server.programs.outputs(1)] == ["output", "a.txt"]
+        assert server.programs.read_output(1, "a.txt")[0] == b"a\n"
+        told = server.programs.ended(1).detail["outputs_error"]
+        assert told == f"'/home/{NAME}/b.txt' {why}; '{secret}' {why}"
 
 
 @asynchronous

@@ -17,6 +17,7 @@ from .kinds import (
     Task,
     Timeout,
 )
+from .outputs import KeptFile, Output, kept_file_reader
 from .reading import COMMON_KEYS, NO_SITE, PROGRAM_TYPES, Site, host_reader, is_import_path, program_from_dict
 from .texts import Expand, name_reader, read_program_text, read_template, read_templates
 
@@ -34,8 +35,10 @@ __all__ = [
     "Ecs",
     "Expand",
     "Hosts",
+    "KeptFile",
     "NoOp",
     "Outcome",
+    "Output",
     "Process",
     "Program",
     "PythonCall",
@@ -48,6 +51,7 @@ __all__ = [
     "host_of",
     "host_reader",
     "is_import_path",
+    "kept_file_reader",
     "name_reader",
     "program_from_dict",
     "read_program_text",

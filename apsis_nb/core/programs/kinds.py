@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from .amounts import read_gigabytes, read_grace_period, read_length, read_pause, read_signal
 from .hosts import ECS_HOST
+from .outputs import MERGED, KeptFile, Output
 from .texts import Expand, bound, expanded
 
 Outcome = Literal["success", "failure", "error"]
@@ -193,6 +194,8 @@ class Process:
     stop: Stop = Stop()
     timeout: Timeout | None = None
     resources: Resources = Resources()
+    output: Output = MERGED
+    outputs: tuple[KeptFile, ...] = ()  #: further ones
     ecs: Ecs | None = None  #: given: it is of type `procstar-ecs`
 
     @property
@@ -214,6 +217,7 @@ class Process:
             env_file=None if self.env_file is None else expand(self.env_file),
             stop=self.stop.bind(expand),
             timeout=None if self.timeout is None else self.timeout.bind(expand),
+            outputs=tuple(kept.bind(expand) for kept in self.outputs),
             ecs=None if self.ecs is None else self.ecs.bind(expand),
         )
 
@@ -253,6 +257,10 @@ class Process:
             jso["timeout"] = self.timeout.to_dict()
         if self.resources != Resources():
             jso["resources"] = self.resources.to_dict()
+        if self.output != MERGED:
+            jso["output"] = self.output.to_dict()
+        if self.outputs:
+            jso["outputs"] = [kept.to_dict() for kept in self.outputs]
         return jso
 
 

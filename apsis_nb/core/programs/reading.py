@@ -23,6 +23,7 @@ from .kinds import (
     Stop,
     Timeout,
 )
+from .outputs import Output, kept_file_reader, output_from
 from .texts import (
     argv,
     command,
@@ -43,12 +44,12 @@ PROGRAM_TYPES = (
     *("procstar", "procstar-shell", "procstar-ecs"),
 )
 _LATER = ("notebook", "dask", "stats", "archive", "backup", "doctor")
-_PROCESS_LATER = ("output", "split")
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
 COMMON_KEYS = frozenset(
-    {"type", "env", "env_file", "cwd", "host", "user", "pty", "stop", "timeout", "resources", *_PROCESS_LATER}
+    {"type", "env", "env_file", "cwd", "host", "user", "pty", "stop", "timeout", "resources"}
+    | {"output", "outputs", "split"}
 )
 
 
@@ -117,6 +118,8 @@ def _process_from(
         pty=fields.get("pty", read_bool, False),
         stop=fields.get_at("stop", _stop_from, Stop()),
         timeout=fields.get_at("timeout", _timeout_from, None),
+        output=_output_of(fields),
+        outputs=fields.read_list("outputs", kept_file_reader(text), null=True),
     )
     read_host = host_reader(text, site.hosts)
     if kind in _PROCSTARS:
@@ -154,8 +157,16 @@ def _process_from(
         process = replace(process, shell=fields.get("shell", read_name, SHELL))
     else:
         process = replace(process, argv=fields.get("argv", argv(text)))
-    fields.done(later=_PROCESS_LATER)
+    if process.pty and process.output.split:
+        fields.fail("a terminal has one output: leave out either 'pty' or 'split'", "pty")
+    fields.done()
     return process
+
+
+def _output_of(fields: Fields) -> Output:
+    output = fields.get_at("output", output_from, Output())
+    is_split = fields.get("split", read_bool, False)  # the most usual of it, for short
+    return replace(output, split=True) if is_split and not fields.errors else output
 
 
 def _custom_from(
