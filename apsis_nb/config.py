@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from apsis_nb._version import __version__
-from apsis_nb.core.actions import Action, Names, action_from_dict
+from apsis_nb.core.actions import Action, Names, action_from_dict, unknown_names
 from apsis_nb.core.errors import ApsisError, JobError
 from apsis_nb.core.fields import Fields
 from apsis_nb.core.private import REFERENCE, is_name
@@ -396,9 +396,12 @@ class _Settings:
         values.setdefault("name", name_of(Path(str(values.get("jobs", "jobs")))))
         values.setdefault("state_dir", str(state_home(env) / "apsis_nb" / str(values["name"])))
         try:
-            return Config.model_validate(values)
+            config = Config.model_validate(values)
         except ValidationError as error:
             raise ConfigError("\n".join(self._explain(error))) from None
+        if faults := list(_unknown_names(config)):
+            raise ConfigError("\n".join(map(self._explain_action, faults)))
+        return config
 
     def _start_from(self, path: tuple[str, ...], folder: Path) -> None:
         """A relative path in a file starts from the file's folder."""
@@ -438,9 +441,18 @@ class _Settings:
 
     def _explain_action(self, error: JobError) -> str:
         path = tuple(str(part) for part in error.path)
+        if ("action", "type") in self.said:  # one action, and no list
+            path = tuple(part for part in path if part != "0")
         ways = (path[:n] for n in range(len(path), 0, -1))
         said = next((self.said[way] for way in ways if way in self.said), None)
         return f"{said}: {error}" if said else str(error)
+
+
+def _unknown_names(config: Config) -> Iterator[JobError]:
+    """Names in the actions of the configuration that it has not itself."""
+    for n, action in enumerate(config.action):
+        for key, text in unknown_names(action, config.names):
+            yield JobError(("action", n, key), text)
 
 
 #: Keys whose value is a path.

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from .errors import JobError, JobErrors
 from .fields import Fields, KeyPath, article, choose, noun, read_bool, read_name, read_text_map, suggestion
-from .private import Private, hidden, is_name, read_address, read_secret, read_web_address
+from .private import Private, is_name, read_address, read_header, read_secret, read_web_address, secret_in
 from .states import State
 from .templates import check, expand
 
@@ -199,6 +199,7 @@ def unknown_names(action: Action, names: Names) -> list[tuple[str, str]]:
             asked = [("to", to.shown, "notify", names.addresses) for to in action.to if to.is_name]
         case WebhookAction():
             said = [("url", action.url.shown), ("secret", action.secret)]
+            said += [("headers", secret_in(value.shown)) for value in action.headers.values()]
             asked = [(key, name, "secrets", names.secrets) for key, name in said if name and is_name(name)]
         case ScheduleAction() | ShellAction():
             pass
@@ -323,7 +324,7 @@ def _read_headers(value: Any) -> dict[str, Private]:
             raise ValueError(f"'{name}' is no name of a header")
         if re.search(r"[\r\n\0]", text):
             raise ValueError(f"'{name}' must be one line")
-    return {name: hidden(text) for name, text in texts.items()}
+    return {name: read_header(text) for name, text in texts.items()}
 
 
 def _when_from(data: Any, path: KeyPath) -> When:

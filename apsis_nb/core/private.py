@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-#: A value that stands elsewhere: a variable of the server's environment, or a file.
+#: A value that stands elsewhere: a variable of the server's environment, or a file. Only the configuration
+#: may send what is there to somebody; job files have names for it.
 REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.+", re.DOTALL)
 _HIDDEN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?\*\*\*#[0-9a-f]{8}")
@@ -33,14 +34,12 @@ def is_name(text: str) -> bool:
 
 
 def hidden(text: str) -> Private:
-    """A text of which nothing is shown but, of an address, the kind; a reference is no secret.
+    """A text of which nothing is shown but, of an address, the kind.
 
     What was shown of such a text is read back as one that is not known.
     """
     if _HIDDEN.fullmatch(text):
         return Private(text)
-    if REFERENCE.fullmatch(text):
-        return Private(text, text)
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     address = _ADDRESS.fullmatch(text)
     return Private(f"{address[1]}://***#{digest}" if address else f"***#{digest}", text)
@@ -60,17 +59,34 @@ def read_address(value: object) -> Private:
 
 
 def read_web_address(value: object) -> Private:
-    """An address of the web, a reference to one, or the name of one among the server's secrets.
+    """An address of the web, or the name of one among the server's secrets.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is neither.
     """
-    if isinstance(value, str):
-        if re.match(r"https?://[^/]", value) or REFERENCE.fullmatch(value):
-            return hidden(value)
-        if is_name(value):
-            return Private(value, value)
-    raise ValueError("must be an address, as https://..., env:NAME, file:PATH, or the name of a secret")
+    if isinstance(value, str) and re.match(r"https?://[^/]", value):
+        return hidden(value)
+    if isinstance(value, str) and is_name(value):
+        return Private(value, value)
+    raise ValueError("must be an address, as https://..., or the name of one among the server's secrets")
+
+
+def read_header(text: str) -> Private:
+    """The value of a header; `secret:NAME` is one of the server's secrets.
+
+    Raises:
+        ValueError: it names a variable or a file of the server.
+    """
+    if REFERENCE.fullmatch(text):
+        hint = "give it a name under 'secrets' in the server's configuration, and write secret:NAME"
+        raise ValueError(f"'{text}' is nothing that a job file may send: {hint}")
+    return Private(text, text) if secret_in(text) else hidden(text)
+
+
+def secret_in(text: str) -> str | None:
+    """The name in `secret:NAME`; None: it is another text."""
+    kind, _, name = text.partition(":")
+    return name if kind == "secret" and is_name(name) else None
 
 
 def read_secret(value: object) -> str:

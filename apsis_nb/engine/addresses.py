@@ -10,7 +10,7 @@ from apsis_nb.config import Config
 from apsis_nb.core.actions import not_configured, privates_of
 from apsis_nb.core.errors import ApsisError, NotFound
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.private import REFERENCE, Private
+from apsis_nb.core.private import REFERENCE, Private, secret_in
 
 
 class Addresses:
@@ -69,7 +69,7 @@ class Addresses:
         Raises:
             NotFound: there is none.
         """
-        return self.secret(url.shown) if url.is_name else _value(self._known(url))
+        return self.secret(url.shown) if url.is_name else self._known(url)
 
     def header(self, value: Private) -> str:
         """The value of a header.
@@ -77,7 +77,8 @@ class Addresses:
         Raises:
             NotFound: it is not there any more.
         """
-        return _value(self._known(value))
+        name = secret_in(value.shown)
+        return self._known(value) if name is None else self.secret(name)
 
     def secret(self, name: str) -> str:
         """A secret by its name, or by where it is kept.

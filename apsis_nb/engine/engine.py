@@ -203,8 +203,10 @@ class Engine:
             url = partial(self.notices.addresses.kept, monitor.url)
             self.tasks.run("heartbeat", Heartbeat(url, monitor.every, self._is_well).beat)
 
-    def _may_recover(self) -> list[str]:
-        """The jobs of which somebody wants to hear when they end well again."""
+    def _may_recover(self) -> list[str] | None:
+        """The jobs of which somebody wants to hear when they end well again; None: all."""
+        if any(RECOVERED in action.when.events for action in self.config.action):
+            return None
         jobs = self.folder.jobs.values()
         return [job.job_id for job in jobs if any(RECOVERED in a.when.events for a in job.actions)]
 

@@ -48,6 +48,8 @@ TRIES = len(DELAYS_S) + 1
 LIMIT_S = 90.0
 #: So many calls to one address, or commands, go on at once.
 AT_ONCE = 4
+#: At most so many events share a message: of each the store may have to be asked.
+GATHERED = 1000
 #: How long a server that ends waits for what is under way, seconds.
 CLOSE_S = 3.0
 
@@ -208,7 +210,7 @@ class Notices:
         is_more = False
         try:
             while lane.waiting:
-                orders, lane.waiting = lane.waiting, []
+                orders, lane.waiting = lane.waiting[:GATHERED], lane.waiting[GATHERED:]
                 await self._deliver(orders, partial(self._send_messages, orders, is_more=is_more))
                 is_more = True
                 await self._rest(self._config.notify.group_window)

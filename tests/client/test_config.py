@@ -288,9 +288,20 @@ heartbeat: {url: s3cret, evry: 3}
         f"{file}:2: notify.ops: {hint}",
         f"{file}:3: notify.group_windw: {hint}",
         f"{file}:5: action.0.if.lat: unknown key 'lat': did you mean 'late'?",
-        f"{file}:6: action.1.url: must be an address, as https://..., env:NAME, file:PATH,"
-        " or the name of a secret",
+        f"{file}:6: action.1.url: must be an address, as https://...,"
+        " or the name of one among the server's secrets",
         f"{file}:7: heartbeat.url: not a web address: give for example https://..., env:NAME or file:PATH",
         f"{file}:7: unknown key 'evry': did you mean 'every'?",
     ]
     assert "s3cret" not in "".join(faults(file))
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_a_name_that_an_action_of_the_configuration_has_not_is_told_with_its_line(
+    tmp_path: Path, is_list: bool
+):
+    start = "- " if is_list else "  "
+    text = f"notify: {{ops: json://x}}\naction:\n{start}type: notify\n  to: opps\n  if: {{late: true}}\n"
+    file = written(tmp_path, text)
+    hint = "there is no 'opps' under 'notify' in the server's configuration: did you mean 'ops'?"
+    assert faults(file) == [f"{file}:4: action.0.to: {hint}"]

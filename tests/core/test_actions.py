@@ -30,7 +30,7 @@ from apsis_nb.core.events import (
 from apsis_nb.core.instructions import SaveNotice, SaveRun, SendNotice
 from apsis_nb.core.jobs import Job, job_from_dict, job_to_dict
 from apsis_nb.core.machine import Machine
-from apsis_nb.core.private import Private, hidden, read_address
+from apsis_nb.core.private import Private, read_address, read_header
 from apsis_nb.core.states import State
 from tests.core.world import after
 from tests.strategies import actions
@@ -55,7 +55,7 @@ def test_each_kind_is_read():
             "type": "webhook",
             "url": "https://h.example/x",
             "method": "PUT",
-            "headers": {"X-Team": "env:TEAM"},
+            "headers": {"X-Team": "secret:team"},
             "secret": "key",
             "body": "{{ event }}",
             "if": {"late": True},
@@ -85,13 +85,18 @@ def test_each_kind_is_read():
         ({"type": "notify", "to": "ops", "body": "{{ x }"}, "body: template: unexpected '}'"),
         ({"type": "notify", "to": "ops", "subject": "x"}, "subject: unknown key 'subject'"),
         ({"type": "webhook"}, "a webhook action: missing key 'url'"),
-        ({"type": "webhook", "url": "ftp://x"}, "url: must be an address, as https://..., env:NAME"),
+        ({"type": "webhook", "url": "ftp://x"}, "url: must be an address, as https://..., or the name of"),
+        ({"type": "webhook", "url": "env:HOOK"}, "url: must be an address, as https://..., or the name of"),
         ({"type": "webhook", "url": "hook", "method": "DELETE"}, "method: must be one of POST, PUT"),
         (
             {"type": "webhook", "url": "hook", "headers": {"a b": "x"}},
             "headers: 'a b' is no name of a header",
         ),
         ({"type": "webhook", "url": "hook", "headers": {"A": "x\ny"}}, "headers: 'A' must be one line"),
+        (
+            {"type": "webhook", "url": "hook", "headers": {"A": "file:/etc/x"}},
+            "headers: 'file:/etc/x' is nothing that a job file may send: give it a name under 'secrets'",
+        ),
         ({"type": "webhook", "url": "hook", "secret": "a b"}, "secret: must be the name of a secret in"),
         ({"type": "shell"}, "a shell action: missing key 'command'"),
         ({"type": "shell", "command": ["a"]}, "command: must be text, not a list"),
@@ -144,8 +149,10 @@ def test_what_is_shown_of_a_secret_tells_it_from_others_and_is_no_secret_when_re
     assert one != other
     assert one == read_address(one.shown)
     assert read_address(one.shown).text is None
-    assert (hidden("env:X").text, hidden("file:/x").shown) == ("env:X", "file:/x")
-    assert hidden("Bearer x").shown.startswith("***#")
+    assert (read_header("secret:x").shown, read_header("secret:x").text) == ("secret:x", "secret:x")
+    for text in ("Bearer x", "secret:s3cret word"):
+        assert read_header(text).shown.startswith("***#")
+        assert read_header(text).text == text
 
 
 # -- what the machine makes of them
@@ -220,7 +227,7 @@ def faults(action: dict[str, Any], names: Names | None = None, **keys: object) -
 def test_the_check_finds_names_that_the_configuration_has_not():
     names = Names({"ops", "boss"}, {"key"})
     notify = {"type": "notify", "to": ["ops", "bos", MAIL]}
-    webhook = {"type": "webhook", "url": "env:X", "secret": "kay"}
+    webhook = {"type": "webhook", "url": "https://x", "secret": "kay", "headers": {"A": "secret:tokn"}}
 
     assert faults(notify) == []  # without a configuration nobody knows
     assert faults(notify, names) == [
@@ -228,7 +235,8 @@ def test_the_check_finds_names_that_the_configuration_has_not():
     ]
     assert faults(webhook, names) == [
         "action.0.secret: there is no 'kay' under 'secrets' in the server's configuration:"
-        " did you mean 'key'?"
+        " did you mean 'key'?",
+        "action.0.headers: there is no 'tokn' under 'secrets' in the server's configuration",
     ]
 
 

@@ -446,6 +446,30 @@ def test_the_laws_find_lateness_that_is_told_twice():
     )
 
 
+class Unmindful(Machine):
+    """Does not count what it sends with the run."""
+
+    def _following(self, run, events):  # type: ignore[no-untyped-def]
+        return run, super()._following(run, events)[1]
+
+
+def test_the_laws_find_a_notice_that_is_ordered_twice():
+    data = {
+        "program": {"type": "shell", "command": "true"},
+        "schedule": {"type": "interval", "interval": 5},
+        "action": {"type": "notify", "to": "ops", "if": {"states": ["running", "success"]}},
+    }
+    jobs = [job_from_dict("a", data)]
+
+    assert broken_laws(planted(World(jobs=jobs, crash_at=set(range(5, 400, 7))))) == []
+    assert any(
+        "ordered twice" in law for law in broken_laws(planted(World(jobs=jobs, new_machine=Unmindful)))
+    )
+    assert any(
+        "before it is saved" in law for law in broken_laws(planted(World(jobs=jobs, effects_first=True)))
+    )
+
+
 class Heedless(Machine):
     """Begins a run of a schedule however many are unfinished."""
 

@@ -199,12 +199,12 @@ action:
 
 def test_a_webhook_is_tried_again_and_signed(world: World, stack: ExitStack):
     hook = stack.enter_context(Hook([503, 503]).open())
-    world.settings = "secrets: {key: opensesame}"
+    world.settings = "secrets: {key: opensesame, team: sales}"
     world.write(
         "a",
         f"""
 program: echo sorry; exit 3
-action: {{type: webhook, url: "{hook.url}", secret: key, headers: {{X-Team: sales}}, {BAD}}}
+action: {{type: webhook, url: "{hook.url}", secret: key, headers: {{X-Team: secret:team}}, {BAD}}}
 """,
     )
 

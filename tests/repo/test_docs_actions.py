@@ -50,7 +50,7 @@ def test_each_example_is_a_job_without_fault(text: str, settings):
 
 
 def test_the_configuration_is_right(settings):
-    assert settings.names == ({"ops", "chat", "night"}, {"hooks"})
+    assert settings.names == ({"ops", "chat", "night"}, {"hooks", "hook_token", "chat_hook"})
     assert settings.notify.group_window == Notify().group_window == 60
     assert settings.heartbeat.every == 60
     assert len(settings.action) == 1
