@@ -599,10 +599,6 @@ class Machine:
             events.append((RECOVERED, "the last run before it ended badly"))
         return [*events, (run.state.value, run.message)]
 
-    def _is_tried_again(self, run: Run) -> bool:
-        """Whether another attempt follows the bad end of a run: then nobody is told of it yet."""
-        return False
-
     def _following(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
         """The actions that are about any of these events, each once, about the first that it names.
 
