@@ -83,6 +83,16 @@ def _memory(value: str) -> str:
     return value
 
 
+def _host(value: object) -> object:
+    if value != "local":
+        raise ValueError(f"not a host: {value!r}; programs run only on this machine for now: give local")
+    return value
+
+
+def _own_hosts(hosts: dict[str, str]) -> dict[str, str]:
+    return {name: host for name, host in hosts.items() if name not in ("default", "local")}
+
+
 def _server_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
         raise ValueError(f"not a name: {value!r}; use letters, digits, '.', '_' and '-'")
@@ -160,6 +170,18 @@ class Late(_Section):
     start: Duration = 60.0  #: seconds after its scheduled time within which a run has to start
 
 
+class Waiting(_Section):
+    """Patience with runs whose jobs set none themselves."""
+
+    max_time: Annotated[Duration, Field(gt=0)] | None = None  #: seconds a run may wait; None: for ever
+
+
+class Limits(_Section):
+    """What the server takes on at once."""
+
+    running: Annotated[int, Field(gt=0)] | None = None  #: runs; others wait, and say so. None: any number
+
+
 class Notify(_Section):
     """Whom to tell, by name: each further key is one, and its value an address as apprise has them."""
 
@@ -204,6 +226,10 @@ class Config(_Section):
     bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
     tz: Annotated[str, AfterValidator(_zone_name)] = "UTC"  #: by default the system's
     env: dict[str, str] = {}  #: for every program
+    #: which machine job files mean by a name, as in `host: NAME`; `default` and `local` are this one
+    hosts: Annotated[
+        dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
+    ] = {}
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
     template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"
@@ -214,6 +240,8 @@ class Config(_Section):
     sql: Sql = Sql()
     log: Log = Log()
     late: Late = Late()
+    waiting: Waiting = Waiting()
+    limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
     notify: Notify = Notify()
     secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
@@ -304,9 +332,9 @@ class _Settings:
         self.folders: dict[tuple[str, ...], Path] = {}
 
     def add(self, path: list[str], value: str, where: str) -> None:
-        """Set one value. Below `env` a key is one name, whatever is in it."""
-        if path[0] == "env" and len(path) > 1:
-            path = ["env", ".".join(path[1:])]
+        """Set one value. Below `env` and `hosts` a key is one name, whatever is in it."""
+        if path[0] in ("env", "hosts") and len(path) > 1:
+            path = [path[0], ".".join(path[1:])]
         target = self.values
         for key in path[:-1]:
             below = target.setdefault(key, {})
@@ -436,6 +464,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "sql": Sql,
     "log": Log,
     "late": Late,
+    "waiting": Waiting,
+    "limits": Limits,
     "store": StoreSettings,
     "heartbeat": Heartbeat,
 }

@@ -64,7 +64,7 @@ RUNS: tuple[Column, ...] = (
     Column("state", "state", "where it is in its life"),
     Column("skip_reason", "text", "why it was not run"),
     Column("labels", "json", "its labels: a list of strings"),
-    Column("nominal_at", "time", "when the schedule says; none if no schedule made it"),
+    Column("nominal_at", "time", "when the schedule says; none if none stands behind it"),
     Column("scheduled_at", "time", "when it was due: nominal plus jitter"),
     Column("started_at", "time", "when its program started"),
     Column("finished_at", "time", "when it finished"),
@@ -165,6 +165,15 @@ JOBS: tuple[Column, ...] = (
     Column("last_run_id", "run", "the run that was due last"),
     Column("last_state", "state", "its state"),
     Column("last_scheduled_at", "time", "when it was due"),
+)
+
+#: One row a thing that is not as it should be, the worst first. Only `Client.doctor` gives it.
+DOCTOR: tuple[Column, ...] = (
+    Column("kind", "text", "what it is: broken, orphaned, stuck, missed ..."),
+    Column("level", "text", "error, warning or info"),
+    Column("subject", "text", "the job, the run or the part of the server"),
+    Column("message", "text", "what is not as it should be"),
+    Column("fix", "text", "what to do"),
 )
 
 #: Every frame by name, for the documentation and the tests.

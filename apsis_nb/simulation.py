@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.events import (
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -18,14 +19,18 @@ from apsis_nb.core.events import (
     RunFound,
     Tick,
 )
+from apsis_nb.core.ids import LOW_IDS
 from apsis_nb.core.instructions import (
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     SaveClock,
+    SaveMark,
     SaveNotice,
+    SavePause,
     SaveRun,
     SendNotice,
     SignalProgram,
@@ -33,8 +38,8 @@ from apsis_nb.core.instructions import (
     StopProgram,
     WakeAt,
 )
-from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import LOW_IDS, Machine
+from apsis_nb.core.jobs import Job, coming_args
+from apsis_nb.core.machine import Machine
 from apsis_nb.core.programs import NoOp, Outcome
 from apsis_nb.core.runs import Instance, Origin, Run, RunId
 from apsis_nb.core.schedules import due_between, stop_time
@@ -78,7 +83,7 @@ def expected(jobs: str | Path | Iterable[Job], start: Instant, stop: Instant) ->
         for schedule in job.schedules:
             if schedule.enabled:
                 for at, occurrence in due_between(job.job_id, schedule, begin, end):
-                    args = job.args_for(occurrence.args, schedule.args)
+                    args = coming_args(job, occurrence.args, schedule.args)
                     rows.append((job.job_id, args, occurrence.at, at, stop_time(schedule, at)))
     rows.sort(key=lambda row: (row[3], row[0]))
     frame = pd.DataFrame(rows, columns=["job_id", "args", "nominal_at", "scheduled_at", "stop_at"])
@@ -91,10 +96,10 @@ def _jobs(jobs: str | Path | Iterable[Job]) -> Iterable[Job]:
         return jobs
     path = Path(jobs)
     if path.is_file():
-        file = load_file(path)
+        file = load_file(path, hosts=None)
         good, errors = [file.job] if file.job else [], list(file.errors)
     elif path.is_dir():
-        folder = load_folder(path)
+        folder = load_folder(path, hosts=None)
         good, errors = list(folder.jobs.values()), folder.errors
     else:
         raise ApsisError(f"there is no job folder or file {path}")
@@ -246,12 +251,24 @@ class _World:
             case FindRun():
                 found = [self._ended.get((order.inst, state)) for state in order.states]
                 newest = max((run_id for run_id in found if run_id is not None), default=None)
-                self._push(self._now, RunFound(run_id=order.run_id, inst=order.inst, found=newest))
+                answer = RunFound(
+                    run_id=order.run_id,
+                    inst=order.inst,
+                    states=order.states,
+                    found=newest,
+                    exists=any((order.inst, state) in self._ended for state in order.exist),
+                )
+                self._push(self._now, answer)
             case ReserveIds(count=count):
                 self._reserve(count)
             case WakeAt(at=at):
                 self._wake = at
-            case SaveClock() | SaveNotice() | SendNotice() | ResumeProgram() | SignalProgram() | Forget():
+            case PollCondition(run=run, condition=condition):
+                # Nobody can tell whether it will hold: it does, so that what comes after it is seen.
+                self._push(self._now, ConditionPolled(run_id=run.run_id, condition=condition, holds=True))
+            case SaveClock() | SaveMark() | SavePause() | SaveNotice() | SendNotice():
+                pass
+            case ResumeProgram() | SignalProgram() | Forget():
                 pass
             case _:
                 assert_never(order)

@@ -8,9 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from apsis_nb.core.doctor import Finding
 from apsis_nb.core.jobs import Job, job_to_dict
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
-from apsis_nb.core.times import format_time
+from apsis_nb.core.times import format_iso, format_time
+from apsis_nb.core.why import Cause
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +47,7 @@ RUN_FACTS = (
     "host",
     "by",
     "program",
+    "meta",
 )
 
 #: Rows of a table that are put into one message of an Arrow stream.
@@ -96,7 +100,39 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "host": run.host,
         "by": run.by,
         "program": run.program.to_dict(),
+        "meta": None,  # known when it has finished
     }
+
+
+def pause_facts(pause: Pause) -> dict[str, Any]:
+    """What is told about a pause."""
+    return {
+        "scope": pause.scope,
+        "target": pause.target,
+        "since": format_time(pause.at),
+        "until": _time(pause.until),
+        "reason": pause.reason,
+        "by": pause.by,
+    }
+
+
+def cause_facts(cause: Cause) -> dict[str, Any]:
+    """What is told about why something has not run."""
+    return {
+        "kind": cause.kind,
+        "text": cause.text,
+        "depth": cause.depth,
+        "job_id": cause.job_id,
+        "args": dict(cause.args),
+        "run_id": None if cause.run_id is None else f"r{cause.run_id}",
+        "output": cause.output,
+    }
+
+
+def finding_facts(finding: Finding) -> dict[str, Any]:
+    """What is told about something that is not as it should be."""
+    names = ("kind", "level", "subject", "message", "fix", "is_mendable")
+    return {name: getattr(finding, name) for name in names}
 
 
 def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +145,7 @@ def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         The same form as that of `run_facts`.
     """
-    facts = {name: _plain(row.get(name)) for name in RUN_FACTS}
+    facts = {name: plain(row.get(name)) for name in RUN_FACTS}
     facts["run_id"], facts["rerun_of"] = _run_name(row["run_id"]), _run_name(row.get("rerun_of"))
     for name in ("args", "labels", "program"):
         if isinstance(facts[name], str):  # JSON text
@@ -119,7 +155,7 @@ def facts_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def job_facts(job: Job) -> dict[str, Any]:
     """What is told about a job: as `core.jobs.job_to_dict` has it, in JSON values."""
-    facts: dict[str, Any] = _plain(job_to_dict(job))
+    facts: dict[str, Any] = plain(job_to_dict(job))
     return facts
 
 
@@ -170,7 +206,7 @@ def to_json_columns(table: "pa.Table") -> list[dict[str, str]]:
 def to_json_rows(table: "pa.Table") -> list[dict[str, Any]]:
     """The rows of a table as JSON values by column name. Times without a zone are UTC; NaN becomes None."""
     names = _names(table)
-    columns = [[_plain(v) for v in column.to_pylist()] for column in table.columns]
+    columns = [[plain(v) for v in column.to_pylist()] for column in table.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -193,7 +229,7 @@ def _time(at: datetime | None) -> str | None:
     return None if at is None else format_time(at)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as one of JSON's own types."""
     match value:
         case None | bool() | int() | str():
@@ -203,7 +239,7 @@ def _plain(value: Any) -> Any:
         case datetime():  # also pandas.Timestamp, which pyarrow gives for nanoseconds
             return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
         case date() | time():
-            return value.isoformat()
+            return format_iso(value)
         case timedelta():
             return value.total_seconds()
         case Decimal():
@@ -211,8 +247,8 @@ def _plain(value: Any) -> Any:
         case bytes():
             return value.hex()
         case Mapping():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
         case _:
             return str(value)

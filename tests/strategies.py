@@ -1,5 +1,6 @@
 """What the laws are tried on, as nouns."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +22,20 @@ from apsis_nb.core.actions import (
 from apsis_nb.core.calendars import WEEKDAYS, Calendar, dates_from_text, get_calendar
 from apsis_nb.core.params import Param
 from apsis_nb.core.private import read_address, read_header, read_web_address
+from apsis_nb.core.programs import (
+    Custom,
+    Ecs,
+    KeptFile,
+    NoOp,
+    Output,
+    Process,
+    Program,
+    PythonCall,
+    Resources,
+    SqlQuery,
+    Stop,
+    Timeout,
+)
 from apsis_nb.core.schedules import (
     Bound,
     CronSchedule,
@@ -213,6 +228,92 @@ def schedules() -> st.SearchStrategy[Schedule]:
     return _intervals() | daily | windows | explicit | cron
 
 
+def texts() -> st.SearchStrategy[str]:
+    """Any text that can be encoded, with quotes, backslashes and control characters."""
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+        ['"', "\\", "\x00", "\x1f\x7f", "åß\U0001d518", '","a":"b', "'; DROP TABLE runs; --"]
+    )
+
+
+def programs() -> st.SearchStrategy[Program]:
+    """Those of runs: of every kind, with every key."""
+    words = texts().filter(lambda t: "\0" not in t)
+    named = words.filter(str.strip)
+    sizes = st.none() | st.sampled_from([0.25, 4.0])
+    commands = st.fixed_dictionaries({"command": words.map("echo {}".format)}) | st.fixed_dictionaries(
+        {"argv": st.lists(words, min_size=1, max_size=2).map(tuple)}
+    )
+    keys = st.recursive(
+        st.none() | st.integers(-9, 9) | words,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+        max_leaves=4,
+    )
+    customs = st.builds(
+        Custom,
+        type=st.sampled_from(["lib.Report", "a.b.C"]),
+        keys=st.dictionaries(st.sampled_from(["day", "rows", "of"]), keys, max_size=3),
+    )
+    types = st.dictionaries(st.sampled_from(["day", "n"]), st.sampled_from(["date", "int"]), max_size=2)
+    calls = st.builds(
+        PythonCall,
+        call=st.sampled_from(["lib:report", "a.b:C.d", "a.b.c"]),
+        args=st.dictionaries(st.sampled_from(["day", "rows"]), keys, max_size=2),
+        python=st.none() | named,
+        types=types,
+    )
+    queries = st.builds(SqlQuery, query=named, types=types)
+    kept_files = st.builds(
+        KeptFile,
+        path=named,
+        name=st.none() | named.filter(lambda t: "/" not in t and t not in (".", "..")),
+        required=st.booleans(),
+        min_bytes=st.integers(0, 10**6),
+        newer_than=st.sampled_from([None, "start"]),
+    )
+    shared = {
+        "env": st.dictionaries(st.sampled_from(["A", "B"]), words),
+        "env_file": st.none() | named,
+        "cwd": st.none() | words,
+        "user": st.none() | named,
+        "pty": st.booleans(),
+        "output": st.builds(Output, max_size_b=st.none() | st.integers(1, 10**12)),
+        "outputs": st.lists(kept_files, max_size=2).map(tuple),
+        "stop": st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
+        "timeout": st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
+    }
+    ours = shared | {
+        "host": st.none() | st.sampled_from(["local", "west"]) | named,
+        "resources": st.builds(
+            Resources,
+            memory_b=st.none() | st.integers(1, 10**12),
+            cpu_time_s=st.none() | st.sampled_from([1.0, 3600.0]),
+        ),
+    }
+    ecs = st.builds(
+        Ecs,
+        mem_gb=sizes,
+        vcpu=sizes,
+        disk_gb=sizes,
+        role=st.none() | named,
+        task_definition=st.none() | named,
+    )
+
+    @st.composite
+    def processes(draw: st.DrawFn) -> Process:
+        what, which = draw(st.sampled_from(["command", "task", "ecs"])), draw(st.sampled_from([ours, shared]))
+        facts = draw(
+            st.fixed_dictionaries({"task": customs | calls | queries}) if what == "task" else commands
+        )
+        if what == "ecs":
+            which, facts = shared, facts | {"ecs": draw(ecs)}
+        made = draw(st.builds(Process, **{name: st.just(v) for name, v in facts.items()}, **which))
+        is_split = not made.pty and draw(st.booleans())
+        return replace(made, output=replace(made.output, split=is_split))
+
+    no_ops = st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.none() | st.booleans())
+    return processes() | no_ops
+
+
 def dates() -> st.SearchStrategy[date]:
     return st.dates(date(1, 2, 1), date(9999, 11, 30))
 
@@ -341,6 +442,27 @@ JOB_WORDS = (
     ),
     *("max_running", "count", "dependency", "states", "exist", "const", "value", "if", "resources"),
     *("late", "missed", "recovered", "finish", "finish_by"),
+    *(
+        "procstar-ecs",
+        "procstar-shell",
+        "host",
+        "user",
+        "sudo_user",
+        "memory",
+        "cpu_time",
+        "mem_gb",
+        "lib.Report",
+        "python",
+        "outputs",
+        "output",
+        "split",
+        "required",
+        "sql",
+        "call",
+        "query",
+        "pty",
+        "env_file",
+    ),
     *("notify", "to", "title", "body", "webhook", "url", "method", "headers", "secret", "mailto://x"),
     *("labels", "description", "default", "choices", "int", "date"),
 )

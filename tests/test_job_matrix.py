@@ -87,7 +87,7 @@ def found(tmp_path: Path, text: str) -> list[str]:
         # useless words there
         (
             "program: x\ncondition: {type: dependency, job_id: good, exist: false}\n",
-            "2:45: 'exist' is not supported yet",
+            "2:45: condition.exist: must be true, a state or a list",
         ),
         (
             "program: x\ncondition: {type: const, value: true, enabled: 1}\n",
@@ -95,7 +95,7 @@ def found(tmp_path: Path, text: str) -> list[str]:
         ),
         (
             "program: x\ncondition: {type: max_running, args: {a: 1}}\n",
-            "2:32: 'args' is not supported yet",
+            "2:39: job odd has no param 'a'",
         ),
         # poison there
         (

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.jobs import bind_run
-from apsis_nb.core.programs import NoOp, Process
+from apsis_nb.core.programs import Custom, NoOp, Process
 from apsis_nb.core.runs import Origin
 from apsis_nb.jobfiles import Folder, check_folder, load_file, load_folder, load_text
 from apsis_nb.jobfiles.yaml12 import YamlErrors, parse_yaml
@@ -47,7 +48,7 @@ def said(text: str | bytes) -> list[str]:
         (
             "2024-01-01 10:30:00.5 +1",
             datetime.fromisoformat("2024-01-01T10:30:00.5+01:00"),
-            "2024-01-01T10:30:00.500000+01:00",
+            "2024-01-01T10:30:00.5+01:00",
         ),
         (
             "2024-01-01t10:30:00-05:30",
@@ -417,6 +418,7 @@ def test_settings_hold_for_every_job_that_says_nothing_else(tmp_path):
         ("aliasses: {}", "1:1: unknown key 'aliasses': did you mean 'aliases'?"),
         ("- a", "1:1: '.apsis.yaml' must be a mapping, not a list"),
         ("aliases: {a: shel}", "1:11: aliases.a: there is no type 'shel': did you mean 'shell'?"),
+        ("aliases: {a: nowhere.A}", "1:11: aliases.a: 'nowhere' cannot be imported: ModuleNotFoundErr"),
         ("aliases: {shell: argv}", "1:11: 'shell' is a type already: choose another name"),
         ("defaults:\n  envi: {}", "2:3: unknown key 'envi': did you mean 'env'?"),
         ("defaults:\n  job_id: a", "2:3: 'job_id' is each job's own"),
@@ -441,6 +443,115 @@ def test_what_is_wrong_with_settings_is_said_and_no_job_is_trusted(tmp_path, tex
     (error,) = folder.errors
     assert str(error).startswith(f"{tmp_path}/.apsis.yaml:{said}")
     assert load_file(tmp_path / "a.yaml").errors == (error,)
+
+
+REPORT = """\
+from dataclasses import dataclass
+from apsis_nb.program import Program
+
+@dataclass
+class Report(Program):
+    day: str
+    rows: int = 1
+
+    def run(self, run):
+        return None
+
+class Half(Program):
+    pass
+
+class Odd(Report):
+    def __init__(self, timeout):
+        pass
+
+class Nameless(Report):
+    def __init__(self, day, /):
+        pass
+
+class Other:
+    pass
+"""
+
+
+def test_a_program_may_be_a_class_of_a_module_in_the_folder(tmp_path):
+    text = "params: [date]\nprogram: {type: reports_of_test.Report, day: '{{ date }}'}\n"
+    alias = "params: [date]\nprogram: {type: report, day: x, rows: 3}\n"
+    folder = load_folder(
+        write(
+            tmp_path,
+            {
+                "reports_of_test.py": REPORT,
+                "a.yaml": text,
+                "b.yaml": alias,
+                ".apsis.yaml": "aliases: {report: reports_of_test.Report}\n",
+            },
+        )
+    )
+    assert [str(e) for e in folder.errors] == []
+    task = Custom(type="reports_of_test.Report", keys={"day": "{{ date }}"})
+    assert folder.jobs["a"].program == Process(task=task)
+    assert folder.jobs["b"].program == Process(task=replace(task, keys={"day": "x", "rows": 3}))
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("{type: nowhere.Report}", "1:11: program.type: 'nowhere' cannot be imported: ModuleNotFoundError: "),
+        ("{type: faulty_of_test.A}", "1:11: program.type: 'faulty_of_test' cannot be imported: ZeroDivision"),
+        (
+            "{type: reports_of_test.Reprt}",
+            "1:11: program.type: 'reports_of_test' has no class 'Reprt': did you",
+        ),
+        (
+            "{type: reports_of_test.Other}",
+            "1:11: program.type: 'reports_of_test.Other' is no program: write 'class Other(apsis_nb.program",
+        ),
+        (
+            "{type: reports_of_test.Half}",
+            "1:11: program.type: 'reports_of_test.Half' is no program yet: it has no method 'run(self, run)'",
+        ),
+        (
+            "{type: reports_of_test.Odd}",
+            "1:11: program.type: 'Odd' takes 'timeout', which means something for",
+        ),
+        (
+            "{type: reports_of_test.Nameless}",
+            "1:11: program.type: 'Nameless' takes 'day' only by position, and",
+        ),
+        (
+            "{type: reports_of_test.Report}",
+            "1:1: program: a reports_of_test.Report program: missing key 'day'",
+        ),
+        ("{type: reports_of_test.Report, dya: 3}", "1:41: unknown key 'dya': did you mean 'day'?"),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_said_where_it_is_named(tmp_path, program, said):
+    faulty = "1 / 0\n"
+    write(
+        tmp_path,
+        {"reports_of_test.py": REPORT, "faulty_of_test.py": faulty, "a.yaml": f"program: {program}\n"},
+    )
+    (error,) = load_folder(tmp_path).errors
+    assert str(error).removeprefix(f"{tmp_path}/a.yaml:").startswith(said)
+
+
+def test_a_class_that_comes_to_be_mends_a_job_at_the_next_look(tmp_path):
+    write(tmp_path, {"a.yaml": "program: {type: late_report_of_test.Report, day: x}\n"})
+    first = load_folder(tmp_path)
+    assert len(first.errors) == 1
+    write(tmp_path, {"late_report_of_test.py": REPORT})
+    assert load_folder(tmp_path, first).errors == []
+
+
+def test_hosts_are_those_that_are_given(tmp_path):
+    write(tmp_path, {"a.yaml": "program: x\nhost: west\n", ".apsis.yaml": "defaults: {env: {A: 1}}\n"})
+    (error,) = load_folder(tmp_path).errors
+    assert str(error).startswith(f"{tmp_path}/a.yaml:2:1: host: 'west' is not mapped under 'hosts'")
+    assert load_folder(tmp_path, hosts={"west": "local"}).errors == []
+    assert load_folder(tmp_path, hosts=None).errors == []
+    write(tmp_path, {".apsis.yaml": "defaults: {host: west}\n"})
+    (broken,) = load_folder(tmp_path).errors
+    assert str(broken).startswith(f"{tmp_path}/.apsis.yaml:1:12: defaults.host: 'west' is not mapped")
 
 
 def test_changed_settings_read_all_files_again(tmp_path):

@@ -41,6 +41,16 @@ def test_a_row_a_run_by_time():
     assert frame["stop_at"][0] == pd.Timestamp("2026-12-01T00:15:00Z")
 
 
+def test_defaults_of_params_are_among_the_args():
+    data = {
+        "params": {"date": "date", "region": {"default": "emea"}, "rows": {"type": "int", "default": "010"}},
+        "program": "true",
+        "schedule": {"type": "daily", "tz": "UTC", "daytime": "09:00:00"},
+    }
+    (args,) = expected([job_from_dict("a", data)], "2026-03-27", "2026-03-28").args
+    assert args == {"date": "2026-03-27", "region": "emea", "rows": "10"}
+
+
 def test_its_columns_have_the_same_types_with_and_without_rows():
     some = expected([job("a", DAILY)], "2026-12-01", "2026-12-03")
     none = expected([], "2026-12-01", "2026-12-03")

@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, jobs, runs, serving
+from apsis_nb.cli import edits, holds, jobs, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     jobs.job,
     runs.runs,
     runs.run,
+    runs.why,
     runs.log,
     runs.output,
     runs.schedule,
@@ -37,9 +38,15 @@ for command in (
     runs.stop,
     runs.rerun,
     runs.signal,
+    runs.mark,
+    holds.pause,
+    holds.resume,
+    holds.backfill,
+    holds.backfills,
     runs.sql,
     edits.revert,
     serving.reload,
+    serving.doctor,
     serving.notify_test,
     serving.token,
     serving.version,

@@ -2,8 +2,9 @@
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from apsis_nb.client import Client
 
 
+#: So many runs that happen twice are told in sentences; the table has all.
+_MOST_SENTENCES = 5
+#: A comparison that reaches so far was not cut short.
+_ALMOST_7_DAYS = timedelta(days=6, hours=23)
 _SIGNS = {"added": "+", "removed": "-", "ran": "ran today"}
 
 
@@ -89,10 +94,15 @@ def show_difference(file: Path, format: Format, url: str | None) -> None:
 
 def show_preview(job_id: str, found: Mapping[str, Any], format: Format, *, is_new: bool) -> None:
     """Write what becomes of a job's runs, by time."""
-    from apsis_nb.cli.listing import Shown, args_text, local, show
+    from apsis_nb.cli.listing import Shown, args_text, clean, local, show, zone_head
 
     rows = [
-        {"what": what, "at": run["at"], "args": run["args"], "note": ""}
+        {
+            "what": what,
+            "at": run["at"],
+            "args": run["args"],
+            "note": "no other run has these args" if run.get("lost") else "",
+        }
         for what in ("added", "removed")
         for run in found[what]
     ]
@@ -103,11 +113,39 @@ def show_preview(job_id: str, found: Mapping[str, Any], format: Format, *, is_ne
     rows.sort(key=lambda row: row["at"])
     columns = [
         Shown("", lambda r: _SIGNS[r["what"]]),
-        Shown("at", lambda r: local(r["at"])),
+        Shown(zone_head("at"), lambda r: local(r["at"])),
         Shown("args", lambda r: args_text(r["args"]), gives_way=True),
         Shown("note", lambda r: r["note"], gives_way=True),
     ]
     if format is Format.table:
-        what = f"{len(found['added'])} added, {len(found['removed'])} removed"
-        sys.stdout.write(f"{job_id}{' (a new job)' if is_new else ''}: in the next 7 days {what}\n")
+        sys.stdout.writelines(f"{clean(line)}\n" for line in _preview_lines(job_id, found, is_new=is_new))
     show(rows, columns, format, empty="no run changes")
+
+
+def _preview_lines(job_id: str, found: Mapping[str, Any], *, is_new: bool) -> Iterator[str]:
+    """What an edit does, in words: how much, what of today it runs once more, and what it loses."""
+    from apsis_nb.cli.listing import args_text, local, local_clock
+
+    until = datetime.fromisoformat(found["until"])
+    span = (
+        "in the next 7 days"
+        if until > datetime.now(UTC) + _ALMOST_7_DAYS
+        else f"until {local(found['until'])}"
+    )
+    counts = [(found[f"{what}_count"], what, len(found[what])) for what in ("added", "removed")]
+    cut = [f"the first {shown:,} {what} are shown" for count, what, shown in counts if shown < count]
+    told = ", ".join(f"{count:,} {what}" for count, what, _ in counts)
+    yield "; ".join([f"{job_id}{' (a new job)' if is_new else ''}: {span} {told}", *cut])
+    again = [run for run in found["ran"] if run["again_at"]]
+    for run in again[:_MOST_SENTENCES]:
+        is_today = local(run["at"])[:10] == local(run["again_at"])[:10]
+        at = local_clock(run["again_at"]) if is_today else local(run["again_at"])
+        args = f" with {args_text(run['args'])}" if run["args"] else ""
+        ran = f"{local_clock(run['at'])} ran today as {run['run_id']} ({run['state']})"
+        yield f"{ran}; {at} will run again{args}"
+    if len(again) > _MOST_SENTENCES:
+        yield f"and {len(again) - _MOST_SENTENCES} more of today run again"
+    if gone := [run for run in found["removed"] if run["lost"]]:
+        more = f"; so for {len(gone) - 1:,} more" if len(gone) > 1 else ""
+        first = gone[0]
+        yield f"{local(first['at'])} is removed, and no other run has {args_text(first['args'])}{more}"

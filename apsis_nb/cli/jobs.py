@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
-from apsis_nb.core.times import zone
+from apsis_nb.core.times import zone, zone_name
 
 if TYPE_CHECKING:
     from apsis_nb.core.jobs import Job
@@ -33,7 +33,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Of a server, for its template functions and names."),
+        typer.Option("--config", metavar="FILE", help="Of a server, for its hosts, functions and names."),
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
@@ -52,7 +52,7 @@ def check(
     good: set[str] = set()
     errors: list[FileError] = []
     for path in paths:
-        jobs, wrong = _read(path, config)
+        jobs, wrong = _read(path, config, {})
         good |= {f"{path}:{job_id}" for job_id in jobs}
         errors += wrong
     facts = [
@@ -240,11 +240,18 @@ def job(
     )
 
 
-def _read(path: Path, config: Path | None = None) -> tuple[dict[str, "Job"], list["FileError"]]:
+def _read(
+    path: Path, config: Path | None = None, hosts: Mapping[str, str] | None = None
+) -> tuple[dict[str, "Job"], list["FileError"]]:
     """The good jobs of a file or folder by id, and what is wrong with the others or to be thought of.
 
     A file is looked at beside the other jobs of its folder if that has settings, which tell where it
     begins; if not, by itself, as far as it names no other jobs.
+
+    Args:
+        path: of the file or folder.
+        config: of a server, for what jobs may name.
+        hosts: which machine jobs mean by a name, without a config; None: any name will do.
     """
     from apsis_nb.core.errors import NotFound
     from apsis_nb.jobfiles import (
@@ -264,15 +271,17 @@ def _read(path: Path, config: Path | None = None) -> tuple[dict[str, "Job"], lis
         from apsis_nb.config import load_config
 
         settings = load_config(config)
-        functions, names = import_functions(settings.template_functions, root), settings.names
+        functions, hosts = import_functions(settings.template_functions, root), settings.hosts
+        names = settings.names
     now = datetime.now(UTC)
     if path.is_dir():
-        folder = load_folder(path, functions=functions)
+        folder = load_folder(path, functions=functions, hosts=hosts)
         errors = check_folder(folder, now, names=names)
         wrong = {error.job_id for error in errors if error.level == "error"}
         return {job_id: job for job_id, job in folder.jobs.items() if job_id not in wrong}, errors
-    whole = load_folder(root, functions=functions) if (root / SETTINGS).exists() else Folder()
-    file = load_file(path, root, functions=functions)
+    is_folder = (root / SETTINGS).exists()
+    whole = load_folder(root, functions=functions, hosts=hosts) if is_folder else Folder()
+    file = load_file(path, root, functions=functions, hosts=hosts)
     errors = list(file.errors)
     if file.job is not None and (whole.files or not _names_others(file.job)):
         beside = replace(whole, files={**whole.files, file.job_id: file})
@@ -290,7 +299,7 @@ def _names_others(job: "Job") -> bool:
 
 def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from apsis_nb.core.errors import ApsisError
-    from apsis_nb.core.jobs import job_to_dict
+    from apsis_nb.core.jobs import coming_args, job_to_dict
     from apsis_nb.core.times import format_time
 
     jobs, found = _read(file)
@@ -300,7 +309,7 @@ def _next_of_file(file: Path, n: int, now: datetime) -> tuple[dict[str, Any], li
     rows = [
         {
             "job_id": job.job_id,
-            "args": job.args_for(occurrence.args, given),
+            "args": coming_args(job, occurrence.args, given),
             "nominal_at": format_time(occurrence.at),
             "scheduled_at": format_time(at),
         }
@@ -335,7 +344,7 @@ def _clock_note(rows: list[dict[str, Any]], tz: ZoneInfo) -> Callable[[Mapping[s
     for row in rows:
         at = datetime.fromisoformat(row["scheduled_at"]).astimezone(tz)
         if before is not None and at.utcoffset() != before.utcoffset():
-            notes[row["scheduled_at"]] = f"{before:%Z} to {at:%Z}"
+            notes[row["scheduled_at"]] = f"{zone_name(before, tz)} to {zone_name(at, tz)}"
         before = at
     return lambda row: notes.get(row["scheduled_at"], "")
 

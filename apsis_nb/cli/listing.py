@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from apsis_nb.cli.options import Format
 from apsis_nb.config import system_zone
-from apsis_nb.core.times import format_duration, format_local, zone
+from apsis_nb.core.times import format_daytime, format_duration, format_local, zone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,6 +142,11 @@ def local(at: str | None, tz: ZoneInfo | None = None) -> str:
     return format_local(datetime.fromisoformat(at), tz or local_zone())
 
 
+def local_clock(at: str) -> str:
+    """What the reader's clocks show at a time of the API, without the date."""
+    return format_daytime(datetime.fromisoformat(at).astimezone(local_zone()).time())
+
+
 def local_with_zone(at: str | None) -> str:
     """As `local`, with the zone's short name."""
     if at is None:
@@ -163,6 +168,10 @@ def program_text(program: Facts) -> str:
             return str(program["command"]).strip()
         case "argv":
             return shlex.join(program["argv"])
+        case "python":
+            return str(program["call"])
+        case "sql":
+            return str(program["query"]).strip()
         case kind:
             return str(kind)
 

@@ -1,5 +1,6 @@
 """Commands about runs: list and read them, ask for them, act on them, question their history."""
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -32,6 +33,10 @@ LabelOption = Annotated[
 ]
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait until it has ended; exit status 1 if it did not succeed.")
+]
+TestOption = Annotated[
+    bool,
+    typer.Option("--test", help="As a test: it fires no actions, satisfies nobody and counts nowhere."),
 ]
 
 
@@ -159,6 +164,47 @@ def run(
     )
 
 
+def why(
+    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG=VALUE]...", help="Of the run that is not there.")
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option("--date", metavar="DATE", help="The day of the run, or a time up to which it was due."),
+    ] = None,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Why a run has not run, or did not do well.
+
+    The nearest cause comes first; what stands further in is the cause of that, down to the root. Of a job
+    also if there never was a run: without ARG=VALUE and --date the last that came due, or the next.
+
+    \b
+    Examples:
+      apsis-nb why r123
+      apsis-nb why sales/report --date 2026-01-31
+      apsis-nb why sales/report region=emea
+    """
+    from apsis_nb.cli.listing import clean, show_csv, show_json
+
+    client = client_of(url)
+    if re.fullmatch(r"r\d+", what):
+        if args or date:
+            raise typer.BadParameter("a run has its args and date already")
+        found = client.run(what).why()
+    else:
+        found = client.why(what, at=date, args=args_of(args or []))
+    match format:
+        case Format.json:
+            show_json(list(found))
+        case Format.csv:
+            show_csv(["kind", "text", "depth", "job_id", "args", "run_id", "output"], list(found))
+        case Format.table:
+            sys.stdout.writelines(f"{clean(line)}\n" for line in found.lines)
+
+
 def log(
     run_id: RunArgument,
     format: FormatOption = Format.table,
@@ -211,6 +257,7 @@ def schedule(
     count: Annotated[int, typer.Option("--count", min=1, help="How many runs that are alike.")] = 1,
     label: LabelOption = None,
     wait: WaitOption = False,
+    test: TestOption = False,
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
@@ -222,7 +269,7 @@ def schedule(
       apsis-nb schedule sales/report --at +10m --wait
     """
     made = client_of(url).schedule_runs(
-        job, args=args_of(args or []), at=at, stop_at=stop, label=label or (), count=count
+        job, args=args_of(args or []), at=at, stop_at=stop, label=label or (), count=count, test=test
     )
     _told(made, wait, format)
 
@@ -284,14 +331,45 @@ def stop(run_ids: RunArguments, url: UrlOption = None) -> None:
     _each(run_ids, url, lambda run: run.stop())
 
 
-def rerun(run_ids: RunArguments, url: UrlOption = None) -> None:
+def rerun(
+    run_ids: RunArguments,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="ARG=VALUE", help="One that is to be different; may be repeated."),
+    ] = None,
+    test: TestOption = False,
+    url: UrlOption = None,
+) -> None:
     """Run runs again now, as their jobs are today.
 
     \b
-    Example:
+    Examples:
       apsis-nb rerun r123
+      apsis-nb rerun r123 --arg date=2026-01-30
     """
-    _each(run_ids, url, lambda run: run.rerun())
+    changed = args_of(arg or [])
+    _each(run_ids, url, lambda run: run.rerun(changed, test=test))
+
+
+def mark(
+    state: Annotated[
+        str, typer.Argument(metavar="STATE", help="How it counts as ended: success, failure, error, skipped.")
+    ],
+    run_ids: RunArguments,
+    actions: Annotated[
+        bool, typer.Option("--actions", help="Fire the actions of the new state too.")
+    ] = False,
+    url: UrlOption = None,
+) -> None:
+    """Say that finished runs ended otherwise.
+
+    What waits for them hears of it.
+
+    \b
+    Example:
+      apsis-nb mark success r123
+    """
+    _each(run_ids, url, lambda run: run.mark(state, actions=actions))
 
 
 def signal(

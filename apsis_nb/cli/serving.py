@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from apsis_nb.cli.options import Format, UrlOption, client_of
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
 from apsis_nb.core.errors import ApsisError
 
 if TYPE_CHECKING:
@@ -133,6 +133,41 @@ def reload(
     if not (answer["applied"] or dry_run):
         sys.stderr.write("apsis-nb: nothing was applied: working jobs would be lost; mend the files first\n")
     if answer["errors"] or not (answer["applied"] or dry_run):
+        raise typer.Exit(1)
+
+
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")] = False,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """What is wrong with the server, its jobs and its runs.
+
+    Each finding says what to do. Exit status 1 if one is an error.
+
+    \b
+    Examples:
+      apsis-nb doctor
+      apsis-nb doctor --fix
+    """
+    from apsis_nb.cli.listing import clean, show_csv, show_json
+
+    found = client_of(url).list_findings(fix=fix)
+    rows = found["findings"]
+    match format:
+        case Format.json:
+            show_json(rows)
+        case Format.csv:
+            show_csv(["kind", "level", "subject", "message", "fix", "is_mendable"], rows)
+        case Format.table:
+            for row in rows:
+                head = ": ".join(row[name] for name in ("level", "kind", "subject", "message"))
+                sys.stdout.write(f"{clean(head)}\n    {clean(row['fix'])}\n")
+    for done in found["mended"]:
+        sys.stderr.write(f"mended: {clean(done)}\n")
+    if not rows:
+        sys.stderr.write("all is well\n")
+    if any(row["level"] == "error" for row in rows):
         raise typer.Exit(1)
 
 

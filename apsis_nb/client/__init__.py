@@ -3,6 +3,7 @@
 A `Client` is synchronous, and several threads may use it. It keeps nothing but its connection.
 """
 
+from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.client import Client
 from apsis_nb.client.connection import Connection, ServerEvent, When, find_server
 from apsis_nb.client.errors import (
@@ -20,6 +21,7 @@ from apsis_nb.client.jobs import Job, Jobs
 from apsis_nb.client.runs import Run
 
 __all__ = [
+    "Backfill",
     "BadRequest",
     "Client",
     "ClientError",

@@ -4,15 +4,17 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
+from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
 from apsis_nb.client.errors import BadRequest
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Jobs
 from apsis_nb.client.runs import Run, arg_text
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -67,6 +69,24 @@ class Client:
         """How the server is: its loops, queue, store."""
         return self.connection.json("GET", "/alive")
 
+    def doctor(self, *, fix: bool = False) -> "pd.DataFrame":
+        """What is not as it should be, a row each, the worst first: the columns of `frames.DOCTOR`.
+
+        Args:
+            fix: first mend what can be mended without harm, such as runs that have no process any more.
+        """
+        import pyarrow as pa
+
+        rows = self.list_findings(fix=fix)["findings"]
+        names = [column.name for column in frames.DOCTOR]
+        rows = [{name: row[name] for name in names} for row in rows]
+        table = pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))
+        return frames.to_frame(table, frames.DOCTOR)
+
+    def list_findings(self, *, fix: bool = False) -> dict[str, Any]:
+        """As `doctor`, as plain values: `findings`, and `mended`: what was done, in words."""
+        return self.connection.json("POST" if fix else "GET", "/doctor")
+
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""
         return self.connection.json("GET", "/version")
@@ -112,8 +132,9 @@ class Client:
         """What a text of a job's file would do to its runs of the next 7 days.
 
         Returns:
-            `added`, `removed`: runs with `at` and `args`; `ran`: those of today, with `again_at` if the text
-            runs them once more; `until`: where the comparison ends.
+            `added`, `removed`: runs with `at` and `args`, the first 1000 of `added_count` and
+            `removed_count`; a removed one is `lost` if no other run has its args; `ran`: those of today, with
+            `again_at` if the text runs the same once more; `until`: where the comparison ends.
         """
         return self.connection.json("POST", "/jobs/preview", body={"job_id": job_id, "yaml": yaml})
 
@@ -141,6 +162,26 @@ class Client:
         condition = {"If-None-Match": "*"} if tag is None else {"If-Match": tag}
         response = self.connection.send(
             "PUT", f"/yaml/{quoted(job_id)}", content=text.encode(), headers=condition
+        )
+        return response.headers["ETag"]
+
+    def edit_yaml(self, job_id: str, changes: Mapping[str, Any], *, tag: str | None = None) -> str:
+        """Change single keys of a job's file and take it up, all other lines stay; gives its new tag.
+
+        Args:
+            job_id: of a job that has a file.
+            changes: new values by key: `{"schedule.daytime": "10:00:00", "schedule.1.tz": "UTC"}`; None takes
+                a key away. The new text is checked first.
+            tag: that of the text which they are meant for, from `yaml`; None: whatever is there.
+
+        Raises:
+            NoSuch: there is no such file.
+            RequestRefused, BadRequest: somebody else has written it since; a key cannot be changed by itself;
+                or the new text is wrong.
+        """
+        headers = {"If-Match": tag or self.yaml(job_id)[1]}
+        response = self.connection.send(
+            "PATCH", f"/yaml/{quoted(job_id)}", body=dict(changes), headers=headers
         )
         return response.headers["ETag"]
 
@@ -191,6 +232,85 @@ class Client:
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
 
+    # ---- Pauses and backfills ----
+
+    def pause(
+        self,
+        job: str | None = None,
+        *,
+        path: str | None = None,
+        everything: bool = False,
+        until: When | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """Hold back the schedules of a job, of all below a path, or of all: what comes due is skipped.
+
+        Args:
+            job, path, everything: one of the three.
+            until: when the pause ends by itself.
+            reason: for others.
+
+        Returns:
+            scope, target, since, until, reason, by.
+        """
+        body = {"until": self.connection.text_of(until), "reason": reason}
+        address, params = _held("pause", job, path, everything)
+        answer = self.connection.json("POST", address, params=params, body=body)
+        pause: dict[str, Any] = answer["pause"]
+        return pause
+
+    def resume(
+        self,
+        job: str | None = None,
+        *,
+        path: str | None = None,
+        everything: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """End a pause; with `dry_run` only tell what that means.
+
+        Returns:
+            `skipped`: what it held back, newest first; `next`: what comes next; `pause`.
+        """
+        address, params = _held("resume", job, path, everything)
+        return self.connection.json("POST", address, params={**params, "dry_run": str(dry_run).lower()})
+
+    def list_pauses(self) -> list[dict[str, Any]]:
+        """What is paused: scope, target, since, until, reason, by."""
+        pauses: list[dict[str, Any]] = self.connection.json("GET", "/pauses")["pauses"]
+        return pauses
+
+    def backfill(self, backfill_id: str | int) -> Backfill:
+        """A backfill by its id: `r12`, or 12. `client.jobs[...].backfill(...)` makes one."""
+        return Backfill(self, self.connection.json("GET", f"/backfills/{_run_name(backfill_id)}"))
+
+    def list_backfills(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The backfills, newest first, and how far each is."""
+        found: list[dict[str, Any]] = self.connection.json("GET", "/backfills", params={"limit": limit})[
+            "backfills"
+        ]
+        return found
+
+    def why(
+        self, job: str, *, at: When | None = None, args: Mapping[str, Any] | None = None, **more_args: Any
+    ) -> Why:
+        """Why a run of a job is not there, or did not do well, also if there never was one.
+
+        Args:
+            job: its id, or a part of it that names no other job.
+            at: the day on which it is due, or a time: then the last one up to it is meant.
+            args: some or all of its args; also as keywords. Without any, and without `at`, it is the last run
+                that came due, or the next.
+        """
+        params: dict[str, Any] = {
+            f"arg.{name}": arg_text(value) for name, value in ({**(args or {}), **more_args}).items()
+        }
+        if isinstance(at, str) or at is None:
+            params["at"] = at  # a day is one of the server's
+        else:
+            params["at"] = arg_text(at) if type(at) is date else self.connection.text_of(at)
+        return Why(self.connection.json("GET", f"/why/{quoted(job)}", params=params)["causes"])
+
     # ---- Runs ----
 
     def schedule(
@@ -201,6 +321,7 @@ class Client:
         at: When | None = None,
         stop_at: When | None = None,
         label: str | Sequence[str] = (),
+        test: bool = False,
         **more_args: Any,
     ) -> Run:
         """Ask for a run of a job.
@@ -211,13 +332,14 @@ class Client:
             at: when it is due; by default now.
             stop_at: when it is stopped if it still runs.
             label: one or several.
+            test: it fires no actions, satisfies no dependency and counts in no statistic.
 
         Raises:
             NoSuch: no such job.
             BadRequest: the args do not fit.
         """
         wanted = {**(args or {}), **more_args}
-        return self.schedule_runs(job, args=wanted, at=at, stop_at=stop_at, label=label)[0]
+        return self.schedule_runs(job, args=wanted, at=at, stop_at=stop_at, label=label, test=test)[0]
 
     def schedule_runs(
         self,
@@ -228,10 +350,12 @@ class Client:
         stop_at: When | None = None,
         label: str | Sequence[str] = (),
         count: int = 1,
+        test: bool = False,
     ) -> list[Run]:
         """Ask for `count` runs that are alike; otherwise as `schedule`."""
         texts = {name: arg_text(value) for name, value in (args or {}).items()}
-        return self._request_runs({"job_id": job, "args": texts, "count": count}, at, stop_at, label)
+        body = {"job_id": job, "args": texts, "count": count, "test": test}
+        return self._request_runs(body, at, stop_at, label)
 
     def adhoc(
         self,
@@ -402,6 +526,15 @@ class Client:
 def _query(query: str, params: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
     values = params if params is None or isinstance(params, Mapping) else list(params)
     return {"query": query, "params": values}
+
+
+def _held(verb: str, job: str | None, path: str | None, everything: bool) -> tuple[str, dict[str, str]]:
+    """The address of a request about one job, a path or all."""
+    if [job is not None, path is not None, everything].count(True) != 1:
+        raise BadRequest(f"{verb} what? give a job, path=..., or everything=True")
+    if job is not None:
+        return f"/{verb}/{quoted(job)}", {}
+    return f"/{verb}", {"all": "true"} if path is None else {"path": path}
 
 
 def _run_name(run_id: str | int) -> str:

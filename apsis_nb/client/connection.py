@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, NotAuthorized, RequestRefused, ServerDown
 from apsis_nb.config import DEFAULT_BIND, find_servers
-from apsis_nb.core.times import format_time, parse_duration, parse_when, zone
+from apsis_nb.core.times import format_iso, format_time, parse_duration, parse_when, zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -151,7 +151,7 @@ class Connection:
             return _now() + when
         if isinstance(when, datetime) and when.tzinfo is not None:
             return when.astimezone(UTC)
-        text = when if isinstance(when, str) else when.isoformat()
+        text = when if isinstance(when, str) else format_iso(when)
         try:
             return parse_when(text, _now(), self.zone)
         except ValueError as error:
@@ -276,7 +276,7 @@ def _error_of(response: "httpx2.Response", url: str) -> ClientError:
             return NotAuthorized(detail)
         case 404:
             return NoSuch(detail)
-        case 409:
+        case 409 | 412:
             return RequestRefused(detail)
         case status:
             return BadRequest(detail, status=status)

@@ -1,16 +1,20 @@
 """The jobs of a server, as a mapping: they tell when they run, and can be asked for a run."""
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, cast
 
 from apsis_nb.client.connection import quoted
-from apsis_nb.client.runs import Run
+from apsis_nb.client.runs import Run, arg_text
+from apsis_nb.client.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from apsis_nb.client.backfills import Backfill
     from apsis_nb.client.client import Client
+    from apsis_nb.client.connection import When
 
 
 class Jobs(Mapping[str, "Job"]):
@@ -85,6 +89,95 @@ class Job:
         """Its runs, as `Client.runs` gives them."""
         return self._client.runs(job=self.job_id, **filters)
 
+    def pause(self, *, until: "When | None" = None, reason: str | None = None) -> dict[str, Any]:
+        """Hold back its schedules: what comes due is skipped."""
+        return self._client.pause(self.job_id, until=until, reason=reason)
+
+    def resume(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """End its pause; the plan tells what was skipped and what comes next."""
+        return self._client.resume(self.job_id, dry_run=dry_run)
+
+    def backfill(
+        self,
+        args: "pd.DataFrame | Iterable[Mapping[str, Any]] | None" = None,
+        *,
+        start: "date | str | None" = None,
+        stop: "date | str | None" = None,
+        only_missing: bool = False,
+        max_running: int = 1,
+        actions: bool = False,
+        label: str | Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> "Backfill | pd.DataFrame":
+        """Run it for a list of args, or for days that are past: the oldest first, as its calendar says.
+
+        It stops after three failures in a row.
+
+        Args:
+            args: a frame with a column for each param, a row a run; or mappings.
+            start, stop: instead, the first and the last day, both included.
+            only_missing: leave out what has succeeded or is under way.
+            max_running: how many run at once.
+            actions: whether they fire the job's actions: successors, notices.
+            label: one or several.
+            dry_run: run nothing; the answer is a frame of what would run: args, nominal_at.
+
+        Raises:
+            RequestRefused: nothing is left to run.
+            BadRequest: the days or args are wrong.
+        """
+        import pandas as pd
+
+        body = self._wish(args, start, stop, only_missing)
+        if dry_run:
+            plan = self._plan(body)
+            frame = pd.DataFrame(plan["instances"], columns=["args", "nominal_at"])
+            times = pd.to_datetime(frame["nominal_at"], utc=True, format="ISO8601")
+            frame["nominal_at"] = times.astype("datetime64[us, UTC]")
+            return frame
+        labels = [label] if isinstance(label, str) else list(label)
+        body |= {"max_running": max_running, "actions": actions, "labels": labels}
+        made = self._client.connection.json("POST", f"/backfill/{quoted(self.job_id)}", body=body)
+        return self._client.backfill(made["backfill_id"])
+
+    def plan_backfill(
+        self,
+        *,
+        start: "date | str | None" = None,
+        stop: "date | str | None" = None,
+        only_missing: bool = False,
+    ) -> dict[str, Any]:
+        """What a backfill of days would run: `instances` (args, nominal_at), and how many are `done`."""
+        return self._plan(self._wish(None, start, stop, only_missing))
+
+    def _wish(
+        self,
+        args: "pd.DataFrame | Iterable[Mapping[str, Any]] | None",
+        start: "date | str | None",
+        stop: "date | str | None",
+        only_missing: bool,
+    ) -> dict[str, Any]:
+        rows = cast(
+            "Iterable[Mapping[Any, Any]] | None", getattr(args, "to_dict", lambda how: args)("records")
+        )
+        texts = None if rows is None else [{str(k): _cell_text(v) for k, v in row.items()} for row in rows]
+        days = {"from": None if start is None else str(start), "to": None if stop is None else str(stop)}
+        return {"args": texts, **days, "only_missing": only_missing}
+
+    def _plan(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._client.connection.json(
+            "POST", f"/backfill/{quoted(self.job_id)}", body={**body, "dry_run": True}
+        )
+
+    def why(self, date: Any = None, **args: Any) -> Why:
+        """Why its run of a day, or with these args, is not there, or did not do well; as `Client.why`."""
+        return self._client.why(self.job_id, at=date, args=args)
+
+    def edit(self, changes: Mapping[str, Any]) -> "Job":
+        """The job after a change of single keys of its file, as `Client.edit_yaml` makes it."""
+        self._client.edit_yaml(self.job_id, changes)
+        return self._client.jobs[self.job_id]
+
     def __repr__(self) -> str:
         return f"<job {self.job_id}: {_in_words(self.facts)}>"
 
@@ -102,6 +195,13 @@ class Job:
             rows.append((f"param {name}", "; ".join(more)))
         rows.append(("labels", ", ".join(metadata["labels"])))
         return f"<b>{html.escape(self.job_id)}</b>" + _html_table((), [r for r in rows if r[1]])
+
+
+def _cell_text(value: Any) -> str:
+    """An arg of a frame's cell; a time at midnight without zone is a day, as frames have no days."""
+    if isinstance(value, datetime) and value.tzinfo is None and value.time() == time():
+        value = value.date()
+    return arg_text(value)
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:

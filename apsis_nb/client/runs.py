@@ -6,7 +6,7 @@ import html
 import re
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from datetime import date, datetime
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb import frames
 from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.client.why import Why
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
-from apsis_nb.core.times import format_duration, format_local, format_time, zone
+from apsis_nb.core.times import format_duration, format_iso, format_local, format_time, zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that is known of it now, as plain values: the columns of `frames.RUNS`, and `program`."""
+        """All that is known of it now, as plain values: as `frames.RUNS`, with `program` and `meta`."""
         if self._facts["state"] not in _FINISHED:
             self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
         return self._facts
@@ -71,6 +72,18 @@ class Run:
         """Its state now."""
         state: str = self.facts["state"]
         return state
+
+    @property
+    def meta(self) -> dict[str, Any] | None:
+        """What its program used and said of itself: None until it has finished, or if there was none.
+
+        `cpu_s` (seconds), `max_rss_b`, `read_b`, `write_b` (bytes), `detail` (how it ended: signals, why),
+        and `meta`: the JSON that the program wrote to `$APSIS_META_FILE`.
+        """
+        if self.is_finished and self._facts.get("meta") is None:  # lists do not tell it
+            self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
+        meta: dict[str, Any] | None = self._facts.get("meta")
+        return meta
 
     @property
     def is_finished(self) -> bool:
@@ -129,7 +142,8 @@ class Run:
         """What it has written, up to now.
 
         Args:
-            name: of the output; what a program prints is `output`.
+            name: of the output; what a program prints is `output`, or `stdout` and `stderr` if it has them
+                apart: then `output` is `stdout`.
             tail: only so many lines from the end.
         """
         text = self.output_bytes(name).decode(errors="replace")
@@ -198,6 +212,10 @@ class Run:
         rows = self._connection.json("GET", f"/runs/{self.run_id}/log")["log"]
         return [{"run_id": self.run_id, **{n: row[n] for n in ("ts", "state", "message")}} for row in rows]
 
+    def why(self) -> Why:
+        """Why it has not run, or not well: causes in words, through what it waits for down to the root."""
+        return Why(self._connection.json("GET", f"/runs/{self.run_id}/why")["causes"])
+
     def start(self) -> "Run":
         """Start it now, though it is not yet due, or a condition holds it."""
         return self._ask("start")
@@ -208,7 +226,6 @@ class Run:
 
     def stop(self) -> "Run":
         """Ask its program to end; after the job's grace period it is killed."""
-        self._wait_while_starting()
         return self._ask("stop")
 
     def signal(self, signal: str | int) -> "Run":
@@ -221,14 +238,27 @@ class Run:
         self._wait_while_starting()
         return self._ask(f"signal/{name}")
 
-    def rerun(self, **args: Any) -> "Run":
+    def mark(self, state: str, *, actions: bool = False) -> "Run":
+        """Say that it ended otherwise: what waits for it hears of it.
+
+        Args:
+            state: success, failure, error or skipped.
+            actions: whether the job's actions of that state fire.
+        """
+        answer = self._connection.json("POST", f"/runs/{self.run_id}/mark/{state}", body={"actions": actions})
+        self._facts = answer["runs"][0]
+        return self
+
+    def rerun(self, args: Mapping[str, Any] | None = None, *, test: bool = False, **more_args: Any) -> "Run":
         """Run it again now, as its job is today.
 
         Args:
-            args: those that change.
+            args: those that change; also as keywords, where the name is free.
+            test: as a test run.
         """
-        texts = {name: arg_text(value) for name, value in args.items()}
-        runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body={"args": texts})["runs"]
+        texts = {name: arg_text(value) for name, value in {**(args or {}), **more_args}.items()}
+        body = {"args": texts, "test": test}
+        runs = self._connection.json("POST", f"/runs/{self.run_id}/rerun", body=body)["runs"]
         return Run(self._connection, next(r for r in runs if r["rerun_of"] == self.run_id))
 
     def _wait_while_starting(self) -> None:
@@ -253,10 +283,12 @@ class Run:
         return response.content, int(response.headers["X-Apsis-Size"]), is_finished
 
     def last_lines(self, count: int) -> str:
-        """The last lines of its output without colours; empty if there is none."""
+        """The last lines of its output without colours, of what it has for errors; empty if there is none."""
         try:
-            _, size, _ = self._output_piece("output", 1 << 62)
-            piece, _, _ = self._output_piece("output", max(0, size - 16_384))
+            lengths = {output["name"]: output["length"] for output in self.outputs()}
+            name = "stderr" if "output" not in lengths and lengths.get("stderr") else "output"
+            _, size, _ = self._output_piece(name, 1 << 62)
+            piece, _, _ = self._output_piece(name, max(0, size - 16_384))
         except ClientError:
             return ""
         return _last_lines(_ANSI.sub("", piece.decode(errors="replace")), count)
@@ -323,7 +355,7 @@ def arg_text(value: Any) -> str:
         case datetime() if value.tzinfo is not None:
             return format_time(value)
         case datetime() | date():
-            return value.isoformat()
+            return format_iso(value)
         case _:
             return str(value)
 

@@ -17,6 +17,7 @@ from .programs import Program
 from .runs import Instance, Origin, Run
 from .schedules import Occurrence, Schedule, times_between, warnings_of
 from .templates import TEMPLATE_NAMES, names_in
+from .times import format_iso
 
 T = TypeVar("T", bound=Hashable)
 
@@ -144,7 +145,7 @@ class Checks:
             made = self._instances(job, at, n)
             if made is None or inst in made:
                 return None
-        return f"no schedule of {inst.job_id} makes {inst} near {at:%Y-%m-%d}"
+        return f"no schedule of {inst.job_id} makes {inst} near {format_iso(at.date())}"
 
     def _instances(self, job: Job, at: datetime, n: int) -> frozenset[Instance] | None:
         """What the schedules of a job make around a time; None: too much to go through."""
@@ -214,6 +215,8 @@ class Checks:
         ours = {p.name for p in job.params}
         for n, condition in enumerate(job.conditions):
             path: KeyPath = ("condition", n)
+            if isinstance(condition, MaxRunning) and condition.args and condition.job_id is None:
+                yield from _arg_faults(path, job, set(), condition.args)
             if not isinstance(condition, Dependency | MaxRunning) or condition.job_id is None:
                 continue
             if "{" in condition.job_id or condition.enabled is False:  # known only when it is bound; or never
@@ -224,6 +227,8 @@ class Checks:
             elif isinstance(condition, Dependency):
                 theirs = {p.name for p in target.params}
                 yield from _arg_faults(path, target, theirs - ours - set(condition.args), condition.args)
+            elif condition.args:
+                yield from _arg_faults(path, target, set(), condition.args)
 
 
 def _message_faults(path: KeyPath, action: Action, ours: set[str]) -> Iterator[JobError]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .conditions import Polled
 from .jobs import Job
+from .pauses import Pause, Scope
 from .programs import Outcome
 from .runs import Instance, Origin, Run, RunId
+from .states import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,9 @@ class Restored:
 
     runs: tuple[Run, ...] = ()  #: those that had not finished
     clock: datetime | None = None  #: up to here everything due was made into runs; None: a new store
+    pauses: tuple[Pause, ...] = ()  #: those that hold
+    #: Of the backfills of these runs: how many of the last that finished did so badly, in a row.
+    backfill_failures: Mapping[RunId, int] = field(default_factory=dict)
     bad_jobs: frozenset[str] = (
         frozenset()
     )  #: whose last run ended badly, of those that tell when they recover
@@ -79,7 +85,19 @@ class RunFound:
 
     run_id: RunId  #: the run that waits
     inst: Instance
+    states: frozenset[State]
     found: RunId | None  #: a run that satisfies, or None
+    exists: bool = False  #: whether one ended in a state that leaves hope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionPolled:
+    """The answer to `PollCondition`: it holds, or what is new about it."""
+
+    run_id: RunId  #: the run that waits
+    condition: Polled
+    holds: bool
+    message: str | None = None  #: why it cannot be told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +130,59 @@ class RerunRequested:
 
     original: Run
     args: Mapping[str, str] = field(default_factory=dict)  #: those that change
+    is_test: bool = False
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillRequested:
+    """Somebody wants a job run for times or args of long ago, the oldest first.
+
+    Raises when handled:
+        NotFound: no such job.
+        BindError: the args of one do not fit; none is made.
+    """
+
+    job_id: str
+    instances: tuple[tuple[Mapping[str, str], datetime | None], ...]  #: args, and what the schedule said
+    max_running: int = 1
+    actions: bool = False  #: whether they fire the actions of the job
+    labels: tuple[str, ...] = ()
+    backfill_id: RunId | None = None  #: that they belong to; None: a new one, called as its first run
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillStopRequested:
+    """Do not run what is left of a backfill; what runs goes on."""
+
+    backfill_id: RunId
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRequested:
+    """Somebody says that a finished run ended otherwise. `original` is the run, given by the shell."""
+
+    original: Run
+    state: State
+    actions: bool = False  #: whether the actions of the new state fire
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRequested:
+    """Hold back the schedules of jobs."""
+
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequested:
+    """End a pause."""
+
+    scope: Scope
+    target: str = ""
     by: str | None = None
 
 
@@ -158,8 +229,14 @@ Event = (
     | ProgramFinished
     | SignalFailed
     | RunFound
+    | ConditionPolled
     | RunRequested
     | RerunRequested
+    | BackfillRequested
+    | BackfillStopRequested
+    | MarkRequested
+    | PauseRequested
+    | ResumeRequested
     | StartRequested
     | SkipRequested
     | StopRequested

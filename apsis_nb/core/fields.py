@@ -40,6 +40,11 @@ class Fields:
         self._known: list[str] = []
         self._missing: dict[str, JobError] = {}
 
+    @property
+    def names(self) -> list[str]:
+        """The keys that are not read yet."""
+        return list(self._left)
+
     def get(self, key: str, read: Callable[[Any], T], default: Any = _REQUIRED) -> T:
         """The value of `key`, read; `default` where it is absent. A key without default must be there."""
         return self.get_at(key, lambda value, _: read(value), default)
@@ -80,6 +85,12 @@ class Fields:
             return () if value is None else (value,)
         values = [self.read(read, item, (*path, n)) for n, item in enumerate(data)]
         return tuple(v for v in values if v is not None)
+
+    def ignore(self, *keys: str) -> None:
+        """Take keys for known, whatever they say: a fault of theirs is kept already."""
+        self._known += keys
+        for key in keys:
+            self._left.pop(key, None)
 
     def fail(self, message: str, *keys: str | int) -> None:
         """Keep a fault of this mapping, or of what stands under `keys` in it."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .actions import Sending
+from .conditions import Polled
+from .pauses import Pause
 from .runs import Instance, Run, RunId
 from .states import State
 
@@ -32,6 +34,27 @@ class SaveClock:
 
     cause: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveMark:
+    """Commit that a finished run counts as ended otherwise: a row of `run_log`, its row of `runs` anew."""
+
+    cause: str
+    run: Run  #: in its new state
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavePause:
+    """Commit that a pause begins, or ends."""
+
+    cause: str
+    pause: Pause
+    is_paused: bool
+    at: datetime
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +139,18 @@ class FindRun:
     run_id: RunId  #: the run that waits
     inst: Instance
     states: frozenset[State]
+    exist: frozenset[State] = (
+        frozenset()
+    )  #: ends that leave hope: whether there is a run with one is told too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollCondition:
+    """Look now and then, until it holds or the run waits no more; answers `ConditionPolled`."""
+
+    cause: str
+    run: Run  #: the run that waits
+    condition: Polled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,18 +169,21 @@ class Forget:
     run_id: RunId
 
 
-#: What is committed before anything else of the same list is carried out.
-Save = SaveRun | SaveClock | SaveNotice
+#: What is committed together, before anything else of the same list is carried out.
+Save = SaveRun | SaveClock | SaveMark | SavePause | SaveNotice
 
-Instruction = (
-    Save
-    | SendNotice
+#: What follows, once that is committed.
+Effect = (
+    SendNotice
     | ReserveIds
     | StartProgram
     | ResumeProgram
     | StopProgram
     | SignalProgram
     | FindRun
+    | PollCondition
     | WakeAt
     | Forget
 )
+
+Instruction = Save | Effect

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .runs import Run, RunId
 from .states import State
-from .times import format_duration
+from .times import format_duration, format_utc
 
 #: In which way a run is late.
 Kind = Literal["start", "finish"]
@@ -94,12 +94,12 @@ def text_of(run: Run, kind: Kind, held: str | None) -> str:
     """
     if kind == "finish":
         assert run.late_finish_at is not None, "it has a time by which it should finish"
-        due = f"late: should have finished by {run.late_finish_at:%Y-%m-%d %H:%M:%S}Z"
+        due = f"late: should have finished by {format_utc(run.late_finish_at)}"
         if run.finished_at is not None:
             after = format_duration((run.finished_at - run.late_finish_at).total_seconds())
             return f"{due}, finished {after} later"
     else:
-        due = f"late: was due {run.scheduled_at:%Y-%m-%d %H:%M:%S}Z"
+        due = f"late: was due {format_utc(run.scheduled_at)}"
         if run.state not in _NOT_STARTED:
             after = format_duration(run.late_s(run.state_at) or 0.0)
             return f"{due}, {'ended' if run.started_at is None else 'started'} {after} later"

@@ -10,23 +10,30 @@ The laws that it holds to (tests/core/test_laws.py):
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
 from .actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, one_for_each
-from .conditions import Ask, Dependency, MaxRunning, Wait, Yes
+from .backfills import Backfills
+from .conditions import Ask, Condition, Dependency, End
 from .errors import BindError, NotFound, Refused
 from .events import (
+    BackfillRequested,
+    BackfillStopRequested,
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
+    MarkRequested,
+    PauseRequested,
     ProgramFinished,
     ProgramStarted,
     RerunRequested,
     Restored,
+    ResumeRequested,
     RunFound,
     RunRequested,
     SignalFailed,
@@ -36,15 +43,19 @@ from .events import (
     StopRequested,
     Tick,
 )
+from .ids import LOW_IDS, Ids
 from .instructions import (
     FindRun,
     Forget,
     Instruction,
     Notice,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     SaveClock,
+    SaveMark,
     SaveNotice,
+    SavePause,
     SaveRun,
     SendNotice,
     SignalProgram,
@@ -52,17 +63,17 @@ from .instructions import (
     StopProgram,
     WakeAt,
 )
-from .jobs import Job, bind_run
+from .jobs import Job
 from .lateness import Deadlines, Kind, shown_by, text_of, told_late
-from .runs import Instance, Origin, Run, RunId
+from .making import Maker
+from .pauses import Pause, Pauses
+from .runs import Origin, Run, RunId
 from .runset import RunSet
-from .schedules import stop_time
-from .states import BUSY, State
+from .states import BUSY, FINISHED, State
+from .times import format_duration, format_utc
 from .upcoming import Due, Upcoming
+from .waiting import Waiting
 
-#: Run ids are asked for when fewer than this are left.
-LOW_IDS = 16
-MAX_IDS = 16384
 #: After a restart it takes so long at most to hear what programs did meanwhile; no run is called late before.
 HEAR_AFTER = timedelta(seconds=10)
 #: With nothing to do the clock is saved this often.
@@ -70,8 +81,6 @@ CLOCK_EVERY = timedelta(seconds=1)
 
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
 _BAD = frozenset({State.FAILURE, State.ERROR})
-#: What makes runs that may be late at the time itself; a backfill is about times long past.
-_OF_SCHEDULES = frozenset({Origin.SCHEDULE, Origin.RETRY})
 
 #: What is told of a run, by the name that `if` has for it, and a sentence.
 Told = tuple[str, str | None]
@@ -82,13 +91,17 @@ class Machine:
     """The state of the scheduler. One way in: `handle`. Not safe for threads.
 
     Args:
+        limit: at most so many runs at once take up a place; None: any number.
+        max_wait_s: how long a run may wait whose job does not say; None: for ever.
         actions: of the server: they follow the runs of all jobs, beside those that the jobs have.
     """
 
-    def __init__(self, actions: Sequence[Action] = ()) -> None:
+    def __init__(
+        self, limit: int | None = None, max_wait_s: float | None = None, actions: Sequence[Action] = ()
+    ) -> None:
         self.runs = RunSet()
-        self.jobs: dict[str, Job] = {}
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
+        self.pauses = Pauses()
         self._out: list[Instruction] = []
         self._cause = ""
         self._seq = 0
@@ -104,19 +117,12 @@ class Machine:
         self._all_late = _is_about(LATE, self._actions)
         self._bad: set[str] = set()  # jobs whose last run ended badly
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
-        self._dependents: dict[Instance, dict[RunId, None]] = {}  # waiting runs, first come first served
-        self._limited: dict[
-            Instance, dict[RunId, int]
-        ] = {}  # the same, held by `max_running`, with its count
-        self._freed: dict[Instance, None] = {}  # instances of which a place has become free
-        self._asked: set[tuple[RunId, Instance]] = set()
-        self._held: dict[RunId, Wait | Ask] = {}  # what holds each waiting run
-        self._woken: dict[RunId, None] = {}  # waiting runs to look at again
-        self._ids: deque[tuple[RunId, RunId]] = deque()
-        self._ids_left = 0
-        self._ids_asked = False
-        self._ids_block = LOW_IDS
-        self._ids_asked_at: datetime | None = None
+        self._retries: deque[Run] = deque()  # to be tried again, in order
+        self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
+        self._waiting = Waiting(self.runs, limit, max_wait_s)
+        self._backfills = Backfills()
+        self._ids = Ids()
+        self._maker = Maker(self._ids)
         self._wake: datetime | None = None
         self._clock_saved: datetime | None = None
 
@@ -130,8 +136,8 @@ class Machine:
             now: the time, aware, UTC. One that lies before an earlier one does no harm.
 
         Returns:
-            Orders for the shell; all saves of the list are one transaction, which is committed before any of
-            the others is carried out.
+            Orders for the shell; all `SaveRun` and `SaveClock` of the list are one transaction, which is
+            committed before any of the others is carried out.
 
         Raises:
             NotFound, Refused, BindError: a request cannot be met; nothing has changed.
@@ -146,19 +152,45 @@ class Machine:
             case ProgramStarted():
                 self._program_started(event)
             case ProgramFinished():
-                self._program_finished(event)
+                self._program_finished(event, now)
             case RunRequested():
-                self._run_requested(event, now)
+                for run in self._maker.requested(event, now):
+                    self._take(run, now)
             case RerunRequested():
-                self._rerun_requested(event, now)
+                run = self._maker.rerun(event, now)
+                self._take(run, now, f"rerun of {event.original.name}")
+            case BackfillRequested():
+                made = self._maker.backfill(event, now)
+                backfill_id = made[0].run_id if event.backfill_id is None else event.backfill_id
+                self._backfills.begin(backfill_id)
+                for run in made:
+                    self._take(run, now, f"backfill r{backfill_id}")
+            case BackfillStopRequested():
+                left = self._of_backfill(event.backfill_id)
+                if not left:
+                    raise Refused(f"nothing is left of backfill r{event.backfill_id}")
+                by = f" by {event.by}" if event.by else ""
+                self._stop_backfill(left, now, f"backfill r{event.backfill_id} stopped{by}")
+            case MarkRequested():
+                self._mark_requested(event, now)
+            case PauseRequested():
+                self.pauses.add(event.pause)
+                self._save_pause(event.pause, now, event.pause.by, is_paused=True)
+            case ResumeRequested():
+                pause = self.pauses.remove(event.scope, event.target)
+                if pause is None:
+                    raise Refused(f"{event.target or 'all'} is not paused")
+                self._save_pause(pause, now, event.by, is_paused=False)
             case IdsReserved():
-                self._ids.append((event.first, event.stop))
-                self._ids_left += event.stop - event.first
-                self._ids_asked = False
-                if self._due or self._fired:
+                self._ids.add(event.first, event.stop)
+                while self._ended and self._ids.left >= self._ids_needed(self._ended[0]):
+                    self._program_finished(self._ended.popleft(), now)
+                if self._due or self._fired or self._retries:
                     self._advance(now)
             case RunFound():
-                self._run_found(event, now)
+                self._run_found(event)
+            case ConditionPolled():
+                self._condition_polled(event)
             case JobsLoaded():
                 self._jobs_loaded(event, now)
             case Restored():
@@ -193,20 +225,30 @@ class Machine:
 
     def why(self, run_id: RunId) -> str | None:
         """What holds a waiting run, in words; None if nothing is known to."""
-        held = self._held.get(run_id)
+        held = self._waiting.why(run_id)
         return held.text if held else None
+
+    def holds(self, run_id: RunId) -> tuple[bool, list[Run]]:
+        """Whether a waiting run waits for a place, and the runs that take those up."""
+        held = self._waiting.why(run_id)
+        return held is not None and held.why == "limit", self._waiting.holders(run_id)
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs now, by id."""
+        return self._maker.jobs
 
     @property
     def ids_left(self) -> int:
         """How many runs can be made before more ids are reserved."""
-        return self._ids_left
+        return self._ids.left
 
     # -- time
 
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
         self._due.extend(self._upcoming.take(now))
-        if len(self._due) + len(self._fired) > self._ids_left:
+        if len(self._due) + len(self._fired) + len(self._retries) > self._ids.left:
             self._reserve(now)
             return
         made = len(self._due)
@@ -220,6 +262,8 @@ class Machine:
             run = self.runs.get(heappop(self._stops)[1])
             if run is not None and run.state is State.RUNNING:
                 self._stop_requested(run, now, "its stop time has come")
+        for run_id in self._waiting.impatient(now):
+            self._waited_too_long(run_id, now)
         for late, kind in self._deadlines.take(now, self.runs):
             self._become_late(late, kind)
         self.clock = now if self.clock is None else max(self.clock, now)
@@ -229,44 +273,30 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while self._woken or self._freed or (self._fired and self._ids_left):
-            if self._fired and self._ids_left:
+        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids.left):
+            if self._retries and self._ids.left:
+                self._try_again(self._retries.popleft(), now)
+            elif self._fired and self._ids.left:
                 self._fire(*self._fired.popleft(), now)
-            elif self._woken:
-                self._consider(next(iter(self._woken)), now)
             else:
-                inst, _ = self._freed.popitem()
-                for run_id, count in list(self._limited.get(inst, {}).items()):
-                    if self.runs.busy(inst) < count:  # most of those who wait still wait: this must be quick
-                        self._consider(run_id, now)
-        if self._ids_left < LOW_IDS or self._fired:
+                for run_id in self._waiting.to_look_at():
+                    self._consider(run_id, now)
+        if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        for at in (self._upcoming.next_at, self._deadlines.next_at(self.runs)):
-            if at is not None:
-                due.append(at)
+        others = (self._upcoming.next_at, self._waiting.next_end, self._deadlines.next_at(self.runs))
+        due += [at for at in others if at is not None]
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
 
     def _reserve(self, now: datetime) -> None:
-        """Ask for ids, once; in larger blocks while they are used up fast, so that a restart wastes few."""
-        if self._ids_asked:
-            return
-        fast = self._ids_asked_at is not None and now - self._ids_asked_at < timedelta(seconds=2)
-        self._ids_block = min(MAX_IDS, self._ids_block * 2) if fast else LOW_IDS * 2
-        self._ids_asked, self._ids_asked_at = True, now
-        need = len(self._due) + len(self._fired)
-        self._order(ReserveIds(cause=self._cause, count=max(self._ids_block, need)))
-
-    def _next_id(self) -> RunId:
-        first, stop = self._ids[0]
-        self._ids_left -= 1
-        if first + 1 < stop:
-            self._ids[0] = (first + 1, stop)
-        else:
-            self._ids.popleft()
-        return first
+        """Ask for ids, once."""
+        need = (
+            len(self._due) + len(self._fired) + len(self._retries) + sum(map(self._ids_needed, self._ended))
+        )
+        if count := self._ids.wanted(need, now):
+            self._order(ReserveIds(cause=self._cause, count=count))
 
     # -- jobs, restart
 
@@ -275,7 +305,7 @@ class Machine:
 
         After a restart nobody knows which jobs are new, and all go on from the clock.
         """
-        known, self.jobs = self.jobs, {job.job_id: job for job in event.jobs}
+        known, self._maker.jobs = self.jobs, {job.job_id: job for job in event.jobs}
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)
         # What waits for its id is found due again if its job has changed: the clock has not passed it.
@@ -285,6 +315,8 @@ class Machine:
     def _restored(self, event: Restored, now: datetime) -> None:
         """Take up the live runs where the store says they are."""
         self.clock = self._clock_saved = event.clock
+        self.pauses.load(event.pauses)
+        self._backfills.load(event.backfill_failures)
         self._bad = set(event.bad_jobs)
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
@@ -296,8 +328,7 @@ class Machine:
                     heappush(self._scheduled, (run.scheduled_at, run.run_id))
                 case State.WAITING:
                     self._note(run, "the server restarted")
-                    self._watch(run)
-                    self._woken[run.run_id] = None
+                    self._waiting.add(run)
                 case _:
                     self._order(ResumeProgram(cause=self._cause, run=run))
                     if run.state is State.STOPPING:
@@ -309,121 +340,42 @@ class Machine:
 
     def _make_due(self, due: Due, now: datetime) -> None:
         """A run of a schedule: it gets its id as it leaves the schedule."""
-        job, at, nominal_at = due.job, due.at, due.occurrence.at
-        run_id, args = self._next_id(), job.args_for(due.occurrence.args, due.schedule.args)
         skip, most = due.skip, due.schedule.max_runs
-        if skip is None and most is not None and (live := self.runs.of_schedules(job.job_id)) >= most:
+        if skip is None and (pause := self.pauses.of(due.job.job_id, due.at)) is not None:
+            skip = pause.text
+        if skip is None and most is not None and (live := self.runs.of_schedules(due.job.job_id)) >= most:
             skip = f"busy: {live} of at most {most} runs of the job's schedules are unfinished"
-        try:
-            run = bind_run(
-                job,
-                run_id=run_id,
-                args=args,
-                origin=Origin.SCHEDULE,
-                scheduled_at=at,
-                nominal_at=nominal_at,
-                stop_at=stop_time(due.schedule, at),
-                late_finish_at=job.late_finish_at(due.schedule, at),
-                now=now,
-                params_of=self._params_of,
-            )
-        except BindError as error:
-            run = Run(
-                run_id=run_id,
-                inst=Instance.of(job.job_id, args),
-                program=job.program,
-                origin=Origin.SCHEDULE,
-                scheduled_at=at,
-                nominal_at=nominal_at,
-                state_at=now,
-                actions=job.actions,
-                labels=job.labels,
-                late_start_s=job.late_start_s,
-            )
-            self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-            self._move(run, State.ERROR, now, str(error))
-            return
-        self._add(run, f"scheduled for {at:%Y-%m-%d %H:%M:%S}Z")
-        if skip is not None:
+        run, wrong = self._maker.due(due, now)
+        self._add(run, f"scheduled for {format_utc(due.at)}")
+        if wrong is not None:
+            self._move(run, State.ERROR, now, wrong)
+        elif skip is not None:
             self._miss(run, now, skip)
         else:
             self._begin(run, now)
 
-    def _run_requested(self, event: RunRequested, now: datetime) -> None:
-        job = event.job or self.jobs.get(event.job_id)
-        if job is None:
-            raise NotFound(f"there is no job {event.job_id}")
-        if self._ids_left < event.count:
-            raise Refused("no run ids at hand: try again in a moment")
-        made = [
-            bind_run(
-                job,
-                run_id=self._next_id(),
-                args=dict(event.args),
-                origin=event.origin,
-                scheduled_at=event.at or now,
-                stop_at=event.stop_at,
-                now=now,
-                params_of=self._params_of,
-                labels=event.labels,
-                by=event.by,
-                rerun_of=event.rerun_of,
-            )
-            for _ in range(event.count)
+    def _try_again(self, old: Run, now: datetime) -> None:
+        run = self._maker.retry(old, now)
+        more = run.retry.count if run.retry else 0
+        self._note(old, f"tried again as {run.name}; {more or 'no'} more attempts may follow")
+        self._take(run, now, f"attempt {run.attempt}, after {old.name}")
+
+    def _of_backfill(self, backfill_id: RunId) -> list[Run]:
+        """The runs of a backfill that have not begun."""
+        return [
+            run
+            for run in self.runs.values()
+            if run.backfill_id == backfill_id and run.state in (State.SCHEDULED, State.WAITING)
         ]
-        for run in made:
-            self._take(run, now)
 
-    def _rerun_requested(self, event: RerunRequested, now: datetime) -> None:
-        """The job as it is today; a job that is gone, or was ad hoc, as the run had it."""
-        old, job = event.original, self.jobs.get(event.original.job_id)
-        if self._ids_left < 1:
-            raise Refused("no run ids at hand: try again in a moment")
-        stop_at = None if old.stop_at is None else now + (old.stop_at - old.scheduled_at)
-        if job is None:
-            if event.args:
-                raise Refused(f"{old.name} can be run again only as it was: there is no job {old.job_id} now")
-            run = replace(
-                old,
-                run_id=self._next_id(),
-                origin=Origin.RERUN,
-                state=State.SCHEDULED,
-                state_at=now,
-                scheduled_at=now,
-                nominal_at=None,
-                stop_at=stop_at,
-                started_at=None,
-                finished_at=None,
-                attempt=old.attempt + 1,
-                rerun_of=old.run_id,
-                by=event.by,
-                **_NOT_RUN,
-            )
-        else:
-            run = bind_run(
-                job,
-                run_id=self._next_id(),
-                args=old.args | dict(event.args),
-                origin=Origin.RERUN,
-                scheduled_at=now,
-                stop_at=stop_at,
-                now=now,
-                params_of=self._params_of,
-                labels=old.labels,
-                by=event.by,
-                rerun_of=old.run_id,
-                attempt=old.attempt + 1,
-            )
-        self._take(run, now, f"rerun of {old.name}")
-
-    def _params_of(self, job_id: str) -> tuple[str, ...] | None:
-        job = self.jobs.get(job_id)
-        return None if job is None else tuple(p.name for p in job.params)
+    def _stop_backfill(self, left: Sequence[Run], now: datetime, reason: str) -> None:
+        for run in left:
+            self._move(run, State.SKIPPED, now, reason, skip_reason=reason)
 
     def _take(self, run: Run, now: datetime, why: str | None = None) -> None:
         """A new run that somebody or something asked for: for later, or for now."""
         later = run.scheduled_at > now
-        when = f"scheduled for {run.scheduled_at:%Y-%m-%d %H:%M:%S}Z" if later else "scheduled for now"
+        when = f"scheduled for {format_utc(run.scheduled_at)}" if later else "scheduled for now"
         self._add(run, f"{when}: {why}" if why else when)
         if later:
             heappush(self._scheduled, (run.scheduled_at, run.run_id))
@@ -440,80 +392,92 @@ class Machine:
 
     def _begin(self, run: Run, now: datetime) -> None:
         """Its time has come: wait for its conditions, or start."""
-        if run.conditions:
+        if run.conditions or self._waiting.is_full:
             run = self._move(run, State.WAITING, now, None)
-            self._watch(run)
+            self._waiting.add(run)
             self._consider(run.run_id, now)
         else:
             self._start(run, now)
 
-    def _watch(self, run: Run) -> None:
-        """Hear of what may change the decisions of a waiting run's conditions."""
-        for condition in run.conditions:
-            match condition:
-                case MaxRunning():
-                    self._limited.setdefault(condition.inst or run.inst, {})[run.run_id] = int(
-                        condition.count
-                    )
-                case Dependency(inst=Instance() as inst):
-                    self._dependents.setdefault(inst, {})[run.run_id] = None
-
-    def _unwatch(self, run: Run) -> None:
-        for condition in run.conditions:
-            match condition:
-                case MaxRunning():
-                    _leave(self._limited, condition.inst or run.inst, run.run_id)
-                case Dependency(inst=Instance() as inst):
-                    _leave(self._dependents, inst, run.run_id)
-                    self._asked.discard((run.run_id, inst))
-        self._held.pop(run.run_id, None)
-
     def _consider(self, run_id: RunId, now: datetime) -> None:
         """Start a waiting run if its conditions hold, in their order; else say what holds it."""
-        self._woken.pop(run_id, None)
         run = self.runs.get(run_id)
         if run is None or run.state is not State.WAITING:
             return
-        left = []
-        held: Wait | Ask | None = None
-        for n, condition in enumerate(run.conditions):
-            decision = condition.decide(run, self.runs)
-            if isinstance(decision, Yes):
-                if not condition.is_monotonic:
-                    left.append(condition)
-                continue
-            left += run.conditions[n:]
-            held = decision
-            break
+        left, by, held = self._waiting.decide(run)
+        if isinstance(held, Ask) and self._is_hopeless(run_id, held, now):
+            exist = "|".join(sorted(state.value for state in held.exist))
+            held = End(State.ERROR, f"no dependency {held.inst} exists in {exist}")
         if held is None:
             self._start(run, now)
             return
-        if len(left) < len(run.conditions):
-            run = replace(run, conditions=tuple(left))
-            self.runs.put(run)
-        if isinstance(held, Ask) and (run_id, held.inst) not in self._asked:
-            self._asked.add((run_id, held.inst))
-            self._order(FindRun(cause=self._cause, run_id=run_id, inst=held.inst, states=held.states))
-        before = self._held.get(run_id)
-        self._held[run_id] = held
-        if before is None or before.text != held.text:
-            self._note(run, held.text)
-
-    def _run_found(self, event: RunFound, now: datetime) -> None:
-        run = self.runs.get(event.run_id)
-        if run is None or run.state is not State.WAITING or event.found is None:
+        if isinstance(held, End):
+            reason = held.text if held.to is State.SKIPPED else None
+            self._move(run, held.to, now, held.text, skip_reason=reason)
             return
-        left = tuple(c for c in run.conditions if not (isinstance(c, Dependency) and c.inst == event.inst))
-        self._unwatch(run)
-        run = replace(run, conditions=left)
+        if len(left) < len(run.conditions):
+            run = replace(run, conditions=left)
+            self.runs.put(run)
+        for asked in self._waiting.questions(run):
+            assert asked.inst is not None
+            order = FindRun(
+                cause=self._cause,
+                run_id=run_id,
+                inst=asked.inst,
+                states=asked.states,
+                exist=(asked.exist & FINISHED) - asked.states,
+            )
+            self._order(order)
+        polled = self._waiting.polled(run_id)
+        if self._waiting.hold(run, by, held):
+            self._note(run, held.text)
+        now_polled = self._waiting.polled(run_id)
+        if now_polled is not None and now_polled != polled:
+            self._order(PollCondition(cause=self._cause, run=run, condition=now_polled))
+
+    def _is_hopeless(self, run_id: RunId, ask: Ask, now: datetime) -> bool:
+        """Whether what must exist does not, and no schedule is about to make it."""
+        if not self._waiting.is_hopeless(run_id, ask):
+            return False
+        return State.SCHEDULED not in ask.exist or not self._upcoming.will_make(ask.inst, now)
+
+    def _run_found(self, event: RunFound) -> None:
+        run = self.runs.get(event.run_id)
+        if run is None or run.state is not State.WAITING:
+            return
+        if event.found is None:
+            self._waiting.answer(event.run_id, (event.inst, event.states), exists=event.exists)
+        else:
+            self._drop(
+                run,
+                lambda c: isinstance(c, Dependency) and (c.inst, c.states) == (event.inst, event.states),
+            )
+        self._waiting.wake(event.run_id)
+
+    def _condition_polled(self, event: ConditionPolled) -> None:
+        run = self.runs.get(event.run_id)
+        if run is None or run.state is not State.WAITING or event.condition not in run.conditions:
+            return
+        if event.message is not None:
+            self._note(run, event.message)
+        if event.holds:
+            self._drop(run, lambda c: c == event.condition)
+            self._waiting.wake(event.run_id)
+
+    def _drop(self, run: Run, holds: Callable[[Condition], bool]) -> None:
+        """Conditions of a waiting run hold for good."""
+        run = replace(run, conditions=tuple(c for c in run.conditions if not holds(c)))
         self.runs.put(run)
-        self._watch(run)
-        self._woken[run.run_id] = None
+
+    def _waited_too_long(self, run_id: RunId, now: datetime) -> None:
+        run, held = self.runs[run_id], self._waiting.why(run_id)
+        waited_s = format_duration((now - run.state_at).total_seconds() // 1)
+        self._move(run, State.ERROR, now, f"{held.text if held else 'waiting'}: timeout after {waited_s}")
 
     def _start(self, run: Run, now: datetime) -> None:
         facts: dict[str, Any] = {}
         if run.is_late(now):
-            held = self._held.get(run.run_id)
+            held = self._waiting.why(run.run_id)
             facts["late_why"] = held.why if held else "server"
         run = self._move(run, State.STARTING, now, None, **facts)
         self._order(StartProgram(cause=self._cause, run=run))
@@ -539,16 +503,32 @@ class Machine:
         if run.stop_at is not None:
             heappush(self._stops, (run.stop_at, run.run_id))
 
-    def _program_finished(self, event: ProgramFinished) -> None:
+    def _program_finished(self, event: ProgramFinished, now: datetime) -> None:
         run = self.runs.get(event.run_id)
-        if run is None or run.state not in (State.STARTING, State.RUNNING, State.STOPPING):
+        if run is None or run.state not in BUSY:
+            return
+        if self._ids.left < self._ids_needed(event):
+            # What follows must be saved with the end, or a crash between them would lose it.
+            self._ended.append(event)
             return
         to = _STATE_OF[event.outcome]
         if run.state is State.STARTING and to is not State.ERROR:
             # found ended after a restart: it ran, and nobody was there to hear of its start
             began = event.at - timedelta(seconds=event.elapsed_s or 0.0)
             run = self._move(run, State.RUNNING, began, None)
-        self._move(run, to, event.at, event.message, return_code=event.return_code, elapsed_s=event.elapsed_s)
+        run = self._move(
+            run, to, event.at, event.message, return_code=event.return_code, elapsed_s=event.elapsed_s
+        )
+        if run.backfill_id is not None and not self._is_tried_again(run):
+            failures = self._backfills.ended(run)
+            if failures and (left := self._of_backfill(run.backfill_id)):
+                text = f"backfill r{run.backfill_id} stopped: {failures} failures in a row"
+                self._stop_backfill(left, now, text)
+
+    def _ids_needed(self, event: ProgramFinished) -> int:
+        """How many runs may follow from an end."""
+        run = self.runs.get(event.run_id)
+        return 0 if run is None else len(run.actions) + len(self._actions) + (run.retry is not None)
 
     def _stop_requested(self, run: Run, now: datetime, message: str | None) -> None:
         match run.state:
@@ -565,6 +545,26 @@ class Machine:
             case _:
                 raise Refused(f"can't stop {run.name}: it is {run.state.value}; skip it instead")
 
+    def _mark_requested(self, event: MarkRequested, now: datetime) -> None:
+        old, to = event.original, event.state
+        if not old.is_finished or old.run_id in self.runs:
+            raise Refused(f"can't mark {old.name}: it is {old.state.value}, and has not finished")
+        if to not in FINISHED:
+            raise Refused(f"can't mark {old.name} as {to.value}: no run ends so")
+        if to is old.state:
+            raise Refused(f"{old.name} is {to.value} already")
+        message = f"marked as {to.value}" + (f" by {event.by}" if event.by else "")
+        run = replace(old, state=to, message=message)
+        events = [(to.value, message)] if event.actions else []
+        run, following = self._following(run, events)
+        self.runs.put(run)
+        self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
+        self._waiting.moved(run)
+        self._follow(run, following)
+
+    def _save_pause(self, pause: Pause, now: datetime, by: str | None, *, is_paused: bool) -> None:
+        self._order(SavePause(cause=self._cause, pause=pause, is_paused=is_paused, at=now, by=by))
+
     # -- what follows
 
     def _miss(self, run: Run, now: datetime, reason: str) -> None:
@@ -573,7 +573,7 @@ class Machine:
 
     def _become_late(self, run: Run, kind: Kind) -> None:
         """A run has used up a budget, and somebody wants to hear of it at once."""
-        held = self._held.get(run.run_id)
+        held = self._waiting.why(run.run_id)
         text = text_of(run, kind, held.text if held else None)
         run, following = self._following(told_late(run, kind), [(LATE, text)])
         self.runs.put(run)
@@ -582,13 +582,13 @@ class Machine:
 
     def _hears_lateness(self, run: Run) -> bool:
         """Whether it matters to anybody at which moment the run becomes late."""
-        if run.nominal_at is None or run.origin not in _OF_SCHEDULES:
+        if run.origin is not Origin.SCHEDULE:
             return False
         return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
 
     def _recovers(self, run: Run) -> bool:
         """Whether a run that just ended is well, and the one of its job before was not."""
-        if run.origin is Origin.TEST or self._is_tried_again(run):
+        if run.is_test or self._is_tried_again(run):  # a bad end that is tried again is none yet
             return False
         if run.state in _BAD:
             self._bad.add(run.job_id)
@@ -597,17 +597,13 @@ class Machine:
             return True
         return False
 
-    def _is_tried_again(self, run: Run) -> bool:
-        """Whether another attempt follows the bad end of a run: then nobody is told of it yet."""
-        return False
-
     def _following(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
         """The actions that are about any of these events, each once, about the first that it names.
 
         What they send is counted with the run, which is saved with it: so it is ordered once.
         """
         found: list[ScheduleAction | Notice] = []
-        if run.origin is Origin.TEST:
+        if run.is_test:
             return run, found
         count = run.notices
         for action in (*run.actions, *(self._actions if run.job_id not in self._targets else self._sending)):
@@ -633,20 +629,8 @@ class Machine:
 
     def _fire(self, source: Run, action: ScheduleAction, now: datetime) -> None:
         """Carry out an action of a run that came to one of its states; one that fails harms nothing."""
-        job = self.jobs.get(action.job_id)
         try:
-            if job is None:
-                raise BindError(f"there is no job {action.job_id}")
-            args = source.args | action.expanded(source.args)
-            run = bind_run(
-                job,
-                run_id=self._next_id(),
-                args={p.name: args[p.name] for p in job.params if p.name in args},
-                origin=Origin.ACTION,
-                scheduled_at=now,
-                now=now,
-                params_of=self._params_of,
-            )
+            run = self._maker.fired(source, action, now)
         except BindError as error:
             self._note(source, f"action: {error}")
             return
@@ -676,9 +660,12 @@ class Machine:
         Args:
             told: what else than its new state the move tells.
         """
+        stopped = run.state is State.STOPPING
         if run.state is State.WAITING:
-            self._unwatch(run)
+            self._waiting.remove(run)
         run = run.moved(to, at, message=message, **facts)
+        if stopped and run.retry is not None:
+            run = replace(run, retry=None)  # somebody or something wanted its end
         late: list[str] = []
         following: list[ScheduleAction | Notice] = []
         if run.nominal_at is not None and self._hears_lateness(run):
@@ -695,14 +682,18 @@ class Machine:
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
             self._order(Forget(cause=self._cause, run_id=run.run_id))
-            self._woken.update(self._dependents.get(run.inst, {}))
-            if run.inst in self._limited:
-                self._freed[run.inst] = None
+        self._waiting.moved(run)
         for text in late:
             self._note(run, text)
+        if self._is_tried_again(run):
+            self._retries.append(run)
         if following:
             self._follow(run, following)
         return run
+
+    def _is_tried_again(self, run: Run) -> bool:
+        """Whether another attempt follows: then what follows from an end waits for the last one."""
+        return run.retry is not None and run.retry.count > 0 and run.state in run.retry.states
 
     def _live(self, run_id: RunId) -> Run:
         run = self.runs.get(run_id)
@@ -714,26 +705,3 @@ class Machine:
 def _is_about(event: str, actions: Sequence[Action]) -> bool:
     """Whether any of the actions follows the event."""
     return any(event in action.when.events for action in actions)
-
-
-def _leave(watchers: dict[Instance, dict[RunId, Any]], inst: Instance, run_id: RunId) -> None:
-    """A run waits for the instance no more."""
-    watching = watchers.get(inst, {})
-    watching.pop(run_id, None)
-    if not watching:
-        watchers.pop(inst, None)
-
-
-#: What a run that is to be run again has not got yet.
-_NOT_RUN: dict[str, Any] = {
-    "late_finish_at": None,
-    "told_late_start": False,
-    "told_late_finish": False,
-    "notices": 0,
-    "late_why": None,
-    "skip_reason": None,
-    "message": None,
-    "return_code": None,
-    "elapsed_s": None,
-    "run_state": None,
-}

@@ -11,6 +11,7 @@ from .fields import Fields, KeyPath, read_text, read_text_or_none, read_texts, s
 from .times import (
     format_daytime,
     format_duration,
+    format_iso,
     format_time,
     parse_date,
     parse_daytime,
@@ -41,7 +42,7 @@ PARAM_TYPES: dict[str, tuple[str, Callable[[str], str]]] = {
     "int": ("a whole number", _int_text),
     "float": ("a number", _float_text),
     "bool": ("true or false", _bool_text),
-    "date": ("a date such as 2026-01-31", lambda text: parse_date(text).isoformat()),
+    "date": ("a date such as 2026-01-31", lambda text: format_iso(parse_date(text))),
     "time": ("a daytime such as 09:30:00", lambda text: format_daytime(parse_daytime(text))),
     "datetime": ("a time such as 2026-01-31T09:00:00Z", lambda text: format_time(parse_time(text))),
     "choice": ("one of its choices", str),

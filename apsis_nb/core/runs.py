@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import Enum
 from operator import attrgetter
@@ -30,6 +30,31 @@ class Origin(Enum):
     RERUN = "rerun"
     BACKFILL = "backfill"
     TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How a run that did not succeed is tried again."""
+
+    count: int  #: how many more attempts there may be
+    delay_s: float = 0.0  #: from the end of an attempt to the next
+    backoff: float = 1.0  #: each delay is so many times the one before
+    max_delay_s: float = 86400.0
+    states: frozenset[State] = frozenset({State.FAILURE})  #: after which ends
+
+    def after(self) -> "Retry":
+        """What is left for the next attempt."""
+        delay_s = min(self.delay_s * self.backoff, self.max_delay_s)
+        return replace(self, count=self.count - 1, delay_s=delay_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "count": self.count,
+            "delay": self.delay_s,
+            "backoff": self.backoff,
+            "max_delay": self.max_delay_s,
+            "states": sorted(s.value for s in self.states),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +94,9 @@ class Run:
     program: Program  #: bound: its templates are expanded
     origin: Origin
     scheduled_at: datetime  #: when it is due; aware, UTC, as all times here
-    nominal_at: datetime | None = None  #: what the schedule says, before jitter; None if no schedule made it
+    nominal_at: datetime | None = (
+        None  #: what the schedule says, before jitter; None if none stands behind it
+    )
     stop_at: datetime | None = None  #: when it is stopped if it still runs
     state: State = State.SCHEDULED
     state_at: datetime  #: when it entered its state
@@ -77,6 +104,9 @@ class Run:
     finished_at: datetime | None = None
     conditions: tuple["Condition", ...] = ()  #: bound; those that are not yet known to hold
     actions: tuple["Action", ...] = ()
+    groups: tuple[str, ...] = ()  #: of `max_running`, in which it takes up a place
+    max_wait_s: float | None = None  #: it may wait no longer; None: as the server says
+    retry: Retry | None = None  #: None: no attempt follows
     labels: tuple[str, ...] = ()
     late_start_s: float = 60.0  #: budget: a run of a schedule that starts later than this is late
     late_finish_at: datetime | None = None  #: so is one that has not finished by then
@@ -113,12 +143,17 @@ class Run:
     def is_finished(self) -> bool:
         return self.state in FINISHED
 
+    @property
+    def is_test(self) -> bool:
+        """Whether nothing may follow from it: no actions, no dependency, no statistic."""
+        return self.origin is Origin.TEST
+
     def late_s(self, now: datetime) -> float | None:
         """Seconds from its scheduled time to its start (to `now` while it has not started).
 
         None unless a schedule made the run, and for a skipped one. Never negative.
         """
-        if self.nominal_at is None or self.state is State.SKIPPED:
+        if self.origin is not Origin.SCHEDULE or self.state is State.SKIPPED:
             return None
         began = self.started_at or self.finished_at or now
         return max(0.0, (began - self.scheduled_at).total_seconds())

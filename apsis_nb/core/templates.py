@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from .errors import BindError
+from .times import format_iso
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -98,7 +99,7 @@ class Date:
         return hash(self._day)
 
     def __str__(self) -> str:
-        return self._day.isoformat()
+        return format_iso(self._day)
 
     def __format__(self, spec: str) -> str:
         return format(self._day, spec)
@@ -121,7 +122,7 @@ class Daytime:
             case _:
                 self._time = time(*parts)
         if self._time.tzinfo is not None:
-            raise ValueError(f"a daytime has no zone: '{self._time.isoformat()}'")
+            raise ValueError(f"a daytime has no zone: '{format_iso(self._time)}'")
 
     @property
     def hour(self) -> int:
@@ -158,7 +159,7 @@ class Daytime:
         return hash(self._time)
 
     def __str__(self) -> str:
-        return _without_zeros(self._time.isoformat())
+        return format_iso(self._time)
 
     def __format__(self, spec: str) -> str:
         return format(self._time, spec) if spec else str(self)
@@ -188,7 +189,7 @@ class Time:
             case _:
                 raise ValueError("a time is made from text such as '2026-01-31T09:00:00Z'")
         if at.tzinfo is None:
-            raise ValueError(f"'{at.isoformat()}' has no time zone")
+            raise ValueError(f"'{format_iso(at)}' has no time zone")
         self._at = at.astimezone(UTC)
 
     def __add__(self, seconds: float) -> "Time":
@@ -211,7 +212,7 @@ class Time:
         return hash(self._at)
 
     def __str__(self) -> str:
-        return _without_zeros(self._at.isoformat()[:-6]) + "+00:00"
+        return format_iso(self._at)
 
     def __format__(self, spec: str) -> str:
         pattern, _, zone = spec.partition("@")
@@ -410,7 +411,3 @@ def _zone(zone: Any) -> tzinfo:
         return _zone_of(str(zone))
     except (KeyError, ValueError, OSError):  # a name that is a folder of zones is an OSError
         raise ValueError(f"unknown time zone '{zone}'") from None
-
-
-def _without_zeros(text: str) -> str:
-    return text.rstrip("0") if "." in text else text

@@ -1,11 +1,20 @@
-"""Times, dates, daytimes, durations and zones: read from what people write, and written back."""
+"""Times, dates, daytimes, durations and zones: read from what people write, and written back.
+
+What is written, is written here, in one of these forms; no other module has a form of its own
+(tests/repo/test_time_formats.py):
+
+* `format_time`: for programs, `2026-01-31T09:00:00Z`;
+* `format_local`: for people, as the clocks of a zone show it, `2026-01-31 10:00:00 CET`;
+* `format_utc`: the same in UTC, in logs and reasons, `2026-01-31 09:00:00Z`;
+* `format_iso`: a date, a daytime, or a time as it is, for args and stored values.
+"""
 
 import difflib
 import math
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 #: Seconds of each unit of a duration, longest first.
@@ -18,8 +27,18 @@ _UNITS: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 _UNIT_S = {name: seconds for seconds, names in _UNITS.values() for name in names}
 
+#: What a time is written to; what is finer is cut off.
+Precision = Literal["minute", "second", "millisecond", "microsecond"]
+_TIMESPEC: dict[Precision, str] = {
+    "minute": "minutes",
+    "second": "seconds",
+    "millisecond": "milliseconds",
+    "microsecond": "microseconds",
+}
+
 _PART = re.compile(r"(\d+(?:\.\d*)?)\s*([^\W\d_]+)\s*", re.ASCII)
 _DAYTIME = re.compile(r"(\d{1,2}):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
+_FRACTION = re.compile(r"\.(\d+)", re.ASCII)
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)-(\d\d)|(\d\d)(\d\d))", re.ASCII)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(Z|[+-]\d\d:?\d\d)?"
@@ -110,7 +129,16 @@ def parse_daytime(value: Any) -> time:
 
 def format_daytime(daytime: time) -> str:
     """``09:00:00``, ``09:00:00.5``."""
-    return f"{daytime.replace(microsecond=0).isoformat()}{_fraction(daytime.microsecond)}"
+    return format_iso(daytime)
+
+
+def format_iso(value: date | time) -> str:
+    """A date, a daytime or a time as it is, in ISO 8601, without trailing zeros.
+
+    `2026-01-31`, `09:00:00`, `2026-01-31T09:00:00.5+00:00`; a time has the offset that it has, or none.
+    """
+    text = value.isoformat()
+    return _without_zeros(text) if "." in text else text  # schedules write very many
 
 
 def parse_date(value: Any) -> date:
@@ -176,37 +204,52 @@ def _instant(value: Any, match: re.Match[str] | None, tz: ZoneInfo | None) -> da
         raise ValueError(f"'{value}' is no time: it is out of range") from None
 
 
-def format_time(at: datetime) -> str:
-    """An instant as ``2026-01-31T09:00:00Z``; a fraction without trailing zeros.
+def format_time(at: datetime, precision: Precision = "microsecond") -> str:
+    """An instant for programs: ``2026-01-31T09:00:00Z``; a fraction without trailing zeros.
 
     Raises:
         ValueError: `at` has no time zone.
     """
-    if at.tzinfo is None:
-        raise ValueError(f"{at.isoformat()} has no time zone")
-    at = at.astimezone(UTC)
-    return f"{at.replace(microsecond=0, tzinfo=None).isoformat()}{_fraction(at.microsecond)}Z"
+    return _shown(at, UTC, precision, "T") + "Z"
 
 
-def format_local(at: datetime, tz: ZoneInfo, *, with_zone: bool = False, digits: int = 0) -> str:
+def format_utc(at: datetime) -> str:
+    """An instant for people, in UTC and to the second, as logs and reasons have it: ``2026-01-31 09:00:00Z``.
+
+    Raises:
+        ValueError: `at` has no time zone.
+    """
+    return _shown(at, UTC, "second", " ") + "Z"
+
+
+def format_local(
+    at: datetime, tz: tzinfo, precision: Precision = "second", *, with_zone: bool = False
+) -> str:
     """What the clocks of a zone show at an instant: ``2026-01-31 10:00:00``, ``2026-01-31 10:00:00.25 CET``.
 
     Args:
         at: aware.
         tz: the zone.
+        precision: what is finer is cut off; a fraction has no trailing zeros.
         with_zone: with the short name of the zone's time then; where it has none, the offset.
-        digits: of the fraction of a second, 0 to 6; what is beyond is cut off.
 
     Raises:
         ValueError: `at` has no time zone.
     """
+    text = _shown(at, tz, precision, " ")
+    return f"{text} {zone_name(at, tz)}" if with_zone else text
+
+
+def zone_name(at: datetime, tz: tzinfo) -> str:
+    """The short name of the time of a zone at an instant, ``CET``; where it has none, the offset."""
+    return at.astimezone(tz).tzname() or ""
+
+
+def _shown(at: datetime, tz: tzinfo, precision: Precision, sep: str) -> str:
     if at.tzinfo is None:
-        raise ValueError(f"{at.isoformat()} has no time zone")
-    shown = at.astimezone(tz)
-    text = shown.replace(microsecond=0, tzinfo=None).isoformat(" ")
-    if digits:
-        text += f".{shown.microsecond:06d}"[: digits + 1]
-    return f"{text} {shown:%Z}" if with_zone else text
+        raise ValueError(f"{format_iso(at)} has no time zone")
+    local = at.astimezone(tz).replace(tzinfo=None)
+    return _without_zeros(local.isoformat(sep, _TIMESPEC[precision]))
 
 
 def parse_when(text: str, now: datetime, tz: ZoneInfo) -> datetime:
@@ -294,6 +337,11 @@ def next_daytime(daytime: time, after: datetime, tz: ZoneInfo) -> datetime:
     day = local.date() if local.time() < daytime else local.date() + timedelta(days=1)
     at = after_gap(day, daytime, tz)
     return at if at > after else after_gap(day, daytime.replace(fold=1), tz)
+
+
+def _without_zeros(text: str) -> str:
+    """ISO 8601 without the zeros at the end of a fraction."""
+    return _FRACTION.sub(lambda found: f".{found[1]}".rstrip("0").rstrip("."), text, count=1)
 
 
 def _fraction(us: int) -> str:

@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from itertools import dropwhile
+from itertools import dropwhile, islice
 
 from .jobs import Job
 from .runs import Instance
 from .schedules import DueTime, Occurrence, Schedule, count_due, due_between
-from .times import format_duration
+from .times import format_duration, format_utc
 
 #: How far ahead a schedule is asked for its next time; one that has none in it is asked again at its end.
 LOOK_AHEAD = timedelta(days=1900)  # past the four years between two leap days
 #: What is found due by more than this was missed, and its schedule's misfire policy decides.
 MISFIRE_AFTER = timedelta(seconds=60)
+#: What is made within this counts as existing, as far as so many times of a schedule tell.
+SOON, MANY = timedelta(days=1), 2000
 #: At most so many missed times of a schedule are rows of their own; the older ones share one.
 MISSED_ROWS = 1000
 
@@ -84,6 +86,17 @@ class Upcoming:
         """When something is due next; None: never."""
         return self._cursors[0][0] if self._cursors else None
 
+    def will_make(self, inst: Instance, now: datetime) -> bool:
+        """Whether a schedule makes a run of an instance within a day."""
+        for _, _, cursor in self._cursors:
+            if cursor.job.job_id == inst.job_id:
+                due = due_between(inst.job_id, cursor.schedule, now, now + SOON)
+                if any(
+                    _instance(cursor.job, cursor.schedule, d.occurrence) == inst for d in islice(due, MANY)
+                ):
+                    return True
+        return False
+
     def take(self, now: datetime) -> list[Due]:
         """What is due at or before `now` and was not taken before, in the order of time."""
         found: list[Due] = []
@@ -145,7 +158,7 @@ def _shared(count: int, first: datetime, last: datetime) -> str:
     """What the row says that stands for all the times that have none of their own."""
     if count == 1:
         return _WHY
-    span = f"from {first:%Y-%m-%d %H:%M:%S}Z to {last:%Y-%m-%d %H:%M:%S}Z"
+    span = f"from {format_utc(first)} to {format_utc(last)}"
     return f"misfire: {count:,} times {span}, as the schedule counts them now; this row stands for them all"
 
 

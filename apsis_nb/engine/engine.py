@@ -1,19 +1,23 @@
 """Carries the machine's instructions out: saves first, then effects, whose results come back as events."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, assert_never
 from uuid import uuid4
 
 from apsis_nb.config import Config
 from apsis_nb.core.actions import RECOVERED
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
+    BackfillRequested,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -23,13 +27,19 @@ from apsis_nb.core.events import (
     RunRequested,
     Tick,
 )
+from apsis_nb.core.ids import LOW_IDS
 from apsis_nb.core.instructions import (
+    Effect,
     FindRun,
     Forget,
     Instruction,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     Save,
+    SaveClock,
+    SaveMark,
+    SavePause,
     SaveRun,
     SendNotice,
     SignalProgram,
@@ -37,21 +47,23 @@ from apsis_nb.core.instructions import (
     StopProgram,
     WakeAt,
 )
-from apsis_nb.core.jobs import Job
-from apsis_nb.core.machine import LOW_IDS, Machine
-from apsis_nb.core.preview import difference
+from apsis_nb.core.jobs import Job, coming_args
+from apsis_nb.core.machine import Machine
+from apsis_nb.core.pauses import Pause
+from apsis_nb.core.preview import Ran, difference, lost, runs_again
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
-from apsis_nb.programs import Programs
-from apsis_nb.store import OutputRow, Store
-from apsis_nb.wire import run_facts
+from apsis_nb.programs import Ended, Programs
+from apsis_nb.store import MetaRow, OutputRow, Store, content_type
+from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
 from .job_folder import Changes, JobFolder, error_facts
 from .notices import Notices
+from .polls import Polls
 from .tasks import Tasks
 
 log = logging.getLogger("apsis_nb.engine")
@@ -60,6 +72,8 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 #: The idle clock: a tick at least this often, so that a crash or a change of clocks costs no more.
 TICK_S = 1.0
+#: A stored clock that is further ahead of the machine's is not believed.
+AHEAD = timedelta(hours=1)
 #: No timer is set for longer; the idle clock covers what is further off.
 LONGEST_WAIT_S = 3600.0
 #: A preview of an edit looks so far ahead, and tells so many rows of each kind, of so many jobs.
@@ -74,11 +88,14 @@ class Engine:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.machine = Machine(config.action)
+        self.machine = Machine(
+            limit=config.limits.running, max_wait_s=config.waiting.max_time, actions=config.action
+        )
         self.tasks = Tasks()
         self.job_folder: JobFolder
         self.boot_id = uuid4().hex
         self.started_at = utc_now()
+        self.down: tuple[datetime, datetime] | None = None  #: from when to when no server ran before this one
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
         self.store: Store
         self.programs: Programs
@@ -87,8 +104,10 @@ class Engine:
         self._listeners: list[Listener] = []
         self._batch: list[Instruction] = []  # of the events handled in this turn of the loop
         self._outputs: dict[RunId, list[OutputRow]] = {}
+        self._meta: dict[RunId, MetaRow] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
         self._unsaved: set[asyncio.Future[None]] = set()
+        self._polls: Polls
         self._finds: list[FindRun] = []
         self._found = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +128,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         if not config.jobs.is_dir():
             raise ApsisError(f"there is no job folder {config.jobs}: make it, or name another one")
-        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_state_dir(config.state_dir)
         self.store = await asyncio.to_thread(
             Store.open,
             config.state_dir / "runs.duckdb",
@@ -117,6 +136,7 @@ class Engine:
             memory_limit=config.store.memory_limit,
         )
         live, clock = await asyncio.to_thread(self.store.restore)
+        self._polls = Polls(self.store, self.live, self.handle)
         try:
             self.job_folder = JobFolder(config, self.store, self._take_up)
             await self.job_folder.open()
@@ -131,7 +151,11 @@ class Engine:
             await asyncio.to_thread(self.store.close)
             raise
         self.programs = Programs(
-            config.state_dir / "runs" / self.store.epoch, url=config.base_url, env=config.env, tell=self._tell
+            config.state_dir / "runs" / self.store.epoch,
+            url=config.base_url,
+            env=config.env,
+            folder=config.jobs,
+            tell=self._tell,
         )
         await self.programs.open()
         for error in self.folder.errors:
@@ -143,10 +167,26 @@ class Engine:
             len(self.folder.errors),
             len(live),
         )
+        if clock is not None and clock - utc_now() > AHEAD:
+            # Obeyed, it would hold back every schedule until then.
+            log.error(
+                "the last server's clock was at %s, which is yet to come: schedules go on from now; "
+                "if this machine's clock is wrong, mend it and start again",
+                format_time(clock),
+            )
+            clock = utc_now()
+        if clock is not None:
+            self.down = (clock, utc_now())
         first, stop = await asyncio.to_thread(self.store.reserve_ids, LOW_IDS * 2)
         self.handle(IdsReserved(first=first, stop=stop))
-        bad_jobs = await asyncio.to_thread(self.store.bad_jobs, self._may_recover())
-        self.handle(Restored(runs=tuple(live), clock=clock, bad_jobs=bad_jobs))
+        restored = Restored(
+            runs=tuple(live),
+            clock=clock,
+            pauses=tuple(self.store.pauses()),
+            backfill_failures=self.store.backfill_failures(),
+            bad_jobs=await asyncio.to_thread(self.store.bad_jobs, self._may_recover()),
+        )
+        self.handle(restored)
         if self._saved is not None:
             await asyncio.shield(self._saved)
         for run_id in self.programs.leftovers():
@@ -156,6 +196,7 @@ class Engine:
         await self.notices.open()
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
+        self.tasks.run("polls", self._polls.loop)
         if config.watch:
             self.tasks.run("watch", self.job_folder.watch)
         if (monitor := config.heartbeat) is not None:
@@ -201,6 +242,34 @@ class Engine:
         """The runs that have not finished, by id."""
         return self.machine.runs
 
+    @property
+    def pauses(self) -> list[Pause]:
+        """What is paused now."""
+        now = utc_now()
+        return [p for p in self.machine.pauses if p.until is None or p.until > now]
+
+    def plan_resume(self, pause: Pause) -> dict[str, Any]:
+        """What the end of a pause means. Blocks: call it in a thread.
+
+        Returns:
+            {skipped: the newest runs that it held back, [{run_id, job_id, args, nominal_at}], at most 1000;
+            next: what comes due next without it, of the next day, [{job_id, args, nominal_at, scheduled_at}]}
+        """
+        now, skipped, coming = utc_now(), [], []
+        for job_id in sorted(self.jobs):
+            if not pause.covers(job_id):
+                continue
+            for facts in self.store.runs(
+                job_id=job_id, state=["skipped"], since=pause.at, limit=PREVIEW_ROWS
+            ):
+                if (facts["skip_reason"] or "").startswith("paused"):
+                    row = {name: facts[name] for name in ("job_id", "args", "nominal_at")}
+                    skipped.append({"run_id": f"r{facts['run_id']}", **row})
+            coming += self.expected(now, now + timedelta(days=1), job_id=job_id, limit=PREVIEWS)
+        skipped.sort(key=lambda row: row["nominal_at"], reverse=True)
+        coming.sort(key=lambda row: (row["scheduled_at"], row["job_id"]))
+        return {"skipped": skipped[:PREVIEW_ROWS], "next": coming[:PREVIEWS]}
+
     async def ask(self, event: Event) -> list[Run]:
         """Hand a request to the machine and wait until what follows from it is committed.
 
@@ -210,8 +279,13 @@ class Engine:
         Raises:
             NotFound, Refused, BindError: it cannot be met; nothing has changed.
         """
-        if isinstance(event, RunRequested) and event.count > self.machine.ids_left:
-            await self._reserve(event.count)
+        needed = 1
+        if isinstance(event, RunRequested):
+            needed = event.count
+        elif isinstance(event, BackfillRequested):
+            needed = len(event.instances)
+        if needed > self.machine.ids_left:
+            await self._reserve(needed)
         orders = self.handle(event)
         saved = self._saved
         if saved is not None:
@@ -238,7 +312,7 @@ class Engine:
                 for n, (at, occurrence) in enumerate(due_between(job.job_id, schedule, start, stop)):
                     if n == limit:
                         break
-                    args = job.args_for(occurrence.args, schedule.args)
+                    args = coming_args(job, occurrence.args, schedule.args)
                     found.append(
                         {
                             "job_id": job.job_id,
@@ -281,32 +355,38 @@ class Engine:
         """What an edit of a job does to its runs. Blocks: call it in a thread.
 
         Returns:
-            {added, removed: [{at, args}] of the next 7 days, at most 1000 each; until; ran: what a schedule
-            made today, [{run_id, state, at, args, again_at: when the edit runs it once more, or None}]}
+            {added, removed: [{at, args}] of the next 7 days, the first 1000 each; of the removed also `lost`:
+            its args neither ran today nor will run; added_count, removed_count: how many they are; until:
+            where the comparison ends, earlier for a job of very many runs; ran: what a schedule made today,
+            [{run_id, state, at, args, again_at: when the edit runs the same once more, or None}]}
         """
-        job, now = new or old, utc_now()
-        if job is None:
-            return {"added": [], "removed": [], "until": now, "ran": []}
+        job, now, tz = new or old, utc_now(), zone(self.config.tz)
         found = difference(old, new, now, now + PREVIEW_SPAN)
-        midnight = after_gap(now.astimezone(zone(self.config.tz)).date(), time(), zone(self.config.tz))
-        ran = []
-        for facts in self.store.runs(job_id=job.job_id, since=midnight, until=now, limit=PREVIEW_ROWS):
-            if facts["nominal_at"] is not None:
-                again = [c.at for c in found.added if dict(c.args) == facts["args"]]
-                ran.append(
-                    {
-                        "run_id": f"r{facts['run_id']}",
-                        "state": facts["state"],
-                        "at": facts["scheduled_at"],
-                        "args": facts["args"],
-                        "again_at": min(again, default=None),
-                    }
-                )
+        today = now.astimezone(tz).date()
+        begin, end = (after_gap(today + timedelta(days=n), time(), tz) for n in (0, 1))
+        job_id = job.job_id if job else None
+        made = self.store.runs(job_id=job_id, since=begin, until=now, limit=PREVIEW_ROWS) if job_id else []
+        made = [facts for facts in made if facts["origin"] == "schedule"]
+        ran = [Ran(facts["scheduled_at"], tuple(sorted(facts["args"].items()))) for facts in made]
+        gone = set(lost(ran, old, found))
         return {
             "added": [{"at": c.at, "args": dict(c.args)} for c in found.added[:PREVIEW_ROWS]],
-            "removed": [{"at": c.at, "args": dict(c.args)} for c in found.removed[:PREVIEW_ROWS]],
+            "removed": [
+                {"at": c.at, "args": dict(c.args), "lost": c in gone} for c in found.removed[:PREVIEW_ROWS]
+            ],
+            "added_count": len(found.added),
+            "removed_count": len(found.removed),
             "until": found.until,
-            "ran": ran,
+            "ran": [
+                {
+                    "run_id": f"r{facts['run_id']}",
+                    "state": facts["state"],
+                    "at": facts["scheduled_at"],
+                    "args": facts["args"],
+                    "again_at": again_at,
+                }
+                for facts, again_at in zip(made, runs_again(ran, old, new, found, end), strict=True)
+            ],
         }
 
     def _take_up(self, folder: Folder, changes: Changes) -> None:
@@ -322,26 +402,28 @@ class Engine:
     ) -> tuple[bytes, int]:
         """Bytes of an output from `offset`, at most `limit`, and its size now. Blocks: call it in a thread.
 
+        Where `output` is asked for, and the program has its outputs apart, it is `stdout`.
+
         Raises:
             NotFound: the run has no such output.
         """
         is_live = run_id in self.live  # asked first: it may end while we look
-        try:
-            return self.programs.read_output(run_id, name, offset, limit)
-        except KeyError:
-            pass  # it has ended and its directory is gone, or there never was one
-        try:
-            return self.store.read_output(run_id, name, offset, limit)
-        except NotFound:
-            if is_live and name == "output":
-                return b"", 0
-            raise
+        names = [name, "stdout"] if name == "output" else [name]
+        for found in names:
+            with contextlib.suppress(KeyError):  # it has ended and its directory is gone, or never was
+                return self.programs.read_output(run_id, found, offset, limit)
+        for found in names:
+            with contextlib.suppress(NotFound):
+                return self.store.read_output(run_id, found, offset, limit)
+        if is_live and name == "output":
+            return b"", 0
+        raise NotFound(f"run r{run_id} has no output {name!r}")
 
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:
         """The outputs of a run: name, length (bytes), content_type. Blocks: call it in a thread."""
         try:  # the run directory first: what leaves it is in the store by then
             growing = [
-                {"name": name, "length": path.stat().st_size, "content_type": "text/plain"}
+                {"name": name, "length": path.stat().st_size, "content_type": content_type(name)}
                 for name, path in self.programs.outputs(run_id)
             ]
         except FileNotFoundError:
@@ -351,7 +433,7 @@ class Engine:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(kind, facts)` after each commit; returns what ends it.
 
-        Kinds: run, log, job, server.
+        Kinds: run, log, job, pause, server.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -391,6 +473,9 @@ class Engine:
         if self._closing:
             return  # the next server finds the same answer in the run directory
         if isinstance(event, ProgramFinished):
+            ended = self.programs.ended(event.run_id)
+            if ended is not None and ended.cpu_s is not None:
+                self._meta[event.run_id] = _meta_of(ended)
             files = self.programs.outputs(event.run_id)
             if files:
                 packed = self.store.pack(event.run_id, files)
@@ -415,18 +500,17 @@ class Engine:
         saved, self._saved = self._saved, None
         assert saved is not None
         saves = [order for order in batch if isinstance(order, Save)]
-        effects: list[Instruction] = [o for o in batch if not isinstance(o, Save)]
+        effects = [order for order in batch if not isinstance(order, Save)]
         if not saves:
             saved.set_result(None)
             self._carry_out(effects)
             return
-        outputs = {}
-        for save in saves:
-            if isinstance(save, SaveRun) and save.run.run_id in self._outputs and save.run.is_finished:
-                outputs[save.run.run_id] = self._outputs.pop(save.run.run_id)
+        finished = {save.run.run_id for save in saves if isinstance(save, SaveRun) and save.run.is_finished}
+        outputs = {run_id: self._outputs.pop(run_id) for run_id in finished & self._outputs.keys()}
+        meta = {run_id: self._meta.pop(run_id) for run_id in finished & self._meta.keys()}
         self._unsaved.add(saved)
         began = self._loop.time()
-        committed = self.store.save(saves, outputs)
+        committed = self.store.save(saves, outputs, meta)
         committed.add_done_callback(
             lambda f: self._loop.call_soon_threadsafe(self._committed, f, saved, began, saves, effects)
         )
@@ -437,7 +521,7 @@ class Engine:
         saved: "asyncio.Future[None]",
         began: float,
         saves: list[Save],
-        effects: list[Instruction],
+        effects: list[Effect],
     ) -> None:
         self._unsaved.discard(saved)
         self._commit_lag_s = self._loop.time() - began
@@ -454,8 +538,15 @@ class Engine:
         if self._listeners:
             now = utc_now()
             for save in saves:
-                if isinstance(save, SaveRun):
-                    self._publish_save(save, now)
+                match save:
+                    case SaveRun():
+                        self._publish_save(save, now)
+                    case SaveMark(run=run):
+                        self._publish("run", run_facts(run, now))
+                    case SavePause(pause=pause, is_paused=is_paused):
+                        self._publish("pause", pause_facts(pause) | {"paused": is_paused})
+                    case SaveClock():
+                        pass
 
     def _publish_save(self, save: SaveRun, now: datetime) -> None:
         run = save.run
@@ -480,7 +571,7 @@ class Engine:
         for listener in list(self._listeners):
             listener(kind, facts)
 
-    def _carry_out(self, effects: list[Instruction]) -> None:
+    def _carry_out(self, effects: list[Effect]) -> None:
         if self._closing:
             return  # what is committed and not carried out is found by the next server
         for order in effects:
@@ -494,10 +585,14 @@ class Engine:
                 case SignalProgram(run_id=run_id, signal=signal):
                     self.programs.signal(run_id, signal)
                 case Forget(run_id=run_id):
+                    self._outputs.pop(run_id, None)  # of an end that came too late
+                    self._meta.pop(run_id, None)
                     self.programs.forget(run_id)
                 case FindRun():
                     self._finds.append(order)
                     self._found.set()
+                case PollCondition(run=run, condition=condition):
+                    self._polls.add(run, condition)
                 case ReserveIds(count=count):
                     self._loop.create_task(self._reserve(count))
                 case WakeAt(at=at):
@@ -505,7 +600,7 @@ class Engine:
                 case SendNotice(notice=notice):
                     self.notices.send(notice)
                 case _:
-                    raise AssertionError(f"not an effect: {order}")
+                    assert_never(order)
 
     async def _reserve(self, count: int) -> None:
         first, stop = await asyncio.to_thread(self.store.reserve_ids, count)
@@ -538,5 +633,32 @@ class Engine:
             self._found.clear()
             wanted, self._finds = self._finds, []
             found = await asyncio.to_thread(self.store.find_runs, wanted)
-            for want, run_id in zip(wanted, found, strict=True):
-                self.handle(RunFound(run_id=want.run_id, inst=want.inst, found=run_id))
+            for want, (run_id, exists) in zip(wanted, found, strict=True):
+                self.handle(
+                    RunFound(
+                        run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists
+                    )
+                )
+
+
+def _make_state_dir(folder: Path) -> None:
+    """Make the folders of a server. Programs of other accounts pass through them, and read nothing there."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    runs = folder / "runs"
+    runs.mkdir(exist_ok=True)
+    runs.chmod(0o711)
+    if os.geteuid() == 0:  # nobody else may run programs of other accounts
+        for file in folder.glob("runs.duckdb*"):
+            file.chmod(0o600)  # an earlier release relied on the folder
+        folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
+
+
+def _meta_of(ended: Ended) -> MetaRow:
+    return MetaRow(
+        cpu_s=ended.cpu_s,
+        max_rss_b=ended.max_rss_b,
+        read_b=ended.read_b,
+        write_b=ended.write_b,
+        detail=ended.detail,
+        meta=ended.meta,
+    )

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from watchfiles import awatch
 from apsis_nb.config import Config
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.jobs import Job
+from apsis_nb.core.programs import ClassKeys, Custom, Process
 from apsis_nb.jobfiles import (
+    CannotEdit,
     FileError,
     Folder,
     JobFile,
+    YamlErrors,
     check_folder,
+    edit_yaml,
     import_functions,
     load_folder,
     load_text,
@@ -75,8 +80,9 @@ class JobFolder:
         self.root = config.jobs
         self.folder = Folder()
         self._store, self._taken_up = store, taken_up
-        self._functions = import_functions(config.template_functions, config.jobs)
+        functions = import_functions(config.template_functions, config.jobs)
         self._names = config.names
+        self._load = partial(load_folder, config.jobs, functions=functions, hosts=config.hosts)
         self._lock = asyncio.Lock()
 
     async def open(self) -> Folder:
@@ -85,7 +91,7 @@ class JobFolder:
         Raises:
             ApsisError: its settings are broken, so that no job of it can be trusted.
         """
-        folder = await asyncio.to_thread(load_folder, self.root, functions=self._functions)
+        folder = await asyncio.to_thread(self._load)
         if folder.settings.is_broken:
             raise ApsisError("\n".join(str(error) for error in folder.settings.errors))
         self.folder = folder
@@ -113,7 +119,7 @@ class JobFolder:
         self, *, dry_run: bool, force: bool, keep: bool, by: str | None
     ) -> tuple[Folder, Changes, bool]:
         previous = None if force else self.folder
-        folder = await asyncio.to_thread(load_folder, self.root, previous, functions=self._functions)
+        folder = await asyncio.to_thread(self._load, previous)
         if keep:
             folder = _kept(folder, self.folder)
         changes = Changes(self.folder, folder)
@@ -197,6 +203,33 @@ class JobFolder:
             await self._reload(dry_run=False, force=False, keep=True, by=by)
             return tag_of(data)
 
+    async def edit(self, job_id: str, changes: Mapping[str, Any], *, tag: str, by: str) -> tuple[str, str]:
+        """Change single keys of a job's file, and take it up; all other lines stay as they are.
+
+        Args:
+            job_id: of a job that has a file.
+            changes: new values, by the keys that lead there, with dots between: `schedule.daytime`; an item
+                of a list by its number: `schedule.0.tz`; None takes a key away.
+            tag: that of the text which they are meant for.
+            by: who writes it.
+
+        Returns:
+            The new text, and its tag.
+
+        Raises:
+            NotFound: there is no such file.
+            EditRefused: the file is another by now, a key cannot be changed by itself, or the new text is
+                wrong.
+        """
+        async with self._lock:
+            path = self.file_of(job_id)
+            text, now = await asyncio.to_thread(self.read, job_id)
+            if now == tag:  # if not, writing it says so
+                text = _edited(text, changes)
+            await asyncio.to_thread(self._write, path, job_id, text.encode(), tag)
+            await self._reload(dry_run=False, force=False, keep=True, by=by)
+            return text, tag_of(text.encode())
+
     def _write(self, path: Path, job_id: str, data: bytes, tag: str | None) -> None:
         now = tag_of(path.read_bytes()) if path.exists() else None
         if now != tag:
@@ -207,7 +240,7 @@ class JobFolder:
         if errors:
             raise EditRefused("; ".join(f"{e.line}:{e.col}: {e.message}" for e in errors), tuple(errors))
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         # No reader ever sees half of it; and a name with a dot is no job.
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".new")
         with os.fdopen(handle, "wb") as out:
@@ -219,8 +252,7 @@ class JobFolder:
 
     def check_all(self) -> list[FileError]:
         """What is wrong with the files as they are on disk now, and what to think of. Blocks."""
-        folder = load_folder(self.root, functions=self._functions)
-        return check_folder(folder, utc_now(), names=self._names)
+        return check_folder(self._load(), utc_now(), names=self._names)
 
     def check(self, job_id: str, text: bytes | str) -> list[FileError]:
         """What is wrong with a text, were it the file of a job, and what to think of. Blocks."""
@@ -232,8 +264,31 @@ class JobFolder:
 
     def _with(self, job_id: str, text: bytes | str) -> Folder:
         source = str(self.file_of(job_id).parent.absolute())
-        file = load_text(text, job_id, file=f"{job_id}.yaml", source=source, settings=self.folder.settings)
+        settings = replace(self.folder.settings, class_of=self._known_class)
+        file = load_text(text, job_id, file=f"{job_id}.yaml", source=source, settings=settings)
         return replace(self.folder, files={**self.folder.files, job_id: file})
+
+    def _known_class(self, import_path: str) -> ClassKeys:
+        """A class that the folder names already: a text that comes over the network chooses no other code."""
+        folder = self.folder
+        tasks = [job.program.task for job in folder.jobs.values() if isinstance(job.program, Process)]
+        named = {task.type for task in tasks if isinstance(task, Custom)} | set(
+            folder.settings.aliases.values()
+        )
+        if import_path not in named or folder.settings.class_of is None:
+            raise ApsisError(
+                f"'{import_path}' is code of the server, which no file of its job folder names yet: "
+                "name it in a file there, or as an alias in .apsis.yaml"
+            )
+        return folder.settings.class_of(import_path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of job files, which programs of other accounts may start in."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def tag_of(text: bytes) -> str:
@@ -243,6 +298,15 @@ def tag_of(text: bytes) -> str:
 
 def _text(file: JobFile) -> str:
     return file.text.decode("utf-8", "replace") if isinstance(file.text, bytes) else file.text
+
+
+def _edited(text: str, changes: Mapping[str, Any]) -> str:
+    try:
+        for key, value in changes.items():
+            text = edit_yaml(text, tuple(key.split(".")), value)
+    except (CannotEdit, YamlErrors) as error:
+        raise EditRefused(str(error)) from None
+    return text
 
 
 def _kept(found: Folder, before: Folder) -> Folder:

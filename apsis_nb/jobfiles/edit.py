@@ -19,42 +19,102 @@ class CannotEdit(ApsisError):
 def edit_yaml(text: str, path: KeyPath, value: Any) -> str:
     """The text with the value of one key changed, added, or taken away.
 
-    Comments, order and form of all other lines stay.
+    Comments, order and form of all other lines stay; so does a comment behind a value that fits in a line.
 
     Args:
         text: YAML: a mapping.
-        path: keys from its top; all but the last must be there, as mappings written over several lines.
+        path: keys from its top, and numbers where there is a list; mappings that are missing are made.
         value: what JSON can hold; None takes the key away.
 
     Raises:
         YamlErrors: the text is no YAML.
-        CannotEdit: the path leads through something else than such mappings.
+        CannotEdit: the path leads through something else than mappings and lists, or the key is part of
+            something that cannot be cut out.
     """
-    before = parse_yaml(text).value
-    root = yaml.compose(text.removeprefix("\ufeff"), Loader=yaml.SafeLoader)
-    node: Any = root
     if not path:
         raise CannotEdit("name the key that is to be changed")
-    for key in path[:-1]:
-        found = _entry(node, key)
-        if found is None:
-            raise CannotEdit(f"'{'.'.join(map(str, path))}': there is no '{key}'")
-        node = found[1]
-    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
-        raise CannotEdit(f"'{'.'.join(map(str, path))}' does not stand in a line of its own")
+    before = parse_yaml(text).value
+    bom, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
+    node: Any = yaml.compose(body, Loader=yaml.SafeLoader)
+    for n, key in enumerate(path[:-1]):
+        inner = _value(node, key)
+        if inner is None:
+            if value is None:
+                return text
+            for name in reversed(path[n + 1 :]):
+                value = {str(name): value}
+            path = path[: n + 1]
+            break
+        node = inner
+    changed = bom + _changed(body, node, path[-1], value)
+    _prove(changed, before, path, value)
+    return changed
+
+
+def _changed(text: str, node: Any, key: str | int, value: Any) -> str:
+    """The text with one entry of a mapping or list changed."""
+    old = _value(node, key)
+    if old is not None and value is not None and _is_inline(old) and (node.flow_style or _fits(old, value)):
+        start, stop = old.start_mark.index, old.end_mark.index
+        return f"{text[:start]}{' ' if start == stop else ''}{_flow(value)}{text[stop:]}"
+    if not isinstance(node, yaml.MappingNode):
+        raise CannotEdit(f"'{key}' is part of a list that can only be changed as a whole")
+    if node.flow_style:
+        return _changed_in_braces(text, node, key, value)
+    if not node.value:
+        raise CannotEdit(f"'{key}' does not stand in a mapping")
     lines = text.split("\n")
-    indent = node.start_mark.column
-    found = _entry(node, path[-1])
-    new = [] if value is None else _lines(str(path[-1]), value, indent)
+    new = [] if value is None else _lines(str(key), value, node.start_mark.column)
+    found = _entry(node, key)
     if found is None:
         at = _end(node.value[-1], lines)
         lines[at:at] = new
     else:
         first = found[0].start_mark.line
         lines[first : _end(found, lines)] = new
-    changed = "\n".join(lines)
-    _prove(changed, before, path, value)
-    return changed
+    return "\n".join(lines)
+
+
+def _changed_in_braces(text: str, node: Any, key: str | int, value: Any) -> str:
+    """The text with an entry added to, or taken out of, a mapping that is written in braces."""
+    if value is not None:
+        at = node.value[-1][1].end_mark.index if node.value else node.start_mark.index + 1
+        comma = ", " if node.value else ""
+        return f"{text[:at]}{comma}{_scalar(str(key))}: {_flow(value)}{text[at:]}"
+    for n, (name, old) in enumerate(node.value):
+        if str(name.value) == str(key):
+            if n + 1 < len(node.value):  # up to the next one, else from the one before
+                return text[: name.start_mark.index] + text[node.value[n + 1][0].start_mark.index :]
+            begin = node.value[n - 1][1].end_mark.index if n else name.start_mark.index
+            return text[:begin] + text[old.end_mark.index :]
+    return text
+
+
+def _is_inline(node: Any) -> bool:
+    """Whether a value is written behind its key, and not in lines of its own."""
+    if isinstance(node, yaml.CollectionNode):
+        return bool(node.flow_style)
+    return node.style not in {"|", ">"}
+
+
+def _fits(old: Any, value: Any) -> bool:
+    """Whether a new value is best written where the old one is.
+
+    Text of several lines is not, nor is a mapping that takes the place of something else.
+    """
+    if isinstance(value, str):
+        return "\n" not in value
+    return not isinstance(value, Mapping) or not value or isinstance(old, yaml.MappingNode)
+
+
+def _value(node: Any, key: str | int) -> Any:
+    """What stands under a key, or at a place of a list; None: nothing does."""
+    if isinstance(node, yaml.SequenceNode):
+        if not str(key).isdecimal() or int(key) >= len(node.value):
+            raise CannotEdit(f"'{key}' is no place of a list of {len(node.value)}")
+        return node.value[int(key)]
+    found = _entry(node, key)
+    return None if found is None else found[1]
 
 
 def _entry(node: Any, key: str | int) -> tuple[Any, Any] | None:
@@ -133,6 +193,10 @@ def _says(text: str) -> bool:
 
 def _with(data: Any, path: KeyPath, value: Any) -> Any:
     key, *rest = path
+    if isinstance(data, list):
+        n = int(key)
+        new = _with(data[n], tuple(rest), value) if rest else value
+        return [*data[:n], new, *data[n + 1 :]]
     whole = {str(k): v for k, v in data.items()}
     names = {str(k): k for k in data}
     if rest:

@@ -13,6 +13,7 @@ from apsis_nb.core.checks import Checks
 from apsis_nb.core.errors import JobError, JobErrors, NotFound
 from apsis_nb.core.fields import KeyPath
 from apsis_nb.core.jobs import Job, job_from_dict
+from apsis_nb.core.programs import NO_SITE, Hosts
 
 from .faults import FileError, file_error
 from .settings import SETTINGS, Functions, Settings, load_settings
@@ -57,7 +58,11 @@ class Folder:
 
 
 def load_folder(
-    root: Path | str, previous: Folder | None = None, *, functions: Functions | None = None
+    root: Path | str,
+    previous: Folder | None = None,
+    *,
+    functions: Functions | None = None,
+    hosts: Hosts = NO_SITE.hosts,
 ) -> Folder:
     """Read all job files under a folder.
 
@@ -66,8 +71,9 @@ def load_folder(
 
     Args:
         root: the folder.
-        previous: of an earlier call; a file that has not changed since is not read again.
+        previous: of an earlier call; a good file that has not changed since is not read again.
         functions: for templates, by name; those of the folder's own settings win.
+        hosts: which machine jobs mean by a name; None: any name will do, for nothing is started.
 
     Raises:
         NotFound: there is no such folder.
@@ -75,7 +81,7 @@ def load_folder(
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"there is no job folder {root}")
-    settings = load_settings(root, functions)
+    settings = load_settings(root, functions, hosts)
     if settings.is_broken:
         return Folder({}, settings)
     if previous and previous.settings != settings:  # then any job may have changed
@@ -84,7 +90,7 @@ def load_folder(
     for path in _paths(root):
         job_id = job_id_of(path, root)
         known = previous.files.get(job_id) if previous else None
-        if known and known.digest and known.file == str(path) and known.digest == _digest(path):
+        if known and known.job and known.digest and known.file == str(path) and known.digest == _digest(path):
             files[job_id] = known
         else:
             files[job_id] = load_file(path, root, settings)
@@ -124,6 +130,7 @@ def load_file(
     settings: Settings | None = None,
     *,
     functions: Functions | None = None,
+    hosts: Hosts = NO_SITE.hosts,
 ) -> JobFile:
     """Read one job file.
 
@@ -132,13 +139,13 @@ def load_file(
         root: the folder of jobs that it belongs to, for its id; by default the nearest above it that has
             settings, else the one that it lies in.
         settings: of the folder; None: they are read, too.
-        functions: for templates, by name, where the settings are read.
+        functions, hosts: as `load_folder` takes them, where the settings are read.
     """
     path = Path(path)
     root = root_of(path) if root is None else Path(root)
     job_id = job_id_of(path, root)
     if settings is None:
-        settings = load_settings(root, functions)
+        settings = load_settings(root, functions, hosts)
     if settings.is_broken:
         return JobFile(job_id=job_id, file=str(path), job=None, errors=settings.errors)
     try:
@@ -187,6 +194,7 @@ def load_text(
             source=source,
             calendars=settings.calendars,
             functions=settings.functions,
+            site=settings.site,
         )
     except UnicodeEncodeError:
         job_id, file = (name.encode("utf-8", "replace").decode() for name in (job_id, file))

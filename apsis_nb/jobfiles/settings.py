@@ -1,9 +1,8 @@
 """What the jobs of a folder have in common: `.apsis.yaml` at its top, and its calendar files."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from apsis_nb.core.conditions import CONDITION_TYPES
 from apsis_nb.core.errors import ApsisError, JobError, JobErrors
 from apsis_nb.core.fields import Fields, KeyPath, read_name, read_text_map, suggestion
 from apsis_nb.core.jobs import job_from_dict
-from apsis_nb.core.programs import PROGRAM_TYPES
+from apsis_nb.core.programs import NO_SITE, PROGRAM_TYPES, ClassOf, Hosts, Site, is_import_path
 from apsis_nb.core.schedules import SCHEDULE_TYPES
 from apsis_nb.core.templates import TEMPLATE_NAMES
 
 from .calendars import load_calendars
+from .code import class_keys, import_from
 from .faults import FileError, file_error
 from .yaml12 import MAX_BYTES, Spot, YamlErrors, parse_yaml
 
@@ -43,8 +43,15 @@ class Settings:
     functions: Functions = field(default_factory=dict)  #: that templates may call, by name
     defaults: Mapping[str, Any] = field(default_factory=dict)  #: of the keys of a job file
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: those of files, by name
+    hosts: Hosts = field(default_factory=dict)  #: of the server
+    class_of: ClassOf | None = field(default=None, compare=False)  #: finds program classes by import path
     errors: tuple[FileError, ...] = field(default=(), compare=False)
     is_broken: bool = False  #: the settings themselves are wrong, so that no job of the folder can be trusted
+
+    @property
+    def site(self) -> Site:
+        """What programs may name."""
+        return Site(hosts=self.hosts, class_of=self.class_of)
 
     def completed(self, data: Any) -> Any:
         """What a job file holds, with the defaults, and aliases replaced by what they stand for."""
@@ -73,13 +80,15 @@ class Settings:
         return data
 
 
-def load_settings(root: Path, functions: Functions | None = None) -> Settings:
+def load_settings(root: Path, functions: Functions | None = None, hosts: Hosts = NO_SITE.hosts) -> Settings:
     """The settings of a folder of jobs; without the file, those that there are by themselves.
 
     Args:
         root: the folder.
         functions: further functions for templates, by name; those of the file win.
+        hosts: of the server; None: jobs may name any.
     """
+    site = Site(hosts=hosts, class_of=partial(class_keys, root=root))
     file, spot = root / SETTINGS, Spot({})
     errors: list[FileError] = []
     said = _Said()
@@ -88,7 +97,7 @@ def load_settings(root: Path, functions: Functions | None = None) -> Settings:
             with file.open("rb") as opened:
                 text = opened.read(MAX_BYTES + 1)
             spot = parse_yaml(text) if _says_something(text) else spot
-        said = _settings_from(spot.value, root)
+        said = _settings_from(spot.value, root, site)
     except OSError as error:
         errors = [FileError(str(file), 1, 1, (), f"cannot be read: {error.strerror or error}", SETTINGS)]
     except YamlErrors as error:
@@ -101,6 +110,8 @@ def load_settings(root: Path, functions: Functions | None = None) -> Settings:
         functions={**(functions or {}), **said.functions},
         defaults=said.defaults,
         calendars=calendars,
+        hosts=hosts,
+        class_of=site.class_of,
         errors=(*errors, *calendar_errors),
         is_broken=bool(errors),
     )
@@ -120,13 +131,13 @@ class _Said:
     calendars: str = CALENDARS
 
 
-def _settings_from(data: Any, root: Path) -> _Said:
+def _settings_from(data: Any, root: Path, site: Site) -> _Said:
     fields = Fields(data, (), f"'{SETTINGS}'")
-    aliases = fields.get_at("aliases", _aliases_from, {})
+    aliases = fields.get_at("aliases", partial(_aliases_from, site=site), {})
     functions = fields.get_at(
         "template_functions", lambda value, path: _functions_from(value, path, root), {}
     )
-    defaults = fields.get_at("defaults", _defaults_from, {})
+    defaults = fields.get_at("defaults", partial(_defaults_from, site=site), {})
     calendars = fields.get("calendars", lambda value: _read_folder(value, root), CALENDARS)
     fields.done()
     return _Said(aliases=aliases, functions=functions, defaults=defaults, calendars=calendars)
@@ -139,11 +150,16 @@ def _read_folder(value: Any, root: Path) -> str:
     return name
 
 
-def _aliases_from(data: Any, path: KeyPath) -> dict[str, str]:
+def _aliases_from(data: Any, path: KeyPath, site: Site) -> dict[str, str]:
     aliases = read_text_map(data)
     errors = []
     for name, kind in aliases.items():
-        if kind not in _TYPES:
+        if is_import_path(kind) and site.class_of is not None and name not in _TYPES:
+            try:
+                site.class_of(kind)
+            except ApsisError as error:
+                errors.append(JobError((*path, name), str(error)))
+        elif kind not in _TYPES:
             errors.append(JobError((*path, name), f"there is no type '{kind}'{suggestion(kind, _TYPES)}"))
         elif name in _TYPES:
             errors.append(JobError((*path, name), f"'{name}' is a type already: choose another name"))
@@ -202,15 +218,7 @@ def import_function(name: str, target: str, root: Path | None = None) -> Callabl
         module_name, _, function_name = target.rpartition(".")
     if not (module_name and function_name):
         raise ApsisError(f"'{target}' names no function: write module:function")
-    before = list(sys.path)
-    if root is not None:
-        sys.path.insert(0, str(root.absolute()))
-    try:
-        module = import_module(module_name)
-    except Exception as error:  # whatever the module runs into
-        raise ApsisError(f"'{module_name}' cannot be imported: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path[:] = before
+    module = import_from(module_name, root)
     function = getattr(module, function_name, None)
     if not callable(function):
         near = suggestion(function_name, vars(module))
@@ -218,7 +226,7 @@ def import_function(name: str, target: str, root: Path | None = None) -> Callabl
     return function  # type: ignore[no-any-return]
 
 
-def _defaults_from(data: Any, path: KeyPath) -> Mapping[str, Any]:
+def _defaults_from(data: Any, path: KeyPath, site: Site) -> Mapping[str, Any]:
     fields = Fields(data, path, "'defaults'")
     for key in ("job_id", "ad_hoc"):
         if key in data:
@@ -226,7 +234,7 @@ def _defaults_from(data: Any, path: KeyPath) -> Mapping[str, Any]:
     if fields.errors:
         fields.stop()
     try:
-        job_from_dict("defaults", {"program": {"type": "no-op"}, **data})
+        job_from_dict("defaults", {"program": {"type": "no-op"}, **data}, site=site)
     except JobErrors as error:
         found = [JobError((*path, *fault.path), fault.message) for fault in error.errors]
         raise JobErrors("'defaults'", found) from None

@@ -10,6 +10,7 @@ import yaml
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.fields import KeyPath
+from apsis_nb.core.times import format_iso
 
 MAX_BYTES = 4_000_000
 _MAX_DEPTH = 50
@@ -41,7 +42,7 @@ class Timestamp(datetime):
     """A time of YAML; as text it is ISO 8601, with a T."""
 
     def __str__(self) -> str:
-        return self.isoformat()
+        return format_iso(self)
 
 
 @dataclass(slots=True)

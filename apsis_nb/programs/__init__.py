@@ -1,5 +1,6 @@
 """Really starts and stops programs, so that they outlive the server."""
 
 from .programs import Programs
+from .rundir import Ended
 
-__all__ = ["Programs"]
+__all__ = ["Ended", "Programs"]

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -13,7 +13,7 @@ from apsis_nb.core.programs import NoOp, Outcome, Process
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
 
-from .environment import Account, environment, signal_number, spec
+from .environment import Account, World, signal_number, spec
 from .noops import NoOps
 from .remains import end_remains
 from .removal import Removal
@@ -24,6 +24,8 @@ from .supervisor import OUTPUT, boot_id
 #: The second line, should a message be lost or a pidfd not be had: every so many seconds, so many runs.
 _LOOK_S = 0.5
 _LOOKS = 50
+#: What follows from the end of a program is done within this time.
+_ENDING = timedelta(hours=1)
 
 _NO_ENV: Mapping[str, str] = {}
 
@@ -50,6 +52,7 @@ class Programs:
         root: folder of the run directories, of one epoch of the store; made if missing.
         url: where the server answers; programs find it as `APSIS_URL`.
         env: environment variables of every program, from the config.
+        folder: of the job files; modules that they name may lie there.
         tell: gets `ProgramStarted`, `ProgramFinished`, `SignalFailed`; never from within a call of a method.
         now: the wall clock, aware; for times that no supervisor wrote down.
         max_output_b: bytes of captured output at which a program is stopped.
@@ -61,19 +64,22 @@ class Programs:
         *,
         url: str | None = None,
         env: Mapping[str, str] = _NO_ENV,
+        folder: Path | None = None,
         tell: Callable[[Event], None],
         now: Callable[[], datetime] = _utc_now,
         max_output_b: int = 10**9,
     ) -> None:
         self._root = root.absolute()
-        self._url, self._env, self._tell, self._now = url, dict(env), tell, now
-        self._max_output_b = max_output_b
-        self._account = Account.own()
-        self._login = self._account.environment()
+        self._tell, self._now = tell, now
+        self._world = World(
+            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own()
+        )
         self._boot_id = boot_id()
         self._live: dict[int, _Live] = {}
+        self._ending: dict[int, datetime] = {}  # since when: they are told of, and not yet forgotten
         self._no_ops = NoOps(tell=self._tell_soon, now=now)
         self._resumed: set[int] = set()
+        self._ended: dict[int, Ended] = {}  # how those ended that are not yet forgotten
         self._news: list[Event] = []
         self._to_look_at: list[int] = []
         self._look_timer: asyncio.TimerHandle | None = None
@@ -131,6 +137,12 @@ class Programs:
             case _:
                 assert_never(run.program)
 
+    def knows(self, run_id: int) -> bool:
+        """Whether a program of a run runs, or has ended so lately that its outputs may still be packed."""
+        ending = self._ending.get(run_id)
+        is_ending = ending is not None and self._now() - ending < _ENDING
+        return is_ending or run_id in self._live or run_id in self._no_ops
+
     def stop(self, run: Run) -> None:
         """Ask a program to end: its stop signal, after the grace period SIGKILL to all that is left of it."""
         self._no_ops.stop(run)
@@ -185,18 +197,16 @@ class Programs:
         return self._dir(run_id).read_output(name, offset, limit)
 
     def ended(self, run_id: int) -> Ended | None:
-        """How a program ended, with what it used; None if it runs, is forgotten, or was none of ours."""
-        try:
-            record = self._dir(run_id).record()
-        except UnreadableRecord:
-            return None
-        return None if record is None else record.ended
+        """How a program ended, with what it used; None: it runs, was lost, is forgotten, or none of ours."""
+        return self._ended.get(run_id)
 
     def forget(self, run_id: int) -> None:
         """Remove what is kept of a finished run."""
+        self._ending.pop(run_id, None)
         live = self._live.pop(run_id, None)
         if live is not None:
             self._let_go(live)
+        self._ended.pop(run_id, None)
         path = self._dir(run_id).path
         if run_id in self._resumed:
             # The last server's spawner may still have the run in its queue, and claim it when we have long
@@ -238,11 +248,9 @@ class Programs:
     def _ask(self, live: _Live, process: Process) -> None:
         """Have the program started."""
         run = live.run
-        env = environment(run, process, self._dir(run.run_id).path, self._login, self._env, self._url)
         try:
-            self._spawner.ask(
-                spec(run, process, env, self._account.home, self._max_output_b, self._removal.spare())
-            )
+            asked = spec(run, process, self._dir(run.run_id).path, self._world, self._removal.spare())
+            self._spawner.ask(asked)
         except ValueError as error:
             self._end(live, "error", f"cannot start: {error}")
         except OSError as error:
@@ -358,6 +366,7 @@ class Programs:
     def _end_lost(self, live: _Live, there: RunDir, record: Record | None) -> None:
         """The supervisor is gone and left no word: so must be all that it looked after, before we say so."""
         self._live.pop(live.run.run_id)
+        self._ending[live.run.run_id] = self._now()
         self._let_go(live)
 
         started = None if record is None else record.started
@@ -371,6 +380,8 @@ class Programs:
     def _end(self, live: _Live, outcome: Outcome, message: str | None, ended: Ended | None = None) -> None:
         self._live.pop(live.run.run_id, None)
         self._let_go(live)
+        if ended is not None:
+            self._ended[live.run.run_id] = ended
         self._tell_soon(
             ProgramFinished(
                 run_id=live.run.run_id,
@@ -385,6 +396,8 @@ class Programs:
     # --- Telling.
 
     def _tell_soon(self, event: Event) -> None:
+        if isinstance(event, ProgramFinished):
+            self._ending[event.run_id] = self._now()
         if not self._news:
             asyncio.get_running_loop().call_soon(self._tell_news)
         self._news.append(event)

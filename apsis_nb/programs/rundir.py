@@ -13,7 +13,10 @@ from typing import Any
 
 from apsis_nb.core.programs import Outcome
 
-from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, run_dir_name
+from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, STDERR, STDOUT, run_dir_name
+
+#: The outputs that a program prints, in their order.
+_FIRST = (OUTPUT, STDOUT, STDERR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,12 @@ class Ended:
     elapsed_s: float | None = None
     cpu_s: float | None = None  #: processor time of the program and of the children that it waited for
     max_rss_b: int | None = None  #: the most memory that the largest of these had
+    read_b: int | None = None  #: bytes that they read from disks
+    write_b: int | None = None  #: bytes that they wrote to disks
+    detail: Mapping[str, Any] | None = (
+        None  #: signal, core_dumped, signals_sent, why, meta_error: what there is
+    )
+    meta: Any = None  #: what the program says of itself, as JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +90,13 @@ class RunDir:
         Raises:
             UnreadableRecord: it says something that this release does not understand.
         """
-        try:
-            with open(self.path / RECORD, "rb") as file:
-                lines = file.read().split(b"\n")
-        except FileNotFoundError:
-            return Record(claimed=None) if self.exists() else None
+        lines = self._lines()
+        if lines is None and self.exists():
+            lines = self._lines()  # it may have been claimed between the two looks, and then it has a record
+            if lines is None:
+                return Record(claimed=None)
+        if lines is None:
+            return None
         facts: dict[str, Any] = {}
         for line in lines[:-1]:  # what stands behind the last line's end is a line that is being written
             try:
@@ -93,6 +104,13 @@ class RunDir:
             except ValueError:  # a loss of power may leave anything that was not made durable
                 return Record(claimed=None)
         return _record(facts)
+
+    def _lines(self) -> list[bytes] | None:
+        try:
+            with open(self.path / RECORD, "rb") as file:
+                return file.read().split(b"\n")
+        except FileNotFoundError:
+            return None
 
     def is_locked(self) -> bool:
         """Whether the supervisor lives."""
@@ -123,12 +141,12 @@ class RunDir:
             os.close(fd)
 
     def outputs(self) -> list[tuple[str, Path]]:
-        """Name and file of each output so far: `output` first, then what else the program put there."""
+        """Name and file of each output so far: what it prints first, then what else the program put there."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path / OUT) as entries:
             # A link could name any file that the server may read and the program may not.
             found = [e.name for e in entries if e.is_file(follow_symlinks=False)]
-        return [(name, self.path / OUT / name) for name in sorted(found, key=lambda n: (n != OUTPUT, n))]
+        return [(name, self.path / OUT / name) for name in sorted(found, key=_rank)]
 
     def read_output(self, name: str, offset: int, limit: int) -> tuple[bytes, int]:
         """At most `limit` bytes of an output from `offset` on, and its size now.
@@ -150,6 +168,10 @@ class RunDir:
             return data, max(facts.st_size, offset + len(data))  # it may grow between the two
         finally:
             os.close(fd)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (_FIRST.index(name), "") if name in _FIRST else (len(_FIRST), name)
 
 
 def _record(facts: Mapping[str, Any]) -> Record:

@@ -15,32 +15,45 @@ import errno
 import fcntl
 import functools
 import gc
+import glob
 import json
 import math
 import os
+import resource
 import select
 import signal
 import socket
+import stat
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 #: Version of what stands in a run directory. A change that this release's reader could misread raises it.
-FORMAT = 1
+FORMAT = 2
 
 #: The names in a run directory.
 RECORD = "record.jsonl"  # the supervisor's, locked while it lives; a line each: `claimed`, `started`, `ended`
 CONTROL = "control"  # pipe: `stop` or `signal N`, a line each
 OUT = "out"  # the program's: its outputs
-OUTPUT = "output"  # in OUT: its standard output and error
+OUTPUT = "output"  # in OUT: its standard output and error, in the order in which they came
+STDOUT, STDERR = "stdout", "stderr"  # in OUT, instead, for a program that has them apart
 TMP = "tmp"  # the program's: scratch
+META = "meta.json"  # in TMP: what the program says of itself
 
 #: Prefix of a run directory that is being made: `.new-rID-PID-...`, of the supervisor's process id.
 NEW = ".new-"
 
 #: The longest message that goes through the socket (bytes); a longer one is left in a file that it names.
 MAX_MESSAGE = 100_000
+
+#: The most that a program may say of its end, in letters.
+MOST_SAID = 1000
+#: The most that a program may say of itself, in bytes.
+MOST_META_B = 65_536
+#: The most files that are kept of those that a program leaves elsewhere.
+MOST_KEPT = 1000
 
 #: How long, in seconds, what the program left may take to die of SIGKILL; then the run ends without it.
 KILL_PATIENCE_S = 5.0
@@ -54,6 +67,10 @@ GROUP_LOOK_S = 0.02
 _SIGNALS = frozenset(int(s) for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _PR_SET_CHILD_SUBREAPER = 36
+#: Seconds of processor time that a program has to end when it has used all it may; then the kernel kills it.
+_CPU_GRACE_S = 5
+#: A block of what a process read and wrote, as the kernel counts: bytes.
+_BLOCK_B = 512
 
 
 def run_dir_name(run_id: int) -> str:
@@ -97,18 +114,23 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def verdict(return_code: int, sent: tuple[int, ...], why: str | None) -> tuple[str, str | None]:
+def verdict(
+    return_code: int, sent: tuple[int, ...], why: str | None, said: str | None = None
+) -> tuple[str, str | None]:
     """What a run's end means.
 
     Args:
         return_code: exit code, or -N if signal N ended the program.
         sent: the signals with which it was asked to stop, the first one first; none if it was not.
         why: what made it end other than somebody's wish, e.g. `timeout after 5 s`; then it is no success.
+        said: what the program itself says of a bad end.
 
     Returns:
         Outcome and message.
     """
     text = f"exit code {return_code}" if return_code >= 0 else f"killed by {signal_name(-return_code)}"
+    if return_code > 0 and said:
+        text = said
     if why is not None:
         return "failure", f"{text} ({why})"
     if not sent:
@@ -145,6 +167,98 @@ class CannotStart(Exception):
     """The program cannot be started; the text says why."""
 
 
+def variables_of(file: str) -> dict[str, str]:
+    """The variables of an env file: `NAME=VALUE` lines, as shells and dotenv read them.
+
+    A `#` begins a comment. A value may stand in quotes; in double ones a backslash means what it means in C.
+
+    Raises:
+        CannotStart: the file cannot be read, or a line is something else.
+    """
+    try:
+        with open(file, encoding="utf-8") as opened:
+            lines = opened.read().splitlines()
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"env file: {_reason(error, file)}") from None
+    found = {}
+    for n, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.removeprefix("export ").partition("=")
+        name = name.strip()
+        if not equals or not name or name.split() != [name]:
+            raise CannotStart(f"env file: line {n} of {file!r} is not NAME=VALUE")
+        try:
+            found[name] = _unquoted(value.strip())
+        except ValueError:
+            raise CannotStart(f"env file: the quotes in line {n} of {file!r} do not end") from None
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] not in ("'", '"'):
+        bare, comment, _ = value.partition(" #")
+        return "" if value.startswith("#") else bare.rstrip() if comment else value
+    quote, letters = value[0], iter(value[1:])
+    text: list[str] = []
+    for letter in letters:
+        if letter == quote:
+            return "".join(text)
+        if letter == "\\" and quote == '"':
+            letter = next(letters, "")
+            letter = {"n": "\n", "t": "\t", "r": "\r"}.get(letter, letter)
+        text.append(letter)
+    raise ValueError("no end")
+
+
+def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The whole environment of a program.
+
+    Raises:
+        CannotStart: its env file cannot be used.
+    """
+    file = spec["env_file"]
+    return {**spec["env_below"], **(variables_of(file) if file is not None else {}), **spec["env"]}
+
+
+def limit(spec: Mapping[str, Any]) -> None:
+    """Bind this process, and all that comes of it, to what a program may use."""
+    bounds = (
+        (resource.RLIMIT_AS, spec["memory_b"], 0),
+        (resource.RLIMIT_CPU, spec["cpu_s"], _CPU_GRACE_S),
+    )
+    for what, most, grace in bounds:
+        if most is not None:
+            _, hard = resource.getrlimit(what)
+            highest = math.ceil(most) + grace
+            if hard != resource.RLIM_INFINITY:
+                highest = min(highest, hard)
+            resource.setrlimit(what, (min(math.ceil(most), highest), highest))
+
+
+def become_program(spec: Mapping[str, Any]) -> NoReturn:
+    """Turn this process, which is of the right account and session, into the program.
+
+    Raises:
+        CannotStart: it cannot.
+    """
+    env, argv, cwd = environment_of(spec), spec["argv"], spec["cwd"]
+    try:
+        os.chdir(cwd)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"working directory: {_reason(error, cwd)}") from None
+    for signum in _SIGNALS:
+        with contextlib.suppress(OSError):  # two are the C library's own
+            signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        executable = find_executable(argv[0], env.get("PATH", ""))
+        os.execve(executable, argv, env)
+    except (OSError, ValueError) as error:
+        raise CannotStart(_reason(error, argv[0])) from None
+
+
 class Supervisor:
     """One run, from its claim to its status.
 
@@ -152,19 +266,26 @@ class Supervisor:
         tell: sends a message to the server, if it still listens; with `wait`, even if it is slow to.
         root: descriptor of the folder of run directories.
         boot: the boot id.
-        spec: what to run: `run`, `argv`, `env`, `cwd`, `stop_signal`, `grace_s`, `timeout_s`,
-            `timeout_signal`, `max_output_b`, and `spare`, the name of a directory to use again.
+        spec: what to run, as `environment.spec` makes it.
     """
 
     def __init__(self, tell: Callable[..., None], root: int, boot: str, spec: Mapping[str, Any]) -> None:
         self.tell, self.root, self.boot, self.spec = tell, root, boot, spec
-        self.here = self.record = self.control = self.output = -1
+        self.here = self.record = self.control = -1
+        self.output = self.errors = -1  # where its standard output and error go; one file, as a rule
+        self.since_ns = 0  # files that are older were there before it started
+        self.shared = (
+            -1
+        )  # memory that the program has as its standard input: a line for it, then what it says
+        self.shared_b = 0  # size of the line for it
+        self.terminal: Terminal | None = None
         self.recorded_b = 0  # size of the record
         self.pid = 0  # the program's main process, which leads its own session and group
         self.began = 0.0  # monotonic
         self.started: dict[str, Any] | None = None  # what is yet to be written down about the start
         self.return_code: int | None = None
         self.ended = 0.0  # monotonic
+        self.dumped_core = False
         self.usage: dict[str, float] = {}
         self.sent: list[int] = []  # signals that asked it to end
         self.why: str | None = None  # what asked it to end, unless somebody did
@@ -187,14 +308,22 @@ class Supervisor:
         else:
             self._watch()
             self._end_descendants()
+            if self.terminal is not None:
+                self.terminal.drain()
             assert self.return_code is not None
-            outcome, message = verdict(self.return_code, tuple(self.sent), self.why)
+            if self._used_its_time():
+                self.why = f"used more than {self.spec['cpu_s']:g} s of processor time"
+            outcome, message = verdict(self.return_code, tuple(self.sent), self.why, self._said())
+            lacking, faults = self._keep_files()
+            if lacking and outcome == "success":
+                outcome, message = "failure", f"exit code 0, but {'; '.join(lacking)}"
             self._write_end(
                 outcome=outcome,
                 message=message,
                 return_code=self.return_code,
                 elapsed_s=self.ended - self.began,
                 **self.usage,
+                **self._meta(faults),
             )
         self.tell(finished=True)
 
@@ -256,25 +385,45 @@ class Supervisor:
         Raises:
             CannotStart: a folder or the executable is not there, or may not be used.
         """
-        argv, env, cwd = self.spec["argv"], self.spec["env"], self.spec["cwd"]
+        spec = self.spec
         try:
             append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self.output = os.open(f"{OUT}/{OUTPUT}", append, 0o600, dir_fd=self.here)
+            name = STDOUT if spec["split"] else OUTPUT
+            self.output = self.errors = os.open(f"{OUT}/{name}", append, 0o600, dir_fd=self.here)
+            if spec["split"]:
+                name = STDERR
+                self.errors = os.open(f"{OUT}/{name}", append, 0o600, dir_fd=self.here)
+            self.since_ns = os.fstat(self.output).st_mtime_ns  # by the same clock as other files
         except OSError as error:
-            raise CannotStart(_reason(error, OUTPUT)) from None
+            raise CannotStart(_reason(error, name)) from None
+        if spec["task"] is not None:
+            self._share(spec["task"])
+        if spec["account"] or spec["pty"] or spec["memory_b"] is not None or spec["cpu_s"] is not None:
+            self._fork()
+        else:
+            self._spawn_directly()
+        self.began = time.monotonic()
+        uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.started = {"pid": self.pid, "at": time.time(), "monotonic_s": self.began, "uptime_s": uptime_s}
+        self._write_started()
+
+    def _spawn_directly(self) -> None:
+        """The quick way, for a program that needs nothing special."""
+        argv, env, cwd = self.spec["argv"], environment_of(self.spec), self.spec["cwd"]
         try:
             os.chdir(cwd)
         except (OSError, ValueError) as error:
             raise CannotStart(f"working directory: {_reason(error, cwd)}") from None
+        nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
         try:
             self.pid = os.posix_spawn(
                 find_executable(argv[0], env.get("PATH", "")),
                 argv,
                 env,
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    nothing if self.shared < 0 else (os.POSIX_SPAWN_DUP2, self.shared, 0),
                     (os.POSIX_SPAWN_DUP2, self.output, 1),
-                    (os.POSIX_SPAWN_DUP2, self.output, 2),
+                    (os.POSIX_SPAWN_DUP2, self.errors, 2),
                 ],
                 setsid=True,
                 setsigmask=(),
@@ -284,10 +433,157 @@ class Supervisor:
             raise CannotStart(_reason(error, argv[0])) from None
         finally:
             os.chdir("/")  # a supervisor keeps no file system busy
-        self.began = time.monotonic()
-        uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self.started = {"pid": self.pid, "at": time.time(), "monotonic_s": self.began, "uptime_s": uptime_s}
-        self._write_started()
+
+    def _fork(self) -> None:
+        """For a program of another account, with bounds, or with a terminal."""
+        if self.spec["pty"]:
+            self.terminal = Terminal(self.output)
+        if self.spec["account"]:
+            self._hand_over()
+        faults, tell_fault = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            raise CannotStart(_reason(error, self.spec["argv"][0])) from None
+        if self.pid == 0:
+            fault = "it ended before it began"
+            try:
+                self._be_program()
+            except CannotStart as error:
+                fault = str(error)
+            except BaseException as error:
+                fault = f"{type(error).__name__}: {error}"
+            finally:
+                os.write(tell_fault, fault.encode(errors="replace")[:4000])
+                os._exit(127)
+        os.close(tell_fault)
+        if self.terminal is not None:
+            self.terminal.is_handed_over()
+        with open(faults, "rb") as told:
+            fault = told.read().decode(errors="replace")  # nothing, once the program has taken the place
+        if fault:
+            os.waitpid(self.pid, 0)
+            raise CannotStart(fault)
+
+    def _be_program(self) -> NoReturn:
+        """In the new process: become the program.
+
+        Raises:
+            CannotStart: it cannot.
+        """
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDONLY)
+        if self.terminal is None:
+            files = (null, self.output, self.errors)
+        else:
+            files = (self.terminal.enter(),) * 3
+        for fd, file in enumerate(files if self.shared < 0 else (self.shared, *files[1:])):
+            os.dup2(file, fd)
+        limit(self.spec)
+        if self.spec["account"]:
+            take_account(self.spec["account"])
+            find_way(self.spec["env"]["APSIS_OUTPUT_DIR"], self.spec["account"]["name"])
+        become_program(self.spec)
+
+    def _hand_over(self) -> None:
+        """Give the account what is the program's in the run directory."""
+        account = self.spec["account"]
+        try:
+            for name in (OUT, TMP):
+                os.chown(name, account["uid"], account["gid"], dir_fd=self.here)
+            for file in (self.output, self.errors):
+                os.fchown(file, account["uid"], account["gid"])  # it may be opened again, as /dev/stdout
+            if self.terminal is not None:
+                os.fchown(self.terminal.its, account["uid"], account["gid"])
+        except OSError as error:
+            raise CannotStart(f"its folders cannot be given to {account['name']}: {error.strerror}") from None
+
+    def _share(self, text: str) -> None:
+        """Let the program have a line as its standard input, and be able to answer behind it."""
+        self.shared = os.memfd_create("task")
+        line = text.encode() + b"\n"
+        with open(self.shared, "wb", closefd=False) as file:
+            file.write(line)
+        self.shared_b = len(line)
+
+    def _said(self) -> str | None:
+        """What the program wrote behind the line that it was given."""
+        if self.shared < 0:
+            return None
+        said = os.pread(self.shared, MAX_MESSAGE, self.shared_b)
+        return said.decode(errors="replace").strip()[:MOST_SAID] or None
+
+    def _used_its_time(self) -> bool:
+        """Whether the program was ended for the processor time that it had used."""
+        cpu_s = self.spec["cpu_s"]
+        if cpu_s is None or self.sent or self.return_code not in (-signal.SIGXCPU, -signal.SIGKILL):
+            return False
+        return self.return_code == -signal.SIGXCPU or self.usage["cpu_s"] >= cpu_s
+
+    def _keep_files(self) -> tuple[list[str], list[str]]:
+        """Keep the files that the job names; what is lacking of the required ones, and what went wrong.
+
+        With the rights of the program's account: a link could lead to what only the server may read.
+        """
+        spec = self.spec
+        if not spec["keep"]:
+            return [], []
+        work = functools.partial(
+            keep_files, spec["keep"], spec["cwd"], spec["env"]["APSIS_OUTPUT_DIR"], self.since_ns
+        )
+        return as_account(spec["account"], work) if spec["account"] else work()
+
+    def _meta(self, faults: list[str]) -> dict[str, Any]:
+        """How it ended in detail, and what the program says of itself; only what there is.
+
+        Args:
+            faults: what went wrong with the files that were to be kept.
+        """
+        assert self.return_code is not None
+        facts: dict[str, Any] = {}
+        detail: dict[str, Any] = {}
+        if self.return_code < 0:
+            detail |= {"signal": signal_name(-self.return_code), "core_dumped": self.dumped_core}
+        if self.sent:
+            detail["signals_sent"] = [signal_name(signum) for signum in self.sent]
+        if self.why is not None:
+            detail["why"] = self.why
+        if faults:
+            detail["outputs_error"] = "; ".join(faults)[:MOST_SAID]
+        try:
+            said = self._read_meta()
+        except (OSError, ValueError) as error:
+            detail["meta_error"] = error.strerror if isinstance(error, OSError) else str(error)
+        else:
+            if said is not None:
+                facts["meta"] = said
+        return facts | ({"detail": detail} if detail else {})
+
+    def _read_meta(self) -> Any:
+        """What the program left in its meta file; None, if nothing.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is no JSON.
+        """
+        try:
+            # No link: it could lead to what the server may read and the program may not.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            fd = os.open(f"{TMP}/{META}", flags, dir_fd=self.here)
+        except FileNotFoundError:
+            return None
+        with open(fd, "rb") as file:
+            facts = os.fstat(fd)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+                raise ValueError("it is no file of its own")
+            if facts.st_size > MOST_META_B:
+                raise ValueError(f"it is larger than {MOST_META_B // 1024} kB")
+            data = file.read(MOST_META_B)
+        if not data.strip():
+            return None
+        try:
+            return json.loads(data, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise ValueError("it is no JSON") from None
 
     def _write_started(self) -> None:
         """Say that the program runs; while the disk is full, later.
@@ -306,6 +602,8 @@ class Supervisor:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.register(self.control, select.POLLIN)
+        if self.terminal is not None:
+            poller.register(self.terminal.ours, select.POLLIN)
         timeout_s, now = self.spec["timeout_s"], self.began
         while True:
             due = [now + LOOK_S]
@@ -317,6 +615,8 @@ class Supervisor:
             for fd, _ in poller.poll(wait_s * 1000 + 1):
                 if fd == self.control:
                     self._obey()
+                elif self.terminal is not None and fd == self.terminal.ours:
+                    self.terminal.take(poller)
             self._reap()
             now = time.monotonic()
             if self.return_code is not None:
@@ -379,7 +679,8 @@ class Supervisor:
 
     def _limit_output(self) -> None:
         """End a program that writes too much; at once if it goes on after it was asked to end."""
-        size_b, max_b = os.fstat(self.output).st_size, self.spec["max_output_b"]
+        max_b = self.spec["max_output_b"]
+        size_b = sum(os.fstat(file).st_size for file in {self.output, self.errors})
         if size_b > max_b:
             self._ask_to_end(self.spec["stop_signal"], f"output larger than {size_text(max_b)}")
         if size_b > 2 * max_b and self.kill_at != math.inf:
@@ -396,8 +697,13 @@ class Supervisor:
                 return True
             if pid == self.pid:
                 self.return_code, self.ended = os.waitstatus_to_exitcode(wait_status), time.monotonic()
-                cpu_s = usage.ru_utime + usage.ru_stime
-                self.usage = {"cpu_s": round(cpu_s, 6), "max_rss_b": usage.ru_maxrss * 1024}
+                self.dumped_core = os.WCOREDUMP(wait_status)
+                self.usage = {
+                    "cpu_s": round(usage.ru_utime + usage.ru_stime, 6),
+                    "max_rss_b": usage.ru_maxrss * 1024,
+                    "read_b": usage.ru_inblock * _BLOCK_B,
+                    "write_b": usage.ru_oublock * _BLOCK_B,
+                }
 
     def _end_descendants(self) -> None:
         """SIGKILL to all that the program left, also what left its session: orphans become our children.
@@ -434,6 +740,214 @@ class Supervisor:
         if os.pwrite(self.record, data, self.recorded_b) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), RECORD)
         self.recorded_b += len(data)
+
+
+def take_account(account: Mapping[str, Any]) -> None:
+    """Make this process, which is root's, one of the account.
+
+    Raises:
+        CannotStart: it may not.
+    """
+    try:
+        os.initgroups(account["name"], account["gid"])
+        os.setgid(account["gid"])
+        os.setuid(account["uid"])
+    except OSError as error:
+        raise CannotStart(f"it may not run as {account['name']}: {error.strerror}") from None
+
+
+def as_account(
+    account: Mapping[str, Any], work: Callable[[], tuple[list[str], list[str]]]
+) -> tuple[list[str], list[str]]:
+    """What `work` gives when it is done with the rights of another account, in a process of its own."""
+    answers, answer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            take_account(account)
+            text = json.dumps(work())
+        except BaseException as error:
+            text = json.dumps([[], [f"{type(error).__name__}: {error}"]])
+        with contextlib.suppress(BaseException), open(answer, "w") as file:
+            file.write(text)
+        os._exit(0)
+    os.close(answer)
+    with open(answers) as told:
+        text = told.read()
+    os.waitpid(pid, 0)
+    lacking, faults = json.loads(text or '[[], ["it was ended"]]')
+    return lacking, faults
+
+
+def keep_files(
+    wanted: list[dict[str, Any]], cwd: str, out: str, since_ns: int
+) -> tuple[list[str], list[str]]:
+    """Copy files that a program left into its folder of outputs.
+
+    Args:
+        wanted: patterns: `path`, `name`, `required`, `min_bytes`, `is_new`.
+        cwd: where relative ones start.
+        out: the folder of outputs.
+        since_ns: when the program started, by the clock of files.
+
+    Returns:
+        What is lacking of the required ones, and what went wrong with any, in words.
+    """
+    lacking: list[str] = []
+    faults: list[str] = []
+    count = 0
+    for want in wanted:
+        pattern = want["path"].replace("$APSIS_OUTPUT_DIR", glob.escape(out))
+        good: list[tuple[int, str]] = []
+        why = "is not there"
+        for path in sorted(glob.iglob(os.path.join(glob.escape(cwd), pattern), recursive=True)):
+            try:
+                facts = os.stat(path)
+            except OSError as error:
+                why = f"cannot be read: {error.strerror}"
+                continue
+            if not stat.S_ISREG(facts.st_mode):
+                continue
+            if want["is_new"] and not _is_since(facts.st_mtime_ns, since_ns):
+                why = "was there before the run, and is as it was"
+            elif facts.st_size < want["min_bytes"]:
+                why = f"has {facts.st_size} bytes, fewer than {want['min_bytes']}"
+            else:
+                good.append((facts.st_mtime_ns, path))
+        kept = 0
+        for _, path in [max(good)] if good and want["name"] else good:
+            count += 1
+            try:
+                if count > MOST_KEPT:
+                    raise OSError(0, f"more than {MOST_KEPT} files are too many")
+                _keep_file(path, out, want["name"] or os.path.basename(path))
+                kept += 1
+            except OSError as error:
+                why = f"cannot be kept: {error.strerror}"
+                faults.append(f"{path!r} {why}")
+            if count > MOST_KEPT:
+                break
+        if want["required"] and not kept:
+            lacking.append(f"required output {want['name'] or want['path']!r} {why}")
+    return lacking, faults
+
+
+def _is_since(at_ns: int, since_ns: int) -> bool:
+    """Whether a file is not older than a time; some file systems know but whole seconds."""
+    return at_ns >= (since_ns if at_ns % 10**9 else since_ns - since_ns % 10**9)
+
+
+def _keep_file(path: str, out: str, name: str) -> None:
+    """Copy a file into the folder of outputs, under a name that is free there."""
+    source = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        facts = os.fstat(source)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "it is no file any more")
+        stem, dot, suffix = name.rpartition(".")
+        target = -1
+        for n in range(1, MOST_KEPT + 2):
+            numbered = name if n == 1 else f"{stem}-{n}{dot}{suffix}" if stem else f"{name}-{n}"
+            place = os.path.join(out, numbered)
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.lstat(place), facts):
+                    return  # it is there already
+            try:
+                target = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                break
+            except FileExistsError:
+                continue
+        if target < 0:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        try:
+            copied_b = 0
+            while copied_b < facts.st_size:
+                piece_b = os.sendfile(target, source, copied_b, facts.st_size - copied_b)
+                if piece_b == 0:  # somebody cut it short
+                    break
+                copied_b += piece_b
+        except OSError:
+            os.unlink(place)
+            raise
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def find_way(folder: str, name: str) -> None:
+    """See that this process can come to its folder.
+
+    Raises:
+        CannotStart: it cannot.
+    """
+    parts = folder.split("/")
+    for n in range(1, len(parts)):
+        passed = "/".join(parts[:n]) or "/"
+        if not os.access(passed, os.X_OK):
+            raise CannotStart(
+                f"{name} may not pass {passed!r} on the way to the run's folders: "
+                "give the server another state_dir"
+            )
+
+
+class Terminal:
+    """A terminal that a program takes for that of a person; what it writes there goes to a file.
+
+    Args:
+        output: descriptor of the file.
+    """
+
+    ROWS, COLUMNS = 50, 120
+
+    def __init__(self, output: int) -> None:
+        self.output = output
+        self.left = b""  # what is read and not yet written: the disk may be full
+        self.ours, self.its = os.openpty()
+        os.set_blocking(self.ours, False)
+        modes = termios.tcgetattr(self.its)
+        modes[1] &= ~termios.OPOST  # a line ends as the program ends it
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(self.its, termios.TCSANOW, modes)
+        termios.tcsetwinsize(self.its, (self.ROWS, self.COLUMNS))
+
+    def enter(self) -> int:
+        """In the program's process: make it the terminal of its session; gives its descriptor."""
+        fcntl.ioctl(self.its, termios.TIOCSCTTY, 0)
+        return self.its
+
+    def is_handed_over(self) -> None:
+        """The program has its end; we let go of that."""
+        os.close(self.its)
+
+    def take(self, poller: "select.poll | None" = None) -> bool:
+        """Move what is there to the file; False if nothing more is there, now or for ever."""
+        try:
+            self.left = self.left or os.read(self.ours, 65_536)
+        except BlockingIOError:
+            return False
+        except OSError:  # nobody has the other end any more
+            if poller is not None:
+                poller.unregister(self.ours)
+            return False
+        if not self.left:
+            return False
+        try:
+            while self.left:
+                self.left = self.left[os.write(self.output, self.left) :]
+        except OSError:  # the disk is full: the program waits as it would for a slow terminal
+            select.select([], [], [], GROUP_LOOK_S)
+        return True
+
+    def drain(self) -> None:
+        """Take what is left, when the program has ended."""
+        patience_ends = time.monotonic() + KILL_PATIENCE_S
+        while self.take() and time.monotonic() < patience_ends:
+            pass
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(word)
 
 
 def _reason(error: OSError | ValueError, name: str) -> str:

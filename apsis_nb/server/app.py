@@ -13,17 +13,21 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import only_text
+from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
+from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
 from apsis_nb.server.history import history_routes
 from apsis_nb.server.jobs import job_routes
 from apsis_nb.server.pages import page_routes
+from apsis_nb.server.pauses import pause_routes
 from apsis_nb.server.problems import handle_problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.runs import run_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
+from apsis_nb.server.why import why_routes
 
 API_PREFIX = "/api/v1"
 
@@ -90,7 +94,11 @@ def make_app(
     api.include_router(system_routes(engine, config, events))
     api.include_router(job_routes(engine, config))
     api.include_router(run_routes(engine, config))
+    api.include_router(backfill_routes(engine, config))
+    api.include_router(pause_routes(engine, config))
     api.include_router(history_routes(engine, config))
+    api.include_router(why_routes(engine, config))
+    api.include_router(doctor_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

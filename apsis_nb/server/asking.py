@@ -18,6 +18,8 @@ from apsis_nb.server.problems import Problem
 from apsis_nb.server.tokens import Caller
 from apsis_nb.wire import to_json
 
+ARGS_BYTES = 32_768  #: most that the args of a run may take, as text
+
 _WORDS = re.compile(r"[^0-9A-Za-z]+")
 
 
@@ -97,6 +99,19 @@ def run_id_of(text: str) -> RunId:
     if match is None:
         raise Problem(422, f"{text!r} is no run id: write r123")
     return int(match[1])
+
+
+def arg_texts(args: Mapping[str, str | bool | int | float]) -> dict[str, str]:
+    """The args as texts.
+
+    Raises:
+        Problem: they are too long for a program's environment.
+    """
+    texts = {n: str(v).lower() if isinstance(v, bool) else str(v) for n, v in args.items()}
+    size = sum(len(name.encode()) + len(text.encode()) for name, text in texts.items())
+    if size > ARGS_BYTES:
+        raise Problem(422, f"args: {size} bytes are too many; a run takes {ARGS_BYTES}: name a file instead")
+    return texts
 
 
 def job_of(name: str, jobs: Mapping[str, Job], errors: Sequence[Any] = ()) -> Job:

@@ -16,7 +16,7 @@ from apsis_nb.wire import to_json
 log = logging.getLogger(__name__)
 
 #: The kinds of event that a listener can choose.
-TYPES = frozenset({"run", "log", "output", "job", "late", "server"})
+TYPES = frozenset({"run", "log", "output", "job", "late", "pause", "server"})
 
 RING_EVENTS = 10_000  #: how many events a listener who comes back may have missed
 BATCH_S = 0.2  #: events are sent at once, and again no sooner than this

@@ -96,13 +96,34 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
             text = (await request.body()).decode()
         except UnicodeDecodeError:
             raise Problem(422, "the text is not UTF-8") from None
-        tag = None if match is None else match.strip().removeprefix("W/").strip('"')
+        tag = None if match is None else _tag_of(match)
         try:
             new = await engine.job_folder.write(job_id, text, tag=tag, by=caller_of(request).user)
         except EditRefused as error:
-            faults = [error_facts(fault) for fault in error.errors]
-            raise Problem(412 if error.is_stale else 422, str(error), errors=faults) from None
+            raise _edit_problem(error) from None
         response = answer({"job_id": job_id})
+        response.headers["ETag"] = f'"{new}"'
+        return response
+
+    @router.patch("/yaml/{job_id:path}")
+    async def edit_yaml(request: Request, job_id: str, changes: dict[str, Any]) -> Response:
+        """Change single keys of a job's file and keep all other lines, with their comments, as they are.
+
+        The body has the new values by key, such as `{"schedule.daytime": "10:00:00"}`; null takes a key away.
+        If-Match and the check are as for `PUT`. Answers the new text as `yaml`.
+        """
+        match = request.headers.get("if-match")
+        if match is None:
+            raise Problem(428, "say If-Match with the ETag of the text that you read")
+        if not changes:
+            raise Problem(422, 'name at least one key: {"schedule.daytime": "10:00:00"}')
+        try:
+            text, new = await engine.job_folder.edit(
+                job_id, changes, tag=_tag_of(match), by=caller_of(request).user
+            )
+        except EditRefused as error:
+            raise _edit_problem(error) from None
+        response = answer({"job_id": job_id, "yaml": text})
         response.headers["ETag"] = f'"{new}"'
         return response
 
@@ -178,10 +199,20 @@ def _is_good(errors: list[FileError]) -> bool:
     return all(error.level == "warning" for error in errors)
 
 
+def _tag_of(header: str) -> str:
+    """The tag of a text, as an If-Match header has it."""
+    return header.strip().removeprefix("W/").strip('"')
+
+
+def _edit_problem(error: EditRefused) -> Problem:
+    faults = [error_facts(fault) for fault in error.errors]
+    return Problem(412 if error.is_stale else 422, str(error), errors=faults)
+
+
 def _preview_facts(found: Mapping[str, Any]) -> dict[str, Any]:
     """A preview as JSON values."""
     rows = {name: [_with_times(row) for row in found[name]] for name in ("added", "removed", "ran")}
-    return {**rows, "until": format_time(found["until"])}
+    return {**found, **rows, "until": format_time(found["until"])}
 
 
 def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
-from apsis_nb.engine import Engine
+from apsis_nb.engine import Engine, doctor
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.tokens import open_gate
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 THREADS = 32  #: for what blocks: queries, outputs, job files
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
+#: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
+KEEP_ALIVE_S = 75
 #: Loggers of libraries that tell of each request or connection.
 _CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
@@ -40,6 +43,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     Raises:
         ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
     """
+    os.umask(0o077)  # what the server writes is for its own account
     _set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
         asyncio.run(_serve(config.with_port(listening.getsockname()[1]), listening, ready))
@@ -60,6 +64,7 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             log.info("apsis_nb %s serves %s at %s", __version__, config.jobs, config.base_url)
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
+            engine.tasks.run("doctor", lambda: doctor.visit(engine))
 
         app = make_app(engine, config, gate=gate, events=events)
         server = _HttpServer(http_settings(app, config), events, tell_ready)
@@ -84,6 +89,7 @@ def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
         proxy_headers=False,  # anybody could send them
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         ssl_certfile=config.tls.cert if config.tls else None,
         ssl_keyfile=config.tls.key if config.tls else None,
     )

@@ -18,6 +18,7 @@ from apsis_nb.config import Config
 from apsis_nb.core.errors import NotFound, Refused
 from apsis_nb.core.events import (
     Event,
+    MarkRequested,
     RerunRequested,
     RunRequested,
     SignalRequested,
@@ -26,16 +27,16 @@ from apsis_nb.core.events import (
     StopRequested,
 )
 from apsis_nb.core.jobs import job_from_dict
+from apsis_nb.core.programs import Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
-from apsis_nb.server.asking import answer, caller_of, instant, job_of, matching, run_id_of, utc_now
+from apsis_nb.server.asking import answer, arg_texts, caller_of, instant, job_of, matching, run_id_of, utc_now
 from apsis_nb.server.problems import Problem
 from apsis_nb.store import Store
 from apsis_nb.wire import facts_of_row, run_facts
 
-ARGS_BYTES = 32_768  #: most that the args of a run may take, as text
 _PIECE = 1 << 20  #: bytes of an output read at once
 
 Scalar = str | bool | int | float
@@ -54,6 +55,7 @@ class RunRequest(BaseModel):
     label: str | None = None
     labels: list[str] = []
     count: int = Field(1, ge=1, le=1000, description="how many runs that are alike")
+    test: bool = Field(False, description="a test: it fires no actions, satisfies nobody, counts nowhere")
 
 
 class SkipRequest(BaseModel):
@@ -70,6 +72,15 @@ class RerunRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     args: dict[str, Scalar] = {}
+    test: bool = Field(False, description="as a test")
+
+
+class MarkRequest(BaseModel):
+    """What follows from a mark."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actions: bool = Field(False, description="whether the actions of the new state fire")
 
 
 def run_routes(engine: Engine, config: Config) -> APIRouter:
@@ -95,6 +106,14 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if not any(run.run_id == run_id for run in runs):
             return answer({"runs": [await facts_of(run_id)]})
         return told(runs)
+
+    async def original_of(run_id: str) -> Run:
+        """A run as a value, live or finished."""
+        number = run_id_of(run_id)
+        run = engine.live.get(number) or await asyncio.to_thread(engine.store.original, number)
+        if run is None:
+            raise NotFound(f"there is no run r{number}")
+        return run
 
     def told(runs: list[Run], status: int = 200) -> Response:
         now = utc_now()
@@ -150,11 +169,12 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         labels = tuple(dict.fromkeys([*wanted.labels, *([wanted.label] if wanted.label else [])]))
         event = RunRequested(
             job_id="",
-            args=_arg_texts(wanted.args),
+            args=arg_texts(wanted.args),
             at=instant(wanted.at, "at", config),
             stop_at=instant(wanted.stop_at, "stop_at", config),
             labels=labels,
             count=wanted.count,
+            origin=Origin.TEST if wanted.test else Origin.MANUAL,
             by=caller_of(request).user,
         )
         if wanted.job_id is not None:
@@ -166,11 +186,21 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             wanted.job,
             calendars=shared.calendars,
             functions=shared.functions,
+            site=Site(
+                hosts=shared.hosts
+            ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
         if job.schedules:
             raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
-        return told(await engine.ask(replace(event, job_id=job.job_id, job=job, origin=Origin.AD_HOC)), 201)
+        return told(
+            await engine.ask(
+                replace(
+                    event, job_id=job.job_id, job=job, origin=Origin.TEST if wanted.test else Origin.AD_HOC
+                )
+            ),
+            201,
+        )
 
     @router.get("/runs/{run_id}")
     async def one(run_id: str) -> Response:
@@ -215,14 +245,30 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     @router.post("/runs/{run_id}/rerun", status_code=201)
     async def rerun(request: Request, run_id: str, wanted: RerunRequest | None = None) -> Response:
         """Run it again now, as its job is today."""
+        original, how = await original_of(run_id), wanted or RerunRequest(test=False)
+        event = RerunRequested(
+            original=original, args=arg_texts(how.args), is_test=how.test, by=caller_of(request).user
+        )
+        return told(await engine.ask(event), 201)
+
+    @router.post("/runs/{run_id}/mark/{state}")
+    async def mark(request: Request, run_id: str, state: str, how: MarkRequest | None = None) -> Response:
+        """Say that a finished run ended otherwise: success, failure, error or skipped.
+
+        Runs that wait for it hear of it. Its actions do not fire again, unless asked.
+        """
+        (to,) = states_of([state]) or (None,)
+        if to is None:
+            raise Problem(422, f"{state!r} is no state")
         number = run_id_of(run_id)
-        original = engine.live.get(number) or await asyncio.to_thread(engine.store.original, number)
+        original = engine.live.get(number) or await asyncio.to_thread(engine.store.finished, number)
         if original is None:
             raise NotFound(f"there is no run r{number}")
-        args = _arg_texts(wanted.args if wanted else {})
-        return told(
-            await engine.ask(RerunRequested(original=original, args=args, by=caller_of(request).user)), 201
+        event = MarkRequested(
+            original=original, state=to, actions=bool(how and how.actions), by=caller_of(request).user
         )
+        await engine.ask(event)
+        return answer({"runs": [await facts_of(original.run_id)]})
 
     @router.get("/runs/{run_id}/outputs")
     async def outputs(run_id: str) -> Response:
@@ -339,7 +385,7 @@ def find_runs(
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
     for facts in told:
-        del facts["program"]  # which the store keeps apart: one run's page tells it
+        del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
 
 
@@ -357,7 +403,7 @@ def states_of(texts: Sequence[str] | None) -> tuple[State, ...]:
 
 
 def _cursor(at: datetime, run_id: RunId) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {run_id}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{format_time(at)} {run_id}".encode()).decode()
 
 
 def _position(cursor: str) -> tuple[datetime, RunId]:
@@ -371,16 +417,3 @@ def _position(cursor: str) -> tuple[datetime, RunId]:
         return datetime.fromisoformat(at).astimezone(UTC), int(run_id)
     except ValueError:
         raise Problem(422, "cursor: give the `next` of the page before") from None
-
-
-def _arg_texts(args: Mapping[str, Scalar]) -> dict[str, str]:
-    """The args as texts.
-
-    Raises:
-        Problem: they are too long for a program's environment.
-    """
-    texts = {n: str(v).lower() if isinstance(v, bool) else str(v) for n, v in args.items()}
-    size = sum(len(name.encode()) + len(text.encode()) for name, text in texts.items())
-    if size > ARGS_BYTES:
-        raise Problem(422, f"args: {size} bytes are too many; a run takes {ARGS_BYTES}: name a file instead")
-    return texts

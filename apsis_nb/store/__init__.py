@@ -1,16 +1,19 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
 from apsis_nb.store.errors import QueryError, StoreError
-from apsis_nb.store.rows import LogLine, NoticeRow, NoticeState, OutputRow
+from apsis_nb.store.outputs import content_type
+from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Store
 
 __all__ = [
     "HISTORY",
     "LogLine",
+    "MetaRow",
     "NoticeRow",
     "NoticeState",
     "OutputRow",
     "QueryError",
     "Store",
     "StoreError",
+    "content_type",
 ]

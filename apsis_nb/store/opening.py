@@ -86,8 +86,17 @@ def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> 
         )
     if version < SCHEMA_VERSION:
         migrate(connection, path, version, _migrations(), now)
+        _make_views(connection)
         _comment(connection)
     return str(epoch)
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Views are those of this version, whatever the file had: a migration is about tables alone."""
+    connection.begin()
+    for view in re.findall(r"^CREATE VIEW .*?;$", read_sql("schema.sql"), re.MULTILINE | re.DOTALL):
+        connection.execute(view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    connection.commit()
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from apsis_nb.core.times import format_iso
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.rows import OutputRow
 
@@ -25,13 +26,23 @@ LEVEL = 3
 
 CONTENT_TYPES = {
     ".csv": "text/csv",
+    ".gif": "image/gif",
+    ".gz": "application/gzip",
     ".html": "text/html",
     ".ipynb": "application/x-ipynb+json",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
     ".json": "application/json",
+    ".md": "text/markdown",
     ".parquet": "application/vnd.apache.parquet",
     ".pdf": "application/pdf",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".tsv": "text/tab-separated-values",
+    ".webp": "image/webp",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".xml": "application/xml",
+    ".zip": "application/zip",
 }
 
 
@@ -97,7 +108,7 @@ class Packer:
                 self._pack(group)
 
     def _pack(self, group: list[_Order]) -> None:
-        name = f"{self._now():%Y-%m-%d}.pack"
+        name = f"{format_iso(self._now().date())}.pack"
         packed: list[tuple[_Order, list[OutputRow]]] = []
         try:
             is_new = not (self._folder / name).exists()
@@ -125,7 +136,8 @@ class Packer:
 def _append(pack: int, pack_name: str, name: str, path: Path) -> OutputRow:
     offset = os.lseek(pack, 0, os.SEEK_END)
     sizes, length = [], 0
-    with path.open("rb") as file:
+    # No link: a program of another account could lead us to what it may not read.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         block = file.read(BLOCK)
         while block:
             length += len(block)

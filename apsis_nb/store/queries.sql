@@ -45,6 +45,10 @@ SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip
     "by", program_id
 FROM base.runs WHERE run_id = $run_id LIMIT 1;
 
+-- meta_of_run --
+-- What the program of a finished run used and said.
+SELECT cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta WHERE run_id = $run_id LIMIT 1;
+
 -- run_outputs --
 -- Where the outputs of a run lie. A run that was packed again after a crash has only its last rows.
 SELECT name, content_type, length, pack, pack_offset, stored
@@ -63,6 +67,29 @@ JOIN base.runs r ON r.job_id = w.job_id AND r.args = w.args AND r.state = w.stat
 WHERE r.origin <> 'test'
 GROUP BY w.wish;
 
+-- mark_anew --
+-- A finished run with another end, in a row of its own; the old one goes by mark_away, in the same transaction.
+INSERT INTO base.runs
+SELECT * REPLACE (
+    $state::base.run_state AS state, $message AS message,
+    CASE WHEN $state = 'skipped' THEN coalesce(skip_reason, $message) END AS skip_reason)
+FROM base.runs WHERE run_id = $run_id LIMIT 1;
+
+-- mark_away --
+-- The row of a run as it ended before it was marked.
+DELETE FROM base.runs WHERE run_id = $run_id AND state <> $state::base.run_state;
+
+-- pauses --
+-- What is paused: the last word on each scope and target.
+SELECT ts, "by", scope, target, until, reason FROM base.pauses
+QUALIFY row_number() OVER (PARTITION BY scope, target ORDER BY rowid DESC) = 1 AND paused
+ORDER BY ts;
+
+-- backfill_ends --
+-- How the runs of backfills that are under way ended, in the order in which they did.
+SELECT backfill_id, state FROM base.runs
+WHERE list_contains($ids::BIGINT[], backfill_id) AND state <> 'skipped'
+ORDER BY finished_at, run_id;
 -- bad_jobs --
 -- Of some jobs (NULL: of all) those whose last run ended badly, so that they can recover after a restart.
 SELECT job_id FROM base.runs
@@ -264,3 +291,52 @@ FROM runs
 WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 GROUP BY job_id;
+
+-- backfills --
+-- The backfills, newest first, with how far each is; `left` are those that have not begun.
+SELECT
+    backfill_id, any_value(job_id) AS job_id, any_value("by") AS "by", min(scheduled_at) AS asked_at,
+    min(nominal_at) AS first_at, max(nominal_at) AS last_at,
+    count(DISTINCT (args, nominal_at)) AS instances, count(*) AS runs,
+    count(*) FILTER (state IN ('scheduled', 'waiting')) AS left,
+    count(*) FILTER (state IN ('starting', 'running', 'stopping')) AS running,
+    count(*) FILTER (state = 'success') AS success,
+    count(*) FILTER (state IN ('failure', 'error')) AS failed,
+    count(*) FILTER (state = 'skipped') AS skipped,
+    max(finished_at) AS finished_at
+FROM runs WHERE backfill_id IS NOT NULL AND ($backfill_id::BIGINT IS NULL OR backfill_id = $backfill_id)
+GROUP BY backfill_id ORDER BY backfill_id DESC LIMIT $limit;
+
+-- backfill_missing --
+-- What a backfill has not got done, and nobody is at: the args and nominal times without a success or a live run.
+SELECT any_value(job_id), args, nominal_at FROM runs WHERE backfill_id = $backfill_id
+GROUP BY args, nominal_at
+HAVING NOT bool_or(state NOT IN ('failure', 'error', 'skipped'))
+ORDER BY min(run_id);
+
+-- nominal_successes --
+-- The nominal times at which a job has succeeded, for those that have no args to tell them apart.
+SELECT DISTINCT nominal_at FROM base.runs
+WHERE job_id = $job_id AND state = 'success' AND origin <> 'test'
+    AND nominal_at >= $since AND nominal_at < $until;
+
+-- jobs_that_ran --
+-- The jobs that had a run since a time.
+SELECT DISTINCT job_id FROM runs WHERE scheduled_at >= $since AND state <> 'skipped';
+
+-- lateness_lately --
+-- Of each job, how many runs of schedules it had since a time, and how many of them started late.
+SELECT job_id, count(*), count(*) FILTER (late)
+FROM runs
+WHERE scheduled_at >= $since AND late_s IS NOT NULL AND origin <> 'test'
+GROUP BY job_id;
+
+-- missed_lately --
+-- Of each job, the times since then that were missed, and that no later run of the same time made up for.
+SELECT m.job_id, count(*), min(m.nominal_at), max(m.nominal_at), count(DISTINCT m.args) > 1
+FROM missed m
+ANTI JOIN (
+    SELECT job_id, args, nominal_at FROM base.runs WHERE nominal_at >= $since AND state = 'success'
+) r ON r.job_id = m.job_id AND r.args = m.args AND r.nominal_at = m.nominal_at
+WHERE m.nominal_at >= $since AND starts_with(m.skip_reason, 'misfire')
+GROUP BY m.job_id;

@@ -1,17 +1,19 @@
 """Runs as rows of the store, and back."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, overload
 
 from apsis_nb.core.actions import action_from_dict
 from apsis_nb.core.conditions import Const, condition_from_dict
-from apsis_nb.core.instructions import Notice, SaveRun
+from apsis_nb.core.instructions import Notice, SaveMark, SavePause, SaveRun
+from apsis_nb.core.jobs import retry_from
 from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_iso
 
 #: What a column of `base.runs` and of a run's facts is called, in the table's order; `program_id` follows.
 FACTS = (
@@ -58,6 +60,18 @@ class OutputRow:
     pack: str  #: name of the pack file
     pack_offset: int
     stored: int  #: bytes in the pack file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaRow:
+    """What a run's program used, and what it says of itself."""
+
+    cpu_s: float | None = None
+    max_rss_b: int | None = None
+    read_b: int | None = None
+    write_b: int | None = None
+    detail: Mapping[str, Any] | None = None  #: how it ended
+    meta: Any = None  #: JSON values, of the program's own choice
 
 
 @overload
@@ -139,6 +153,43 @@ def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
         storable(run.by),
         program_id,
     )
+
+
+def mark_row(mark: SaveMark) -> LogRow:
+    """The row of `base.run_log` that tells of a mark."""
+    return mark.run.run_id, naive(mark.at), mark.run.state.value, storable(mark.message), None
+
+
+def pause_row(save: SavePause) -> tuple[Any, ...]:
+    """The row of `base.pauses`."""
+    pause = save.pause
+    return (
+        naive(save.at),
+        storable(save.by),
+        pause.scope,
+        storable(pause.target),
+        save.is_paused,
+        naive(pause.until),
+        storable(pause.reason),
+    )
+
+
+def meta_row(run_id: int, meta: MetaRow) -> tuple[Any, ...]:
+    """The row of `base.run_meta`."""
+    texts = (None if value is None else storable(_json(value)) for value in (meta.detail, meta.meta))
+    return run_id, meta.cpu_s, meta.max_rss_b, meta.read_b, meta.write_b, *texts
+
+
+def meta_facts(row: Sequence[Any]) -> dict[str, Any]:
+    """What is told of it: the columns by name, `detail` and `meta` as JSON values."""
+    *figures, detail, meta = row
+    facts = dict(zip(("cpu_s", "max_rss_b", "read_b", "write_b"), figures, strict=True))
+    values = (None if text is None else json.loads(text) for text in (detail, meta))
+    return facts | dict(zip(("detail", "meta"), values, strict=True))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def program_text(program: Program) -> str:
@@ -248,9 +299,11 @@ def _encoded(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in _TIMES:
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat()
+        return format_iso(value.astimezone(UTC).replace(tzinfo=None))
     if name in ("conditions", "actions"):
         return [part.to_dict() for part in value]
+    if name == "retry":
+        return value.to_dict()
     if name == "labels":
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if name == "run_state":
@@ -264,11 +317,15 @@ def _decoded(name: str, value: Any) -> Any:
     if name in _TIMES:
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     if name == "conditions":
-        return tuple(condition_from_dict(part) for part in value)
+        return tuple(condition_from_dict(part, is_bound=True) for part in value)
     if name == "actions":
         return tuple(action_from_dict(part) for part in value)
     if name == "labels":
         return tuple(json.loads(value))
+    if name == "groups":
+        return tuple(value)
+    if name == "retry":
+        return retry_from(value)
     return value
 
 

@@ -150,7 +150,7 @@ WITH ids AS (
         (made->>'scheduled_at')::TIMESTAMP AS scheduled_at,
         (made->>'late_start_s')::DOUBLE AS late_start_s,
         (made->>'late_finish_at')::TIMESTAMP AS late_finish_at,
-        CASE WHEN made->>'nominal_at' IS NULL THEN NULL ELSE greatest(0, epoch(
+        CASE WHEN made->>'origin' <> 'schedule' THEN NULL ELSE greatest(0, epoch(
             coalesce(started_at::TIMESTAMP, utc_now()) - (made->>'scheduled_at')::TIMESTAMP)) END AS late_s
     FROM latest
 )
@@ -171,7 +171,7 @@ SELECT
     NULL::TIMESTAMP AS finished_at,
     (made->>'stop_at')::TIMESTAMP AS stop_at,
     coalesce(late_s > late_start_s, false)
-        OR coalesce(nominal_at IS NOT NULL AND utc_now() > late_finish_at, false) AS late,
+        OR coalesce(made->>'origin' = 'schedule' AND utc_now() > late_finish_at, false) AS late,
     late_s,
     late_why,
     NULL::DOUBLE AS elapsed_s,
@@ -208,7 +208,7 @@ SELECT program_id, program FROM base.programs;
 CREATE VIEW missed AS
 SELECT run_id, job_id, args, nominal_at, finished_at AS skipped_at, skip_reason
 FROM base.runs
-WHERE state = 'skipped' AND nominal_at IS NOT NULL;
+WHERE state = 'skipped' AND origin = 'schedule';
 
 CREATE VIEW lateness_daily AS
 SELECT
@@ -242,7 +242,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- runs.state: Where it is in its life; success, failure, error and skipped are its ends.
 -- runs.skip_reason: Why it was not run.
 -- runs.labels: Its labels, JSON: a list of strings.
--- runs.nominal_at: When the schedule says, UTC; NULL if no schedule made it.
+-- runs.nominal_at: When the schedule says, UTC; also of what is run for it later. NULL if none stands behind it.
 -- runs.scheduled_at: When it was due, UTC: nominal plus jitter.
 -- runs.started_at: When its program started, UTC.
 -- runs.finished_at: When it finished, UTC; NULL while it is live.

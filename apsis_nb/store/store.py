@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ import duckdb
 
 from apsis_nb.core.errors import ApsisError, NotFound
 from apsis_nb.core.instructions import FindRun, Save
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
+from apsis_nb.core.states import State
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.opening import connect, lock_down, set_up
 from apsis_nb.store.outputs import Packer, read_range
@@ -24,12 +27,14 @@ from apsis_nb.store.readers import Readers
 from apsis_nb.store.rows import (
     LogLine,
     LogRow,
+    MetaRow,
     NoticeRow,
     OutputRow,
     aware,
     facts_of_row,
     held_back,
     made_run,
+    meta_facts,
     moved_on,
     naive,
     program_id_of,
@@ -64,6 +69,8 @@ HISTORY: dict[str, dict[str, Any]] = {
     "jobs": _WINDOW,
     "last_runs": _WINDOW | {"limit": 30},
 }
+#: What a finished run has that it was not made with.
+_ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
 UNITS = ("hour", "day", "week", "month", "year")
 
 
@@ -199,6 +206,30 @@ class Store:
         """The live runs as they were saved last, the oldest first, and the clock (None: never set)."""
         return self._live.runs(), aware(self._clock)
 
+    def pauses(self) -> list[Pause]:
+        """The pauses that nobody ended."""
+        rows = self._readers.rows(queries()["pauses"].text, {})
+        return [
+            Pause(
+                scope=scope,
+                target=target,
+                at=ts.replace(tzinfo=UTC),
+                until=aware(until),
+                reason=reason,
+                by=by,
+            )
+            for ts, by, scope, target, until, reason in rows
+        ]
+
+    def backfill_failures(self) -> dict[int, int]:
+        """Of each backfill that has live runs: how many of the last that finished did so badly, in a row."""
+        ids = sorted({run.backfill_id for run in self._live.runs() if run.backfill_id is not None})
+        failures: dict[int, int] = dict.fromkeys(ids, 0)
+        if ids:
+            for backfill_id, state in self._readers.rows(queries()["backfill_ends"].text, {"ids": ids}):
+                failures[backfill_id] = 0 if state == "success" else failures[backfill_id] + 1
+        return failures
+
     def _recover(self) -> None:
         journal: dict[int, list[LogRow]] = {}
         text = queries()["live_journal"].text
@@ -244,18 +275,22 @@ class Store:
         return first, first + count
 
     def save(
-        self, saves: Sequence[Save], outputs: Mapping[int, Sequence[OutputRow]] | None = None
+        self,
+        saves: Sequence[Save],
+        outputs: Mapping[int, Sequence[OutputRow]] | None = None,
+        meta: Mapping[int, MetaRow] | None = None,
     ) -> "Future[None]":
         """Queue what is to be saved, all in one transaction. The answer comes when it is safe on disk.
 
         Args:
             saves: in the order in which they were given out.
             outputs: where the outputs of runs lie, by run id.
+            meta: what the programs of runs used, by run id.
 
         The future's callbacks run on the writer's thread. If it fails, with StoreError, nothing of this call
         is saved; and if `health()` says so nothing can be saved until the store is opened again.
         """
-        return self._writer.submit(Work(tuple(saves), outputs or {}, noted_at=self._now()))
+        return self._writer.submit(Work(tuple(saves), outputs or {}, meta or {}, noted_at=self._now()))
 
     def keep_notices(self, steps: Sequence[NoticeRow], lines: Sequence[LogLine] = ()) -> "Future[None]":
         """Queue steps of notices that were saved before, with lines for the logs of their runs.
@@ -370,15 +405,24 @@ class Store:
     # -- one run
 
     def run(self, run_id: int) -> dict[str, Any] | None:
-        """The facts of a run: python values by name, times aware; None: there is no such run."""
+        """The facts of a run: python values by name, times aware; None: there is no such run.
+
+        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
+        """
         live = self._live.get(run_id)
         if live is not None:
-            return {**run_facts(live[0], self._now()), "program": live[0].program.to_dict()}
+            facts = run_facts(live[0], self._now())
+            return {**facts, "program": live[0].program.to_dict(), "meta": None}
         rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
         if not rows:
             return None
-        *facts, program_id = rows[0]
-        return {**facts_of_row(facts), "program": self._program(program_id)}
+        *row, program_id = rows[0]
+        meta = self._readers.rows(queries()["meta_of_run"].text, {"run_id": run_id})
+        return {
+            **facts_of_row(row),
+            "program": self._program(program_id),
+            "meta": meta_facts(meta[0]) if meta else None,
+        }
 
     def _program(self, program_id: int) -> dict[str, Any]:
         rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})
@@ -393,6 +437,14 @@ class Store:
             return made_run(rows[0], self._program(program_id_of(rows[0])))
         except (ApsisError, ValueError, KeyError, TypeError) as e:
             raise StoreError(f"run r{run_id} cannot be rebuilt: {e}") from e
+
+    def finished(self, run_id: int) -> Run | None:
+        """A run that has finished, as it ended; None: there is no such run, or it lives."""
+        run, facts = self.original(run_id), self.run(run_id)
+        if run is None or facts is None or facts["finished_at"] is None:
+            return None
+        moved: dict[str, Any] = {"state": State(facts["state"]), "state_at": facts["finished_at"]}
+        return replace(run, **moved, **{name: facts[name] for name in _ENDED})
 
     def log(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's log in order: ts (aware), state, message."""
@@ -441,21 +493,50 @@ class Store:
             for name, content_type, length, pack, pack_offset, stored in rows
         ]
 
-    def find_runs(self, wanted: Sequence[FindRun]) -> list[int | None]:
-        """For each the newest run of its instance that ended in one of its states, or None.
+    def find_runs(self, wanted: Sequence[FindRun]) -> list[tuple[int | None, bool]]:
+        """For each the newest run of its instance that ended in one of its states, or None; and whether one
+        ended in those that leave hope.
 
         Sees everything that was given to `save` before.
         """
         self.save(()).result()
         params: dict[str, list[Any]] = {"wishes": [], "job_ids": [], "args": [], "states": []}
         for n, wish in enumerate(wanted):
-            for state in wish.states:
-                params["wishes"].append(n)
-                params["job_ids"].append(wish.inst.job_id)
-                params["args"].append(wish.inst.args_json)
-                params["states"].append(state.value)
+            for which, states in enumerate((wish.states, wish.exist)):
+                for state in states:
+                    params["wishes"].append(2 * n + which)
+                    params["job_ids"].append(wish.inst.job_id)
+                    params["args"].append(wish.inst.args_json)
+                    params["states"].append(state.value)
         found = dict(self._readers.rows(queries()["find_runs"].text, params))
-        return [found.get(n) for n in range(len(wanted))]
+        return [(found.get(2 * n), 2 * n + 1 in found) for n in range(len(wanted))]
+
+    def backfills(self, backfill_id: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The backfills, newest first: what was asked for, and how many runs of each are in which state."""
+        names = (
+            "backfill_id", "job_id", "by", "asked_at", "first_at", "last_at", "instances", "runs", "left",
+            "running", "success", "failed", "skipped", "finished_at",
+        )  # fmt: skip
+        params = {"backfill_id": backfill_id, "limit": limit}
+        found = []
+        for row in self._readers.rows(queries()["backfills"].text, params):
+            facts = dict(zip(names, row, strict=True))
+            found.append({n: aware(v) if n.endswith("_at") else v for n, v in facts.items()})
+        return found
+
+    def backfill_missing(
+        self, backfill_id: int
+    ) -> tuple[str | None, list[tuple[dict[str, str], datetime | None]]]:
+        """The job of a backfill (None: there is none), and what it has not got done: args, nominal times."""
+        known = self.backfills(backfill_id)
+        rows = self._readers.rows(queries()["backfill_missing"].text, {"backfill_id": backfill_id})
+        return known[0]["job_id"] if known else None, [(json.loads(a), aware(at)) for _, a, at in rows]
+
+    def nominal_successes(self, job_id: str, since: datetime, until: datetime) -> set[datetime]:
+        """The nominal times in a span at which a job has succeeded."""
+        params = {"job_id": job_id, "since": naive(since), "until": naive(until)}
+        rows = self._readers.rows(queries()["nominal_successes"].text, params)
+        return {at.replace(tzinfo=UTC) for (at,) in rows}
 
     def bad_jobs(self, job_ids: Collection[str] | None = None) -> frozenset[str]:
         """Those of some jobs (None: of all) whose last run that was no test ended in failure or error."""
@@ -463,6 +544,27 @@ class Store:
             return frozenset()
         params = {"jobs": None if job_ids is None else list(job_ids)}
         return frozenset(row[0] for row in self._readers.rows(queries()["bad_jobs"].text, params))
+
+    def jobs_that_ran(self, since: datetime) -> set[str]:
+        """The jobs that had a run, not only skipped ones, that was due since then."""
+        rows = self._readers.rows(queries()["jobs_that_ran"].text, {"since": naive(since)})
+        return {job_id for (job_id,) in rows}
+
+    def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
+        """By job: how many runs of schedules were due since then, and how many of them started late."""
+        rows = self._readers.rows(queries()["lateness_lately"].text, {"since": naive(since)})
+        return {job_id: (runs, late) for job_id, runs, late in rows}
+
+    def missed_lately(self, since: datetime) -> dict[str, tuple[int, datetime, datetime, bool]]:
+        """By job: how many of its times since then were missed, the first, the last, and whether args differ.
+
+        What a backfill made up for does not count.
+        """
+        rows = self._readers.rows(queries()["missed_lately"].text, {"since": naive(since)})
+        return {
+            job_id: (count, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC), differ)
+            for job_id, count, first, last, differ in rows
+        }
 
     # -- job files
 

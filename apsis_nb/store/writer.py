@@ -15,18 +15,23 @@ from typing import Any
 
 import duckdb
 
-from apsis_nb.core.instructions import Save, SaveClock, SaveNotice, SaveRun
+from apsis_nb.core.instructions import Save, SaveClock, SaveMark, SaveNotice, SavePause, SaveRun
 from apsis_nb.core.programs import Program
 from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
+from apsis_nb.store.queries import queries
 from apsis_nb.store.rows import (
     LogLine,
     LogRow,
+    MetaRow,
     NoticeRow,
     OutputRow,
     log_row,
+    mark_row,
+    meta_row,
     naive,
     notice_row,
+    pause_row,
     program_text,
     run_row,
     storable,
@@ -55,6 +60,7 @@ class Work:
 
     saves: Sequence[Save] = ()
     outputs: Mapping[int, Sequence[OutputRow]] = field(default_factory=dict)
+    meta: Mapping[int, MetaRow] = field(default_factory=dict)
     next_id: int | None = None  #: ids below are taken
     noted_at: datetime | None = None  #: when a line that is no transition was noted
     notices: Sequence[NoticeRow] = ()  #: steps of those that were saved before
@@ -71,12 +77,15 @@ class Rows:
     run_log: list[LogRow] = field(default_factory=list)
     runs: list[tuple[Any, ...]] = field(default_factory=list)
     outputs: list[tuple[Any, ...]] = field(default_factory=list)
+    run_meta: list[tuple[Any, ...]] = field(default_factory=list)
     programs: list[tuple[int, str]] = field(default_factory=list)
     clock: list[tuple[datetime]] = field(default_factory=list)
     ids: list[tuple[int]] = field(default_factory=list)
+    pauses: list[tuple[Any, ...]] = field(default_factory=list)
     notices: list[tuple[Any, ...]] = field(default_factory=list)
+    marks: list[SaveMark] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "programs", "clock", "ids", "notices")
+    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids", "pauses", "notices")
 
     def add_notice(self, row: NoticeRow, at: datetime) -> None:
         """A step of a notice, at a naive time in UTC."""
@@ -237,12 +246,17 @@ class Writer:
         for work in group:
             for save in work.saves:
                 match save:
-                    case SaveClock(at=at):
-                        rows.clock = [(naive(at),)]  # the last one counts
-                    case SaveNotice(notice=notice):
-                        rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
                     case SaveRun():
                         self._add(save, work.noted_at or save.run.state_at, rows, changed)
+                    case SaveClock():
+                        rows.clock = [(naive(save.at),)]  # the last one counts
+                    case SavePause():
+                        rows.pauses.append(pause_row(save))
+                    case SaveNotice(notice=notice):
+                        rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
+                    case SaveMark():
+                        rows.run_log.append(mark_row(save))
+                        rows.marks.append(save)
             if work.noted_at is not None:
                 for notice_step in work.notices:
                     rows.add_notice(notice_step, naive(work.noted_at))
@@ -253,6 +267,7 @@ class Writer:
                     (run_id, o.name, o.content_type, o.length, o.pack, o.pack_offset, o.stored)
                     for o in outputs
                 ]
+            rows.run_meta += [meta_row(run_id, meta) for run_id, meta in work.meta.items()]
             work.program_ids[:] = [self._program_id(program, rows) for program in work.programs]
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]
@@ -263,6 +278,8 @@ class Writer:
                 appender = self._appenders[table]
                 appender.append_rows(batch)
                 appender.flush()
+            for mark in rows.marks:
+                self._mark(mark)
             self._cursor.commit()
             self.commits += 1
         return changed
@@ -289,6 +306,13 @@ class Writer:
         live = changed.get(line.run_id) or self._live.get(line.run_id)
         state = line.state if live is None else live[0].state.value
         rows.run_log.append((line.run_id, naive(at), state, storable(line.message), None))
+
+    def _mark(self, mark: SaveMark) -> None:
+        """Give a finished run another end. Its row is made anew: an UPDATE hinders checkpoints."""
+        run = mark.run
+        params = {"run_id": run.run_id, "state": run.state.value, "message": storable(run.message)}
+        self._cursor.execute(queries()["mark_anew"].text, params)
+        self._cursor.execute(queries()["mark_away"].text, {k: params[k] for k in ("run_id", "state")})
 
     def _program_id(self, program: Program, rows: Rows) -> int:
         text = program_text(program)

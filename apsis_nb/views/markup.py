@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pandas as pd
 
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_local, format_time
 
 from . import palette
 
@@ -53,8 +54,8 @@ def when(value: Any, show: Show = "full", *, empty: str = "") -> str:
     at = instant(value)
     if at is None:
         return empty
-    iso = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
-    return f'<time datetime="{iso}" data-show="{show}">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
+    iso, text = format_time(at, "millisecond"), format_local(at, UTC, with_zone=True)
+    return f'<time datetime="{iso}" data-show="{show}">{text}</time>'
 
 
 def duration(seconds: Any) -> str:

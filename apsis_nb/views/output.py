@@ -23,6 +23,9 @@ EARLIER_BYTES = 256 * 1024
 MOST_BEHIND_BYTES = 2 * 1024 * 1024  #: what grows faster than it can be shown is shown from its end again
 POLL_S = 0.4
 
+#: What can be read as it is.
+_TEXTS = frozenset({"text/plain", "text/csv", "text/markdown", "application/json"})
+
 _ABSENT = {False: "The program has not started yet.", True: "There is no output."}
 
 
@@ -119,6 +122,7 @@ class OutputPane(pn.custom.JSComponent):
             else:
                 self._tell({}, size=size, words=words)
             if at_end:
+                await self._tell_names(run, name)  # some come at the end
                 return
             if offset >= size:
                 await asyncio.sleep(POLL_S)
@@ -131,7 +135,17 @@ class OutputPane(pn.custom.JSComponent):
             begin += piece.find(b"\n", 0, FIRST_BYTES // 2) + 1
         url = f"{self._download}{name}" if self._download else ""
         self._tell({"op": "reset", "begin": begin}, size=size, download=url)
+        await self._tell_names(run, name)
         return begin, _Growing(begin)
+
+    async def _tell_names(self, run: Run, name: str) -> None:
+        """The outputs that can be read; of those the one that is shown, by its own name."""
+        outputs = await asyncio.to_thread(run.outputs)
+        names = [o["name"] for o in outputs if o["content_type"] in _TEXTS]
+        if name == "output" and names and name not in names:
+            name = names[0]
+        if self._run is run and names != self.names:
+            self._tell({}, names=names, name_shown=name)
 
     async def _show_earlier(self, end: int) -> None:
         if self._run is None:

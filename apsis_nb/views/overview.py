@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from panel.viewable import Viewer
 
 from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import ACTIVE, State
+from apsis_nb.core.times import format_local
 
 from . import markup
 from .ahead import expected_of_each
@@ -191,7 +192,8 @@ def hours_html(present: Present) -> str:
     columns = []
     for n in range(24):
         high, above = (max(40 * count / most, 1.5) if count else 0.0 for count in (good[n], bad[n]))
-        title = f"{first + timedelta(hours=n):%H}:00 UTC: {good[n]:,} succeeded, {bad[n]:,} failed"
+        shown = format_local(first + timedelta(hours=n), UTC, "minute", with_zone=True)
+        title = f"{shown}: {good[n]:,} succeeded, {bad[n]:,} failed"
         columns.append(
             f"<g><title>{title}</title>"
             f'<rect class="back" x="{n * 9}" y="0" width="7.5" height="44" />'

@@ -342,7 +342,7 @@ def program_html(facts: Mapping[str, Any]) -> str:
     """What it executes."""
     program = dict(facts.get("program") or {})
     kind = str(program.pop("type", ""))
-    command = program.pop("command", None)
+    command = next((program.pop(key) for key in ("command", "query", "call") if key in program), None)
     if command is None and "argv" in program:
         command = shlex.join(str(word) for word in program.pop("argv"))
     code = f'<pre class="code">{text(str(command).strip())}</pre>' if command else ""

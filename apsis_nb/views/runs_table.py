@@ -10,6 +10,7 @@ from panel.viewable import Viewer
 
 from apsis_nb.client import Client
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_time
 
 from . import markup, palette
 from .board import Board
@@ -49,10 +50,10 @@ class Filters:
             parts.append("late")
         if self.since is not None:
             parts.append("coalesce(finished_at, utc_now()) >= $since::TIMESTAMP")
-            values["since"] = self.since.strftime("%Y-%m-%d %H:%M:%S")
+            values["since"] = format_time(self.since)
         if self.until is not None:
             parts.append("scheduled_at < $until::TIMESTAMP")
-            values["until"] = self.until.strftime("%Y-%m-%d %H:%M:%S")
+            values["until"] = format_time(self.until)
         return " AND ".join(parts), values
 
 

@@ -13,6 +13,7 @@ from panel.viewable import Viewer
 
 from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_time
 
 from . import markup, runs_table
 from .ahead import Ahead
@@ -210,7 +211,7 @@ class TimelinePage(Viewer):
             said |= {"span": self._span} if self._span != "24h" else {}
         else:
             start, stop = self._picture.window
-            said |= {"from": f"{start:%Y-%m-%dT%H:%M:%SZ}", "to": f"{stop:%Y-%m-%dT%H:%M:%SZ}"}
+            said |= {"from": format_time(start, "second"), "to": format_time(stop, "second")}
         said |= {"job": filters.words} if filters.words else {}
         said |= {"state": filters.state} if filters.state else {}
         said |= {"late": "1"} if filters.late else {}

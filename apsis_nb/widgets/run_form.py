@@ -10,6 +10,7 @@ import ipywidgets
 
 from apsis_nb.client import Client, ClientError, Run
 from apsis_nb.core.params import PARAM_TYPES, Param
+from apsis_nb.core.times import format_iso
 
 LOOK_S = 0.3  #: between two looks at a run
 
@@ -42,7 +43,7 @@ class Field:
             return None
         if isinstance(value, bool):
             return "true" if value else "false"
-        return value.isoformat() if isinstance(value, date) else str(value)
+        return format_iso(value) if isinstance(value, date) else str(value)
 
     def check(self) -> str:
         """What is wrong with it; empty: nothing."""

@@ -91,6 +91,21 @@ def test_of_a_long_output_the_end_comes_first_and_the_rest_on_demand(reader, cli
     wait_for_words(tab, ".blocks", "\n150000\n")
 
 
+def test_outputs_that_are_kept_apart_have_a_tab_each(reader, client):
+    command = "echo all is well; echo take care >&2; echo a,b > $APSIS_OUTPUT_DIR/table.csv"
+    job = {"program": {"type": "shell", "split": True, "command": command}}
+    run = client._request_runs({"job": job}, None, None, ())[0].wait(30)
+    tab = reader().open(f"run?id={run.run_id}")
+
+    wait_for_words(tab, ".blocks", "all is well")
+    tabs = "() => deep('.names button').map(b => [b.textContent, b.getAttribute('aria-pressed')])"
+    tab.wait_for_function("() => deep('.names button').length === 3")
+    assert tab.evaluate(tabs) == [["stdout", "true"], ["stderr", "false"], ["table.csv", "false"]]
+    click(tab, ".names button:nth-child(2)")
+    wait_for_words(tab, ".blocks", "take care")
+    assert tab.evaluate(tabs)[1] == ["stderr", "true"]
+
+
 # ---- What one can do ----
 
 

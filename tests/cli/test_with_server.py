@@ -4,19 +4,30 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apsis_nb.core.times import format_local, format_time, zone
 from tests.cli.conftest import COMMAND, Shell
-from tests.client.serving import JOBS, Served
+from tests.client.serving import JOBS, Served, write_jobs
+from tests.engine.serving import wait_for
 
 
 def listed(shell: Shell, command: str, *words: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(shell.good(command, "--format", "json", *words))
     return rows
+
+
+def listed_badly(shell: Shell, command: str) -> list[dict[str, Any]]:
+    """What a command lists that ends with status 1."""
+    ended = shell(command, "--format", "json")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    return list(json.loads(ended.stdout))
 
 
 def scheduled(shell: Shell, *words: str) -> dict[str, Any]:
@@ -221,6 +232,74 @@ def test_reload_tells_what_changes(shell: Shell, server: Served):
     assert "nothing has changed" in shell("reload").stderr
 
 
+WHY_JOBS = {
+    "why/root": "program: {type: shell, command: 'echo the end is near; exit 3'}\n",
+    "why/after": "condition: {type: dependency, job_id: why/root}\nprogram: 'true'\n",
+    "why/later": (
+        "params: {date: {type: date}, kind: {choices: [short, full], default: full}}\n"
+        "schedule: {type: daily, tz: Europe/London, calendar: all, daytime: '09:00:00'}\n"
+        "program: 'true'\n"
+    ),
+}
+
+
+def test_why_says_the_causes_down_to_the_root(shell: Shell, server: Served):
+    write_jobs(server.jobs, WHY_JOBS)
+    try:
+        with server.client() as client:
+            client.reload()
+            failed = client.schedule("why/root").wait()
+            waiting = client.schedule("why/after")
+            wait_for("it is looked at", lambda: "waiting for why/root()" in str(waiting.why()))
+            lines = shell.good("why", waiting.run_id).splitlines()
+            assert lines[0] == f"{waiting.run_id} why/after(): waiting for why/root() to end in success"
+            assert lines[1].startswith(f"  {failed.run_id} why/root() ended in failure at ")
+            assert lines[1].endswith(": exit code 3")
+            assert lines[2:] == ["    it wrote last: the end is near"]
+            assert shell.good("why", "why/after").splitlines() == lines
+            assert [row["kind"] for row in listed(shell, "why", "why/after")] == ["waiting", "failed"]
+            assert client.jobs["why/after"].why().root["run_id"] == failed.run_id
+            assert "&emsp;" in waiting.why()._repr_html_()
+            waiting.skip()
+
+        told = shell.good("why", "why/later", "--date", "2099-01-01")
+        due = "is not due yet: its time is 2099-01-01 09:00:00 GMT, in "
+        assert told.startswith(f"why/later(date=2099-01-01, kind=full) {due}")
+        assert shell.good("why", "why lat", "date=2099-01-01").startswith("why/later(date=2099-01-01, ")
+        told = shell.good("why", "why/later", "kind=long", "date=2099-01-01")
+        assert told == "arg kind of job why/later: 'long' is none of short, full\n"
+        assert shell.good("why", "why/lated") == "there is no job 'why/lated': did you mean 'why/later'?\n"
+        assert shell("why", "r999999").returncode == 1
+        assert shell("why", "r1", "a=b").returncode == 2
+    finally:
+        for job_id in WHY_JOBS:
+            (server.jobs / f"{job_id}.yaml").unlink()
+        shell("reload")
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(shell: Shell, server: Served):
+    file = server.jobs / "wrong.yaml"
+    file.write_text("progam: x\n")
+    try:
+        with server.client() as client:
+            client.reload()
+            ended = shell("doctor", "--fix")
+            assert ended.returncode == 1
+            lines = ended.stdout.splitlines()
+            first = next(n for n, line in enumerate(lines) if line.startswith("error: broken: wrong: "))
+            assert "wrong.yaml:1:1: unknown key 'progam'" in lines[first]
+            assert lines[first + 1] == "    mend the file, then `apsis-nb reload`"
+            assert {"kind": "broken", "subject": "wrong"}.items() <= listed_badly(shell, "doctor")[0].items()
+            frame = client.doctor()
+            assert list(frame.columns) == ["kind", "level", "subject", "message", "fix"]
+            assert ("broken", "wrong") in zip(frame["kind"], frame["subject"], strict=True)
+            assert client.list_findings(fix=True)["mended"] == []
+    finally:
+        file.unlink()
+        shell("reload")
+    assert "error: broken: wrong: " not in shell("doctor").stdout
+
+
 def test_a_test_message_that_cannot_be_sent_says_why(shell: Shell):
     ended = shell("notify-test", "ops")
     assert ended.returncode == 1
@@ -263,6 +342,63 @@ def test_an_edit_is_previewed_taken_up_listed_and_reverted(shell: Shell, server:
         shell("reload")
 
 
+def test_an_edit_says_what_already_ran_today_and_will_run_again(shell: Shell, server: Served):
+    file = server.jobs / "moved.yaml"
+    text = "params: [kind]\nprogram: 'true'\nschedule: {type: explicit, times: ['%s'], args: {kind: full}}\n"
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    later = due + timedelta(hours=1)
+    file.write_text(text % format_time(due))
+    try:
+        with server.client() as client:
+            client.reload()
+            (run,) = wait_for("it runs", lambda: client.list_runs(job="moved", state="success"))
+            file.write_text(text % format_time(later))
+            (ran,) = client.preview("moved", file.read_text())["ran"]
+        assert (ran["run_id"], ran["again_at"]) == (run["run_id"], format_time(later))
+
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "moved: in the next 7 days 1 added, 0 removed"
+        was, will = (format_local(at, zone("Europe/London")) for at in (due, later))
+        again = will[11:] if was[:10] == will[:10] else will
+        said = f"{was[11:]} ran today as {run['run_id']} (success); {again} will run again with kind=full"
+        assert told[1] == said
+        assert said in shell.good("reload", "--dry-run").splitlines()
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_says_what_it_loses(shell: Shell, server: Served):
+    file = server.jobs / "lost.yaml"
+    text = "params: [time]\nprogram: 'true'\n"
+    file.write_text(text + "schedule: {type: interval, interval: 1d}\n")
+    try:
+        shell.good("reload")
+        file.write_text(text)
+        told = shell.good("next", str(file), "--diff").splitlines()
+        assert told[0] == "lost: in the next 7 days 0 added, 7 removed"
+        assert " is removed, and no other run has time=" in told[1]
+        assert told[1].endswith("; so for 6 more")
+    finally:
+        file.unlink()
+        shell("reload")
+
+
+def test_an_edit_of_a_job_that_runs_very_often_says_how_far_it_looked(shell: Shell, server: Served):
+    file = server.jobs / "often.yaml"
+    text = "program: {type: no-op}\nschedule: {type: interval, interval: 1s}\n"
+    file.write_text(text)
+    try:
+        told = shell.good("next", str(file), "--diff").splitlines()[0]
+        assert re.fullmatch(
+            r"often \(a new job\): until [-0-9]{10} [:0-9]{8} 2,000 added, 0 removed; "
+            "the first 1,000 added are shown",
+            told,
+        )
+    finally:
+        file.unlink()
+
+
 def test_token_is_that_of_the_server(shell: Shell, server: Served):
     assert shell.good("token") == f"{server.token}\n"
 
@@ -289,3 +425,47 @@ def test_a_reader_that_leaves_early_is_no_error(shell: Shell):
     )  # fmt: skip
     assert ended.stdout == "range\n"
     assert ended.stderr == ""
+
+
+# -- holding back and catching up
+
+
+def test_pause_and_resume_tell_what_they_do(shell: Shell):
+    assert shell.good("pause", "daily/report", "--reason", "lunch").startswith("daily/report paused")
+    assert "lunch" in shell.good("pause")
+    assert shell.good("resume", "report", "--dry-run").startswith(
+        "daily/report would go on; no times were skipped"
+    )
+    (plan,) = listed(shell, "resume", "daily/report")
+    assert plan["pause"]["target"] == "daily/report"
+    assert shell("pause").stderr == "nothing is paused\n"
+    assert "paused until 2" in shell.good("pause", "--path", "daily", "--until", "+1h")
+    assert shell.good("resume", "--path", "daily").startswith("all below daily goes on")
+    assert shell("resume", "--all").returncode == 1
+
+
+def test_backfill_lists_runs_and_tells_how_far_it_is(shell: Shell):
+    days = ["daily/report", "--from", "2026-03-01", "--to", "2026-03-03"]
+    assert shell.good("backfill", *days, "--dry-run").startswith("3 runs of daily/report\n")
+    (made,) = listed(shell, "backfill", *days, "--wait")
+    assert (made["success"], made["left"]) == (3, 0)
+    assert shell("backfill", *days, "--only-missing").stderr.startswith(
+        "apsis-nb: nothing to run: 3 have succeeded"
+    )
+    assert made["backfill_id"] in [row["backfill_id"] for row in listed(shell, "backfills")]
+    assert shell("backfills", made["backfill_id"], "--stop").returncode == 1
+    assert shell("backfills", "--stop").returncode == 2
+
+
+def test_mark_changes_how_a_run_ended(shell: Shell):
+    (run,) = json.loads(shell("schedule", "fails", "--wait", "--format", "json").stdout)
+    assert shell.good("mark", "success", run["run_id"]) == f"{run['run_id']} success fails\n"
+    assert "is success already" in shell("mark", "success", run["run_id"]).stderr
+
+
+def test_rerun_takes_other_args_and_may_be_a_test(shell: Shell):
+    run = scheduled(shell, "greet/hello", "name=x")
+    made = shell.good("rerun", run["run_id"], "--arg", "name=y", "--test")
+    assert made.endswith("greet/hello name=y\n")
+    (again,) = listed(shell, "run", made.split()[0])
+    assert (again["origin"], again["rerun_of"]) == ("test", run["run_id"])

@@ -120,6 +120,19 @@ def test_check_takes_the_settings_of_the_folder_and_of_a_server(alone: Shell):
     assert alone("check", "jobs/team/a.yaml", "--config", "apsis.yaml").returncode == 0
 
 
+def test_check_knows_the_hosts_of_a_server(alone: Shell):
+    (alone.folder / "a.yaml").write_text("program: {type: procstar, argv: [x], group_id: west}\n")
+    (alone.folder / "b.yaml").write_text("program: {type: procstar-ecs, command: x}\n")
+    assert alone("check", ".").stdout.splitlines() == [
+        "a.yaml:1:38: program.group_id: 'west' is not mapped under 'hosts' in the server's configuration: "
+        "'hosts: {west: local}' there runs it on this machine",
+        "b.yaml:1:11: program.type: 'aws-ecs' is not mapped under 'hosts' in the server's configuration: "
+        "'hosts: {aws-ecs: local}' there runs it on this machine",
+    ]
+    (alone.folder / "apsis.cfg").write_text("hosts: {west: local, aws-ecs: local}\n")
+    assert alone("check", ".", "--config", "apsis.cfg").returncode == 0
+
+
 def test_check_of_nothing_is_told(alone: Shell):
     ended = alone("check", "nowhere")
     assert (ended.returncode, ended.stderr) == (1, "apsis-nb: nowhere: there is no such file or folder\n")

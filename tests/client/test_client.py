@@ -199,6 +199,31 @@ def test_reload_tells_and_takes_what_changed(client: Client, server: Served):
         assert client.reload()["removed"] == ["fresh"]
 
 
+def test_one_key_of_a_job_is_edited_and_its_comments_stay(client: Client, server: Served):
+    file = server.jobs / "edited.yaml"
+    file.write_text(
+        "# ours\nprogram: 'true'\nschedule: {type: daily, tz: UTC, daytime: '09:00:00'}  # before others\n"
+    )
+    try:
+        client.reload()
+        job = client.jobs["edited"].edit({"schedule.daytime": "10:00:00", "late.start": "5m"})
+        assert "10:00:00" in job.facts["explain"]["schedule"][0]
+        text, tag = client.yaml("edited")
+        assert text == (
+            "# ours\nprogram: 'true'\n"
+            'schedule: {type: daily, tz: UTC, daytime: "10:00:00"}  # before others\n'
+            'late:\n  start: "5m"\n'
+        )
+        client.edit_yaml("edited", {"late": None}, tag=tag)
+        with pytest.raises(RequestRefused, match="somebody else"):
+            client.edit_yaml("edited", {"program": "false"}, tag=tag)
+        with pytest.raises(BadRequest, match="is no daytime"):
+            job.edit({"schedule.daytime": "ten"})
+    finally:
+        file.unlink()
+        client.reload()
+
+
 def test_the_server_tells_of_itself(client: Client):
     assert client.version()["tz"] == "Europe/London"
     assert client.alive()["alive"] is True

@@ -234,6 +234,17 @@ def test_a_file_that_is_no_runtime_file_is_no_server(env: dict[str, str]):
     assert find_servers(env) == []
 
 
+def test_hosts_are_names_of_this_machine(tmp_path: Path):
+    file = written(tmp_path, "hosts: {west: local, aws-ecs: local, default: local}\n")
+    config = load_config(file, {"hosts.east.1": "local"}, env={"APSIS_NB_HOSTS__NORTH": "local"})
+    assert config.hosts == {"west": "local", "aws-ecs": "local", "east.1": "local", "north": "local"}
+    (told,) = faults(written(tmp_path, "hosts:\n  west: box.example.org\n"))
+    assert told.endswith(
+        "apsis.yaml:2: hosts.west: not a host: 'box.example.org'; programs run only on this machine for now: "
+        "give local"
+    )
+
+
 # ---- whom to tell ----
 
 

@@ -34,6 +34,16 @@ def test_a_run_says_what_its_program_wrote(client: Client):
     assert run.output_bytes() == "hello Ω & co\n".encode()
 
 
+def test_a_run_says_what_its_program_used_and_said_of_itself(client: Client):
+    run = client.adhoc("echo '[1, 2]' > $APSIS_META_FILE")
+    assert run.wait(WITHIN_S).meta is not None
+    assert run.meta["meta"] == [1, 2]
+    assert run.meta["cpu_s"] >= 0
+    listed = client.run(run.run_id)
+    assert listed.meta == run.meta
+    assert client.schedule("waits", fifo="/no/such").wait(WITHIN_S).meta["meta"] is None
+
+
 def test_a_job_is_found_by_a_part_of_its_id(client: Client):
     assert client.schedule("hello").job_id == "greet/hello"
 
@@ -169,6 +179,24 @@ def test_an_ad_hoc_command_is_no_template(client: Client):
     run = client.adhoc([sys.executable, "-c", "import sys; print(sys.argv[1:])", *said]).result(WITHIN_S)
     assert run.output() == f"{said}\n"
     assert client.adhoc('a=(1 2 3); echo "${#a[@]}"').result(WITHIN_S).output() == "3\n"
+
+
+def test_outputs_that_are_kept_apart_are_read_by_name_and_without(
+    client: Client, capsys: pytest.CaptureFixture[str]
+):
+    command = "echo out; echo why >&2; echo 1 > $APSIS_OUTPUT_DIR/a.csv; exit 3"
+    job = {"program": {"type": "shell", "split": True, "command": command}}
+    (run,) = client._request_runs({"job": job}, None, None, ())
+    assert run.follow().state == "failure"
+    assert capsys.readouterr().out == "out\n"
+    assert [(o["name"], o["content_type"]) for o in run.outputs()] == [
+        ("stdout", "text/plain"),
+        ("stderr", "text/plain"),
+        ("a.csv", "text/csv"),
+    ]
+    assert (run.output(), run.output("stdout"), run.output("stderr")) == ("out\n", "out\n", "why\n")
+    with pytest.raises(RunFailed, match="why"):
+        run.result()
 
 
 def test_tail_gives_the_last_lines(client: Client):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.actions import ScheduleAction, When
 from apsis_nb.core.checks import Checks
-from apsis_nb.core.conditions import Const, Dependency, MaxRunning
+from apsis_nb.core.conditions import Const, Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.errors import BindError, JobError, JobErrors
 from apsis_nb.core.jobs import (
     Job,
@@ -24,7 +24,7 @@ from apsis_nb.core.jobs import (
 )
 from apsis_nb.core.params import Param
 from apsis_nb.core.programs import NoOp, Process, Stop, Timeout, program_from_dict
-from apsis_nb.core.runs import Origin
+from apsis_nb.core.runs import Origin, Retry
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
 from tests.strategies import FILES, job_mappings, params, schedules, yaml_values
@@ -92,7 +92,17 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
         program=Process(command="echo {{ x }}", env={"A": "1"}, cwd="sub", timeout=Timeout(duration_s=5)),
         params=tuple(its_params),
         schedules=tuple(its_schedules),
-        conditions=(MaxRunning(count=2), Dependency(job_id="b", args={"date": "{{ x }}"}), Const(value=True)),
+        conditions=(
+            MaxRunning(count=2),
+            MaxRunning(count="{{ x }}", job_id="b", args={"date": "{{ x }}"}),
+            MaxRunning(group="{{ x }}"),
+            Dependency(job_id="b", args={"date": "{{ x }}"}),
+            Dependency(job_id="b", exist=frozenset({State.SUCCESS, State.RUNNING})),
+            SkipDuplicate(check_states=frozenset({State.RUNNING}), target_state=State.ERROR),
+            FileExists(path="in/{{ x }}.csv", min_bytes=1, poll_s=5),
+            SqlIsTrue(query="SELECT true", poll_s=60, enabled="{{ x }}"),
+            Const(value=True),
+        ),
         actions=(
             ScheduleAction(job_id="b", args={"date": "{{ x }}"}, when=When.of(State.FAILURE)),
             ScheduleAction(job_id="c", when=When.of(State.SUCCESS, State.SKIPPED, "late")),
@@ -101,6 +111,8 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
         description=description,
         metadata={"owner": "me"},
         late_start_s=300,
+        max_wait_s=60,
+        retry=Retry(count=3, delay_s=5, backoff=2, max_delay_s=60, states=frozenset({State.ERROR})),
         late_finish_s=7200.0,
         late_finish_by=time(7, 30),
     )
@@ -243,7 +255,7 @@ def test_a_schedule_s_own_args_win_over_what_it_derives():
         ({"type": "shell", "command": "a", "shell": "/bin/sh"}, Process(command="a", shell="/bin/sh")),
         ({"type": "argv", "argv": ["a", True]}, Process(argv=("a", "True"))),
         ({"type": "program", "argv": ["a"]}, Process(argv=("a",))),
-        ({"type": "procstar", "argv": ["a"], "group_id": "default"}, Process(argv=("a",))),
+        ({"type": "procstar", "argv": ["a"], "group_id": "default"}, Process(argv=("a",), host="local")),
         ({"type": "procstar-shell", "command": "a", "resources": {}}, Process(command="a")),
         (
             {"type": "shell", "command": "a", "env": {"N": 1}, "cwd": "x"},
@@ -295,10 +307,8 @@ def shell(**keys: Any) -> dict[str, Any]:
         ([], "program: must name a program, not be empty"),
         ({"command": "a"}, "program: a program: missing key 'type':"),
         ({"type": "shel"}, "program.type: unknown program type 'shel': did you mean 'shell'?"),
-        (
-            {"type": "lib.MyOwn"},
-            "program.type: unknown program type 'lib.MyOwn': one of no-op, shell,",
-        ),
+        ({"type": "lib.MyOwn"}, "program.type: 'lib.MyOwn' is code of the server, which only"),
+        ({"type": "lib/MyOwn"}, "program.type: unknown program type 'lib/MyOwn': one of no-op, shell,"),
         ({"type": "notebook"}, "program.type: program type 'notebook' is not supported yet"),
         ({"type": "shell"}, "program: a shell program: missing key 'command'"),
         (
@@ -311,7 +321,25 @@ def shell(**keys: Any) -> dict[str, Any]:
         (shell(command="{{ x }"), "program.command: template: unexpected '}'"),
         (shell(env={"A": "{{ }}"}), "program.env: template: "),
         (shell(env=["A"]), "program.env: must be a mapping, not a list"),
-        (shell(user="me"), "program.user: 'user' is not supported yet"),
+        (shell(pty="yes"), "program.pty: must be true or false, not the text 'yes'"),
+        (shell(env_file=""), "program.env_file: must not be empty"),
+        (shell(user=[]), "program.user: must be text, not a list"),
+        (shell(split="yes"), "program.split: must be true or false, not the text 'yes'"),
+        (shell(output="x"), "program.output: 'output' must be a mapping, not the text 'x'"),
+        (shell(output={"max_size": "big"}), "program.output.max_size: must be a size such as 2GB or 500MB"),
+        (shell(pty=True, split=True), "program.pty: a terminal has one output: leave out either 'pty' or"),
+        (shell(outputs={"name": "x"}), "program.outputs: an output: missing key 'path'"),
+        (shell(outputs=[{"path": ""}]), "program.outputs.0.path: must not be empty"),
+        (
+            shell(outputs={"path": "a", "name": "a/b"}),
+            "program.outputs.name: 'a/b' can be no name of an output",
+        ),
+        (shell(outputs={"path": "a", "min_bytes": -1}), "program.outputs.min_bytes: must be a size"),
+        (shell(outputs={"path": "a", "newer_than": "now"}), "program.outputs.newer_than: must be 'start'"),
+        (
+            shell(outputs={"path": "a", "requird": 1}),
+            "program.outputs.requird: unknown key 'requird': did you",
+        ),
         (shell(group_id="default"), "program.group_id: unknown key 'group_id'"),
         (
             shell(stop={"signal": "SIGTREM"}),
@@ -334,14 +362,6 @@ def shell(**keys: Any) -> dict[str, Any]:
         ),
         (shell(timeout={"duration": "{{ x }"}), "program.timeout.duration: template: unexpected '}'"),
         ({"type": "no-op", "success": "no"}, "program.success: must be true or false, not the text 'no'"),
-        (
-            {"type": "procstar", "argv": ["a"], "group_id": "west"},
-            "program.group_id: 'west' is not mapped to a host: only 'default' is, to this machine",
-        ),
-        (
-            {"type": "procstar", "argv": ["a"], "resources": {"mem_max_gb": 1}},
-            "program.resources: 'resources' is not supported yet",
-        ),
     ],
 )
 def test_what_is_wrong_with_a_program_is_said(program, said):
@@ -390,9 +410,9 @@ def test_all_that_is_wrong_with_a_condition_is_said_at_once():
     wrong = {"type": "dependency", "job": "b", "args": [1], "states": ["success", "running"], "enabled": 1}
     assert faults(condition=[wrong, {"type": "max_running", "count": 0}, {"type": "const"}]) == [
         "condition.0.enabled: must be true, false or a quoted template, not 1",
-        "condition.0.args: must be a mapping, not a list",
         "condition.0.states.1: the text 'running' is no state in which a run ends:"
         " one of success, failure, error, skipped",
+        "condition.0.args: must be a mapping, not a list",
         "condition.0.job: unknown key 'job': did you mean 'job_id'?",
         "condition.1.count: must be a whole number above 0, or a template, not 0",
         "condition.2: a const condition: missing key 'value'",
@@ -494,7 +514,12 @@ def test_a_job_may_say_its_own_id():
             {"command": "x"},
             "command: unknown key 'command': write it under 'program', or 'program: \"COMMAND\"'",
         ),
-        ({"retry": 3}, "retry: 'retry' is not supported yet"),
+        ({"retry": -1}, "retry.count: must be how many more attempts there are, 0 to 1000, not -1"),
+        ({"retry": {"delay": 5}}, "retry: 'retry': missing key 'count'"),
+        ({"retry": {"count": 1, "backoff": 0}}, "retry.backoff: must be a factor for each further delay"),
+        ({"retry": {"count": 1, "states": "skipped"}}, "retry.states: only after 'failure' and 'error'"),
+        ({"waiting": 5}, "waiting: 'waiting' must be a mapping, not 5"),
+        ({"waiting": {"max_time": 0}}, "waiting.max_time: must be more than 0, not 0"),
         ({"zzz": 3}, "zzz: unknown key 'zzz'"),
         ({3: 3}, "3: unknown key '3'"),
         ({"metadata": None}, "metadata: 'metadata' must be a mapping, not nothing"),

@@ -146,7 +146,7 @@ def test_late_facts_change_nothing():
         ProgramStarted(run_id=1, at=after(3)),
         ProgramStarted(run_id=77, at=after(3)),
         SignalFailed(run_id=1, message="no such process"),
-        RunFound(run_id=1, inst=a_run().inst, found=5),
+        RunFound(run_id=1, inst=a_run().inst, states=frozenset({State.SUCCESS}), found=5),
     ):
         assert not [o for o in m.handle(event, after(4)) if isinstance(o, SaveRun)]
 
@@ -212,7 +212,7 @@ def test_a_dependency_is_asked_of_the_store_once_and_watched_from_then_on():
 
     orders = m.handle(RunRequested(job_id="b"), after(1))
     (find,) = [o for o in orders if isinstance(o, FindRun)]
-    none = m.handle(RunFound(run_id=1, inst=find.inst, found=None), after(2))
+    none = m.handle(RunFound(run_id=1, inst=find.inst, states=find.states, found=None), after(2))
     m.handle(RunRequested(job_id="dep"), after(3))
     running(m, 2, 3)
     ended = m.handle(ProgramFinished(run_id=2, at=after(4), outcome="success"), after(4))
@@ -229,7 +229,7 @@ def test_a_dependency_that_ended_long_ago_is_enough():
     orders = m.handle(RunRequested(job_id="b"), after(1))
     (find,) = [o for o in orders if isinstance(o, FindRun)]
 
-    found = m.handle(RunFound(run_id=1, inst=find.inst, found=99), after(2))
+    found = m.handle(RunFound(run_id=1, inst=find.inst, states=find.states, found=99), after(2))
 
     assert kinds(found) == ["SaveRun", "StartProgram"]
 

@@ -11,8 +11,10 @@ from apsis_nb.core.times import (
     after_gap,
     format_daytime,
     format_duration,
+    format_iso,
     format_local,
     format_time,
+    format_utc,
     next_daytime,
     parse_date,
     parse_daytime,
@@ -150,6 +152,13 @@ def test_daytimes_and_times_have_no_trailing_zeros():
     assert format_daytime(time(9)) == "09:00:00"
     assert format_time(at("2026-01-31T09:00:00.120+01:00")) == "2026-01-31T08:00:00.12Z"
     assert format_time(at("2026-01-31T09:00:00Z")) == "2026-01-31T09:00:00Z"
+    assert format_time(at("2026-01-31T09:00:59.120999Z"), "millisecond") == "2026-01-31T09:00:59.12Z"
+    assert format_time(at("2026-01-31T09:00:00.000999Z"), "millisecond") == "2026-01-31T09:00:00Z"
+    assert format_utc(at("2026-01-31T09:00:59.12+01:00")) == "2026-01-31 08:00:59Z"
+    assert format_iso(at("2026-01-31T09:00:00.500Z")) == "2026-01-31T09:00:00.5+00:00"
+    indian = datetime(2026, 1, 31, 9, 0, 10, 120_000, timezone(timedelta(hours=5, minutes=30)))
+    assert format_iso(indian) == "2026-01-31T09:00:10.12+05:30"
+    assert format_iso(date(2026, 1, 30)) == "2026-01-30"
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -348,8 +357,9 @@ def test_the_end_of_time_is_said():
     [
         ({}, "2026-10-25 01:30:00"),
         ({"with_zone": True}, "2026-10-25 01:30:00 GMT"),
-        ({"digits": 3}, "2026-10-25 01:30:00.250"),
-        ({"digits": 1, "with_zone": True}, "2026-10-25 01:30:00.2 GMT"),
+        ({"precision": "minute", "with_zone": True}, "2026-10-25 01:30 GMT"),
+        ({"precision": "millisecond"}, "2026-10-25 01:30:00.25"),
+        ({"precision": "microsecond", "with_zone": True}, "2026-10-25 01:30:00.250999 GMT"),
     ],
 )
 def test_an_instant_is_written_as_clocks_of_a_zone_show_it(options, text):

@@ -6,14 +6,17 @@ and what programs do outlive a crash; the machine and the instructions that were
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from heapq import heappop, heappush
+from typing import Any
 
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.events import (
+    ConditionPolled,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -28,12 +31,14 @@ from apsis_nb.core.instructions import (
     Forget,
     Instruction,
     Notice,
+    PollCondition,
     ReserveIds,
     ResumeProgram,
     Save,
     SaveClock,
+    SaveMark,
     SaveNotice,
-    SaveRun,
+    SavePause,
     SendNotice,
     SignalProgram,
     StartProgram,
@@ -42,6 +47,7 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.machine import HEAR_AFTER, Machine
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Instance, Run, RunId
 from apsis_nb.core.schedules import due_between
 from apsis_nb.core.states import BUSY, State
@@ -75,12 +81,16 @@ class World:
     jobs: Sequence[Job]
     duration_s: Callable[[Run], float] = lambda run: 1.0
     outcome: Callable[[Run], str] = lambda run: "success"
+    polled_s: Callable[[Run], float] = lambda run: 0.0  #: when what it polls for comes, from the beginning
     new_machine: Callable[[], Machine] = Machine
     effects_first: bool = False  #: a planted fault: act, then save
 
     now: datetime = START
     steps: int = 0
     crash_at: set[int] = field(default_factory=set)
+    hiccups: Mapping[int, str] = field(
+        default_factory=dict
+    )  #: a fact, by its number, is `lost` or `repeated`
     crashes: int = 0
 
     # what outlives a crash
@@ -88,6 +98,7 @@ class World:
     log: dict[RunId, list[tuple[datetime, State]]] = field(default_factory=lambda: defaultdict(list))
     said: dict[RunId, list[str | None]] = field(default_factory=lambda: defaultdict(list))
     clock: datetime | None = None
+    pauses: list[Pause] = field(default_factory=list)
     ids_taken: RunId = 1
     processes: dict[RunId, Process] = field(default_factory=dict)
     notices: dict[tuple[RunId, int], Notice] = field(default_factory=dict)
@@ -95,11 +106,13 @@ class World:
 
     # what the laws look at
     starts: Counter[RunId] = field(default_factory=Counter)
+    ended_as: dict[RunId, State] = field(default_factory=dict)  # before any mark
     broken_laws: list[str] = field(default_factory=list)
-    most_busy: Counter[Instance] = field(default_factory=Counter)
+    most_busy: Counter[Instance | str] = field(default_factory=Counter)  # also of jobs, groups and all
     states_seen: set[State] = field(default_factory=set)
     story: list[tuple[Event, datetime, list[Instruction] | None]] = field(default_factory=list)
-    asked: list[tuple[datetime, Event]] = field(default_factory=list)
+    asked: list[tuple[datetime, Any]] = field(default_factory=list)
+    _facts: int = field(default=0, repr=False)
     began: datetime = START  #: when the first server was up: nothing is due before
 
     def __repr__(self) -> str:
@@ -109,7 +122,7 @@ class World:
         return f"World({jobs}; crash at {sorted(self.crash_at)}; asked {self.asked})"
 
     def __post_init__(self) -> None:
-        self._queue: list[tuple[datetime, int, Event]] = []
+        self._queue: list[tuple[datetime, int, Any]] = []
         self._wake: datetime | None = None
         self._n = 0
         self.boot()
@@ -131,7 +144,13 @@ class World:
         live = tuple(run for run in self.saved.values() if not run.is_finished)
         try:
             self._reserve(64)
-            self.handle(Restored(runs=live, clock=self.clock))
+            restored = Restored(
+                runs=live,
+                clock=self.clock,
+                pauses=tuple(self.pauses),
+                backfill_failures=self._backfill_failures(),
+            )
+            self.handle(restored)
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
             for key in self.notices:  # the shell takes up what was saved, and perhaps not sent
                 if not self.sent[key]:
@@ -139,6 +158,18 @@ class World:
                     self.sent[key] += 1
         except Crash:
             self.crash()
+
+    def _backfill_failures(self) -> dict[RunId, int]:
+        """Of each backfill: how many of its last runs that ended for good did so badly, in a row."""
+        failures: Counter[RunId] = Counter()
+        ended = [r for r in self.saved.values() if r.finished_at and r.backfill_id is not None]
+        for run in sorted(ended, key=lambda r: (r.finished_at or START, r.run_id)):
+            assert run.backfill_id is not None
+            if run.state in (State.FAILURE, State.ERROR):
+                failures[run.backfill_id] += 1
+            elif run.state is State.SUCCESS:
+                failures[run.backfill_id] = 0
+        return failures
 
     def crash(self) -> None:
         """The server is killed, and starts again a little later."""
@@ -183,6 +214,17 @@ class World:
                     self.began = save.at
                 self.clock = save.at
                 continue
+            if isinstance(save, SavePause):
+                self.pauses = [
+                    p for p in self.pauses if (p.scope, p.target) != (save.pause.scope, save.pause.target)
+                ]
+                self.pauses += [save.pause] if save.is_paused else []
+                continue
+            if isinstance(save, SaveMark):
+                if not self.saved[save.run.run_id].is_finished:
+                    self.broken_laws.append(f"{save.run.name} is marked before its end")
+                self.saved[save.run.run_id] = save.run
+                continue
             if isinstance(save, SaveNotice):
                 self._commit_notice(save.notice)
                 continue
@@ -197,8 +239,13 @@ class World:
             rows.append((run.state_at, run.state))
             self.said[run.run_id].append(save.message)
             self.states_seen.add(run.state)
+            if run.is_finished:
+                self.ended_as.setdefault(run.run_id, run.state)
             self.saved[run.run_id] = run
-        busy = Counter(run.inst for run in self.saved.values() if run.state in BUSY)
+        busy: Counter[Instance | str] = Counter()
+        for run in self.saved.values():
+            if run.state in BUSY:
+                busy.update([run.inst, f"job {run.job_id}", *(f"group {g}" for g in run.groups), ""])
         self.most_busy |= busy
 
     def _commit_notice(self, notice: Notice) -> None:
@@ -228,9 +275,20 @@ class World:
                 process.outcome = "failure"
                 self._post(max(self.now, process.ends_at), self._finished(run.run_id))
             case FindRun():
-                known = [r for r in self.saved.values() if r.inst == order.inst and r.state in order.states]
-                found = max((r.run_id for r in known), default=None)
-                self._post(self.now, RunFound(run_id=order.run_id, inst=order.inst, found=found))
+                runs = [r for r in self.saved.values() if r.inst == order.inst and not r.is_test]
+                found = max((r.run_id for r in runs if r.state in order.states), default=None)
+                answer = RunFound(
+                    run_id=order.run_id,
+                    inst=order.inst,
+                    states=order.states,
+                    found=found,
+                    exists=any(r.state in order.exist for r in runs),
+                )
+                self._post(self.now, answer)
+            case PollCondition(run=run, condition=condition):
+                holds_at = after(self.polled_s(run))
+                holds = ConditionPolled(run_id=run.run_id, condition=condition, holds=True)
+                self._post(max(self.now, holds_at), holds)
             case ReserveIds(count=count):
                 self._reserve(count)
             case WakeAt(at=at):
@@ -247,8 +305,6 @@ class World:
                 self.sent[key] += 1
             case SignalProgram():
                 pass
-            case SaveRun() | SaveClock() | SaveNotice():
-                raise AssertionError("a save is no effect")
 
     def _reserve(self, count: int) -> None:
         first = self.ids_taken
@@ -287,12 +343,20 @@ class World:
             if left:
                 self.broken_laws.append(f"due but still scheduled after a tick: {left}")
 
+    def patience_s(self, run: Run) -> float | None:
+        """How long a run may wait; None: for ever."""
+        of_server = self.new_machine.keywords if isinstance(self.new_machine, partial) else {}
+        return of_server.get("max_wait_s") if run.max_wait_s is None else run.max_wait_s
+
     def is_due_at(self, at: datetime) -> bool:
         """Whether a schedule, a run for later, a stop or a budget names the time, or a look-ahead ends."""
         runs = [*self.machine.runs.values(), *self.saved.values()]
         return (
             at > self.now + timedelta(days=1000)
             or any(at in (r.scheduled_at, r.stop_at) for r in runs)
+            or any(
+                at == r.state_at + timedelta(seconds=s) for r in runs if (s := self.patience_s(r)) is not None
+            )
             or any(
                 at - TINY in (r.scheduled_at + timedelta(seconds=r.late_start_s), r.late_finish_at)
                 for r in runs
@@ -308,12 +372,12 @@ class World:
 
     # -- time
 
-    def _post(self, at: datetime, event: Event) -> None:
+    def _post(self, at: datetime, event: "Event | Callable[[World], Event | None]") -> None:
         self._n += 1
         heappush(self._queue, (at, self._n, event))
 
-    def ask(self, at: datetime, event: Event) -> None:
-        """A request that comes at a time; one that is refused is somebody else's trouble."""
+    def ask(self, at: datetime, event: "Event | Callable[[World], Event | None]") -> None:
+        """A request that comes at a time, or what makes one; a refused one is somebody else's trouble."""
         self.asked.append((at, event))
         self._post(at, event)
 
@@ -338,7 +402,20 @@ class World:
                 self.crash()
         return self
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: "Event | Callable[[World], Event | None]") -> None:
+        if callable(event):
+            found = event(self)
+            if found is None:
+                return
+            event = found
+        if isinstance(event, ProgramStarted | ProgramFinished | RunFound | ConditionPolled):
+            self._facts += 1
+            match self.hiccups.get(self._facts):
+                case "lost":  # whoever looks after programs looks again
+                    self._post(self.now + timedelta(seconds=0.5), event)
+                    return
+                case "repeated":
+                    self._post(self.now + timedelta(seconds=0.5), event)
         with suppress(ApsisError):
             self.handle(event)
 

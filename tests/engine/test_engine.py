@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from apsis_nb.config import load_config
@@ -94,6 +95,25 @@ def test_a_run_is_run_and_its_output_kept(world: World):
         assert log[-1][1] == "exit code 3"
         with pytest.raises(NotFound):
             engine.read_output(run.run_id, "nothing")
+
+    world.run(check)
+
+
+def test_what_a_program_used_and_says_of_itself_is_kept_and_asked_about_in_sql(world: World):
+    world.write("a", "program: |\n  echo '{\"rows\": 3}' > $APSIS_META_FILE\n  kill -9 $$\n")
+    world.write("b", "program: {type: argv, argv: [no-such-program]}\n")
+
+    async def check(engine: Engine) -> None:
+        (run,) = await engine.ask(RunRequested(job_id="a"))
+        meta = (await finished(engine, run))["meta"]
+        assert meta["meta"] == {"rows": 3}
+        assert meta["detail"] == {"signal": "SIGKILL", "core_dumped": False}
+        rows = await asyncio.to_thread(
+            engine.store.sql, "SELECT meta->'rows' AS n, cpu_s IS NULL AS none FROM run_meta"
+        )
+        assert rows.to_pylist() == [{"n": "3", "none": False}]
+        (lost,) = await engine.ask(RunRequested(job_id="b"))
+        assert (await finished(engine, lost))["meta"] is None
 
     world.run(check)
 
@@ -279,3 +299,23 @@ def test_a_missing_job_folder_is_said_so(world: World):
     world.jobs.rmdir()
     with pytest.raises(ApsisError, match="there is no job folder"):
         world.run(lambda engine: asyncio.sleep(0))
+
+
+def test_a_stored_clock_that_is_far_ahead_is_told_and_not_obeyed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write("tick", "schedule: {type: interval, interval: 1}\nprogram: {type: no-op}\n")
+
+    def count(engine: Engine) -> int:
+        return int(engine.store.sql("SELECT count(*) AS n FROM runs").to_pylist()[0]["n"])
+
+    async def one_more(engine: Engine) -> int:
+        before = count(engine)
+        await until(engine, lambda: count(engine) > before)
+        return count(engine)
+
+    first = world.run(one_more)
+    with duckdb.connect(str(world.state_dir / "runs.duckdb")) as connection:
+        connection.execute("INSERT INTO base.clock SELECT max(clock_at) + INTERVAL 1 DAY FROM base.clock")
+    assert world.run(one_more) > first
+    assert "which is yet to come: schedules go on from now" in caplog.text

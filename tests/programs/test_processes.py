@@ -14,6 +14,7 @@ import pytest
 from apsis_nb.core.events import ProgramFinished, ProgramStarted, SignalFailed
 from apsis_nb.core.programs import Process, Stop, Timeout
 from apsis_nb.core.runs import Instance
+from apsis_nb.core.states import State
 
 from .serving import DUE, a_run, asynchronous, is_alive, processes, serving, shell, until
 
@@ -197,6 +198,7 @@ async def test_a_program_sees_a_log_in_and_its_run_and_nothing_of_the_server(roo
         "APSIS_ATTEMPT": "2",
         "APSIS_RUN_DIR": str(root / "r12"),
         "APSIS_OUTPUT_DIR": str(root / "r12" / "out"),
+        "APSIS_META_FILE": str(root / "r12" / "tmp" / "meta.json"),
         "APSIS_URL": "http://127.0.0.1:5577",
     }
 
@@ -387,6 +389,62 @@ async def test_a_program_that_takes_too_long_is_a_failure(root):
     assert ends[2].elapsed_s >= 0.4
 
 
+#: Ignores SIGTERM, and so does the daemon that it starts, an orphan of another session. Both close all files.
+HIDDEN = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+names = {"main": os.getpid()}
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.chdir("/")
+        os.write(writing, str(os.getpid()).encode())
+        os.closerange(0, 64)
+        while True:
+            signal.pause()
+    os._exit(0)
+os.wait()
+names["daemon"] = int(os.read(reading, 100))
+with open("pids", "w") as file:
+    file.writelines(f"{name} {pid}\\n" for name, pid in names.items())
+os.rename("pids", "ready")
+os.closerange(0, 64)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("asks", ["stop", "timeout", "a later server"])
+def test_what_hides_from_its_run_is_ended_with_it(root, asks):
+    @asynchronous
+    async def run(root):
+        folder = root.parent
+        timeout = Timeout(duration_s=2) if asks == "timeout" else None
+        argv = (sys.executable, "-I", "-S", "-c", HIDDEN)
+        program = Process(argv=argv, stop=Stop(grace_period_s=0.2), timeout=timeout)
+        run = a_run(1, program, cwd=str(folder))
+        async with serving(root) as server:
+            started = await server.start(run)
+            await until(lambda: (folder / "ready").exists())
+            pids = [int(line.split()[1]) for line in (folder / "ready").read_text().splitlines()]
+            assert [is_alive(pid) for pid in pids] == [True, True]
+            if asks == "stop":
+                server.programs.stop(run)
+            finished = None if asks == "a later server" else await server.finished(1)
+        if finished is None:
+            async with serving(root) as server:
+                found = run.moved(State.RUNNING, started.at, run_state=started.run_state)
+                server.programs.resume(found)
+                server.programs.stop(found)
+                finished = await server.finished(1)
+        assert [is_alive(pid) for pid in pids] == [False, False]
+        said = "killed by SIGKILL (timeout after 2 s)" if asks == "timeout" else "stopped by SIGKILL"
+        assert (finished.outcome, finished.message, finished.return_code) == ("failure", said, -9)
+
+    run(root)
+
+
 @asynchronous
 async def test_a_program_that_is_in_time_is_not_harmed_by_its_timeout(root):
     async with serving(root) as server:
@@ -476,7 +534,10 @@ async def test_two_hundred_quick_runs_all_end_and_leave_nothing(root):
         for run_id in range(1, 201):
             server.programs.start(a_run(run_id, Process(argv=("/bin/sh", "-c", f"exit {run_id % 3}"))))
         ends = [await server.finished(run_id) for run_id in range(1, 201)]
-        assert [end.return_code for end in ends] == [run_id % 3 for run_id in range(1, 201)]
+        codes = [run_id % 3 for run_id in range(1, 201)]
+        assert [(end.return_code, end.message) for end in ends] == [
+            (code, f"exit code {code}" if code else None) for code in codes
+        ]
         assert len(server.told) == 400
         for run_id in range(1, 201):
             assert server.events(ProgramStarted, run_id)

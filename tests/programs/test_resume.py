@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from apsis_nb.core.events import ProgramFinished, ProgramStarted
 from apsis_nb.core.programs import Stop
 from apsis_nb.core.states import State
+from apsis_nb.programs.rundir import RunDir
 from apsis_nb.programs.supervisor import FORMAT
 
 from .serving import DUE, PATIENCE_S, Serving, a_run, asynchronous, is_alive, processes, serving, shell, until
@@ -254,6 +256,26 @@ async def test_a_run_whose_record_did_not_survive_a_loss_of_power_is_lost(root):
                 "error",
                 "supervisor lost: the machine was started anew",
             )
+
+
+def test_a_run_that_is_claimed_while_one_looks_is_never_taken_for_lost(tmp_path):
+    claimed = json.dumps({"claimed": {"format": 1, "pid": 1, "boot_id": "x"}}) + "\n"
+    for run_id in range(500):
+        (tmp_path / f".new-{run_id}").mkdir()
+        (tmp_path / f".new-{run_id}" / "record.jsonl").write_text(claimed)
+
+    def claim():
+        for run_id in range(500):
+            (tmp_path / f".new-{run_id}").rename(tmp_path / f"r{run_id}")
+
+    claiming = threading.Thread(target=claim)
+    claiming.start()
+    for run_id in range(500):
+        there = RunDir(tmp_path, run_id)
+        while (record := there.record()) is None:
+            pass
+        assert record.claimed is not None
+    claiming.join()
 
 
 @asynchronous

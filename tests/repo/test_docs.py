@@ -2,7 +2,9 @@
 
 import pkgutil
 import re
+import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -10,32 +12,65 @@ from typing import get_args
 import pytest
 
 from apsis_nb import core
+from apsis_nb.config import load_config
+from apsis_nb.core import doctor as doctor_rules
+from apsis_nb.core import why as why_words
 from apsis_nb.core.conditions import Dependency
 from apsis_nb.core.jobs import Job, bind_run
 from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import Misfire, Schedule
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
-from apsis_nb.jobfiles import check_folder, load_folder, load_text
+from apsis_nb.jobfiles import Settings, check_folder, load_folder, load_text
+from apsis_nb.jobfiles.settings import load_settings
 from apsis_nb.simulation import expected
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
-PAGE = (DOCS / "jobs.md").read_text()
+PAGE, PROGRAMS = ((DOCS / name).read_text() for name in ("jobs.md", "programs.md"))
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
-LINES = [f"line {PAGE[: PAGE.index(text)].count(chr(10)) + 1}" for text, _ in EXAMPLES]
+EXAMPLE = re.compile(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+#: The pages of whose examples each is a whole job file.
+FOUND = [
+    (found, f"{name} line {page.count(chr(10), 0, found.start()) + 1}")
+    for name in ("jobs.md", "programs.md", "conditions.md", "runs.md")
+    for page in [(DOCS / name).read_text()]
+    for found in EXAMPLE.finditer(page)
+]
+EXAMPLES = [(found[1], found[2]) for found, _ in FOUND]
+LINES = [line for _, line in FOUND]
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The blocks of a kind on a page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
 
 #: An arg for each param of the examples that has no default.
 ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00:15:00+00:00"} | {
     "region": "emea",
+    "who": "ann",
     "mode": "full",
 }
 
 
+@cache
+def settings() -> Settings:
+    """What the page says of classes and hosts, for its examples."""
+    (module,), (config,) = blocks(PROGRAMS, "python"), blocks(PROGRAMS, "config")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "reports.py").write_text(module)
+        (folder / "apsis.cfg").write_text(config)
+        found = load_settings(folder, hosts=load_config(folder / "apsis.cfg", env={}).hosts)
+        assert found.class_of is not None
+        assert found.class_of("reports.Report").required == ("day",)  # from now on it is imported
+    return found
+
+
 def job_of(text: str) -> Job:
-    file = load_text(text, "team/example", source="/jobs/team")
+    file = load_text(text, "team/example", source="/jobs/team", settings=settings())
     assert [str(error) for error in file.errors] == []
     assert file.job is not None
     return file.job
@@ -44,7 +79,8 @@ def job_of(text: str) -> Job:
 @pytest.mark.parametrize("text", [text for text, _ in EXAMPLES], ids=LINES)
 def test_each_example_is_a_job_whose_runs_can_be_made(text: str):
     job = job_of(text)
-    params_of = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, Dependency)}
+    named = {c.job_id: tuple(c.args) for c in job.conditions if isinstance(c, Dependency)}
+    params_of = named | {job.job_id: tuple(p.name for p in job.params)}
     args = {p.name: ARGS[p.name] for p in job.params if p.default is None}
 
     run = bind_run(
@@ -79,7 +115,7 @@ def test_each_example_runs_when_the_page_says(text: str, times: str):
 
 
 def test_the_settings_on_the_page_are_right(tmp_path: Path):
-    (example,) = re.findall(r"^```settings\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (example,) = blocks(PAGE, "settings")
     (tmp_path / ".apsis.yaml").write_text(example)
     (tmp_path / "a.yaml").write_text("program: {type: batch, command: 'echo {{ basename(job_id) }}'}\n")
     folder = load_folder(tmp_path)
@@ -103,7 +139,7 @@ def test_every_key_of_a_job_file_is_told():
     folders = (ROOT / "apsis_nb/core", ROOT / "apsis_nb/jobfiles")
     sources = [file.read_text() for folder in folders for file in folder.rglob("*.py")]
     keys = {key for source in sources for key in read.findall(source)}
-    keys -= {"inst", "resources"}  # of stored runs only; must be empty
+    keys -= {"inst", "matching", "in"}  # of stored runs only
 
     assert len(keys) > 40
     assert [key for key in sorted(keys) if not is_told(key)] == []
@@ -120,6 +156,16 @@ def test_every_type_state_and_policy_is_told():
     assert [name for name in sorted(names) if not is_told(name)] == []
 
 
+def test_every_kind_of_cause_and_of_finding_is_told():
+    page = (DOCS / "troubleshooting.md").read_text()
+    why, doctor = page.split("## Is the server well?")
+
+    assert re.findall(r"^\| `([^`]+)` \|", why, re.MULTILINE) == list(get_args(why_words.Kind))
+    assert set(re.findall(r"^\| `([^`]+)` \|", doctor, re.MULTILINE)) == set(get_args(doctor_rules.Kind))
+    bounds = (doctor_rules.STUCK.days, doctor_rules.LATE_SHARE, doctor_rules.CALENDAR_ENDS.days)
+    assert (*bounds, doctor_rules.RUNS_PER_CORE) == (1, 0.2, 90, 16)
+
+
 def is_told(name: str) -> bool:
     """Whether the documentation has it as code: alone, or as a key or a type of an example."""
     return bool(re.search(rf"`{name}`|`{name}: |[\s{{]{name}: |type: {name}\b", ALL_PAGES))
@@ -130,7 +176,7 @@ def test_every_variable_of_the_environment_is_told():
     variables = set(re.findall(r'"(APSIS_[A-Z_]+)"', source))
 
     assert len(variables) > 8
-    assert [name for name in sorted(variables) if f"`{name}`" not in PAGE] == []
+    assert [name for name in sorted(variables) if f"`{name}`" not in PROGRAMS] == []
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

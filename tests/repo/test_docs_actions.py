@@ -59,7 +59,7 @@ def test_the_configuration_is_right(settings):
 def test_every_name_variable_and_method_is_told():
     source = (ROOT / "apsis_nb/engine/messages.py").read_text()
     variables = set(re.findall(r'"(APSIS_[A-Z_]+)"', source))
-    told = PAGE + (ROOT / "docs/jobs.md").read_text()
+    told = PAGE + (ROOT / "docs/programs.md").read_text()
 
     assert len(variables) > 10
     assert [name for name in sorted(variables) if f"`{name}`" not in told] == []

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
-from tests.server.conftest import Served, serving, until
+from tests.server.conftest import Served, serving, until, write_jobs
 
 Finished = Callable[[str], dict[str, Any]]
 
@@ -61,6 +61,7 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /jobs/preview",
         "GET /yaml/{job_id}",
         "PUT /yaml/{job_id}",
+        "PATCH /yaml/{job_id}",
         "GET /versions/{job_id}",
         "GET /next/{job_id}",
         "GET /expected",
@@ -68,6 +69,10 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /runs",
         "GET /runs/{run_id}",
         "GET /runs/{run_id}/log",
+        "GET /runs/{run_id}/why",
+        "GET /why/{job_id}",
+        "GET /doctor",
+        "POST /doctor",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",
@@ -188,6 +193,9 @@ def test_a_run_is_made_and_its_story_told(api: httpx2.Client, finished: Finished
     done = finished(made["run_id"])
     assert tuple(done) == RUN_FACTS
     assert (done["state"], done["return_code"], done["late_s"]) == ("success", 0, None)
+    assert (made["meta"], done["meta"]["meta"], done["meta"]["detail"]) == (None, None, None)
+    assert 0 <= done["meta"]["cpu_s"] < 10
+    assert done["meta"]["max_rss_b"] > 100_000
     lines = api.get(f"/runs/{made['run_id']}/log").json()["log"]
     assert lines[-1]["state"] == "success"
     assert all(line["ts"].endswith("Z") for line in lines)
@@ -245,17 +253,24 @@ def test_an_adhoc_command_runs(api: httpx2.Client, finished: Finished) -> None:
         ({"job": {"program": "true", "metadata": {"\udfff": 1}}}, 422, "half of a character"),
         ({"job_id": "ops/hello", "args": {"a": "x" * 40_000}}, 422, "are too many"),
         ({"job": {"progam": "true"}}, 422, "did you mean 'program'"),
-        ({"job": {"program": {"type": "apsis.program.X"}}}, 422, "type"),
+        ({"job": {"program": {"type": "os.path.X"}}}, 422, "'os.path.X' is code of the server, which only"),
+        ({"job": {"program": "true", "host": "moon"}}, 422, "'moon' is not mapped under 'hosts'"),
         ({"job": {"program": "true", "schedule": {"type": "interval", "interval": 60}}}, 422, "no schedule"),
     ],
 )
 def test_a_request_that_cannot_be_met_makes_nothing(
     api: httpx2.Client, served: Served, body: dict[str, Any], status: int, text: str
 ) -> None:
-    before = api.get("/runs", params={"limit": 1}).json()
+    before = newest(api)
     content, headers = json.dumps(body), {"Content-Type": "application/json"}
     assert text in problem(api.post("/runs", content=content, headers=headers), status)
-    assert api.get("/runs", params={"limit": 1}).json() == before
+    assert newest(api) == before
+
+
+def newest(api: httpx2.Client) -> str:
+    """The run that was made last."""
+    runs = api.get("/runs", params={"limit": 1000}).json()["runs"]
+    return max((run["run_id"] for run in runs), key=lambda name: int(name[1:]), default="")
 
 
 def test_a_label_may_be_any_text(api: httpx2.Client, finished: Finished) -> None:
@@ -392,7 +407,7 @@ def test_all_runs_are_listed_once_newest_first(listed: httpx2.Client) -> None:
     keys = [(r["scheduled_at"], int(r["run_id"][1:])) for r in runs]
     assert [r["state"] for r in runs[:2]] == ["scheduled", "scheduled"]
     assert keys[:2] == sorted(keys[:2], reverse=True)
-    assert "program" not in runs[0]
+    assert not {"program", "meta"} & runs[0].keys()
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 16, 17])
@@ -631,10 +646,63 @@ def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:
         assert problem(api.put("/yaml/../x", content="a", headers={"If-None-Match": "*"}), 404)
 
 
+def test_a_single_key_of_a_job_file_is_changed_under_its_tag(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        file = served.config.jobs / "ops/hello.yaml"
+        file.write_text("# ours\nprogram: 'true'   # nothing\n")
+        tag = {"If-Match": api.get("/yaml/ops/hello").headers["etag"]}
+        assert problem(api.patch("/yaml/ops/hello", json={"program": "false"}), 428)
+        done = api.patch("/yaml/ops/hello", json={"program": "sleep 1", "late.start": "5m"}, headers=tag)
+        text = '# ours\nprogram: sleep 1   # nothing\nlate:\n  start: "5m"\n'
+        assert (done.status_code, done.json()) == (200, {"job_id": "ops/hello", "yaml": text})
+        assert file.read_text() == text
+        assert api.get("/jobs/ops/hello").json()["late"] == {"start": 300.0}
+        assert "somebody else" in problem(api.patch("/yaml/ops/hello", json={"late": None}, headers=tag), 412)
+        tag = {"If-Match": done.headers["etag"]}
+        assert problem(api.patch("/yaml/ops/hello", json={}, headers=tag), 422)
+        wrong = api.patch("/yaml/ops/hello", json={"late.begin": "5m"}, headers=tag)
+        assert (wrong.status_code, wrong.json()["errors"][0]["line"]) == (422, 5)
+        assert "'start' does not stand in a mapping" in problem(
+            api.patch("/yaml/ops/hello", json={"program.start": 1}, headers=tag), 422
+        )
+        assert problem(api.patch("/yaml/nowhere", json={"late": None}, headers=tag), 404)
+        assert file.read_text() == text
+
+
+def test_a_text_that_comes_over_the_network_names_no_code_but_what_the_folder_names(tmp_path: Path) -> None:
+    write_jobs(tmp_path / "jobs", {"ops/own": "program: {type: own_of_test.Own, n: 1}"})
+    (tmp_path / "jobs/own_of_test.py").write_text(
+        "from apsis_nb.program import Program\n\n\nclass Own(Program):\n    def __init__(self, n):\n"
+        "        self.n = n\n\n    def run(self, run):\n        return self.n\n"
+    )
+    new = {"If-None-Match": "*"}
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        for kind in ("antigravity.Program", "own_of_test.Program"):
+            text = f"program: {{type: {kind}}}\n"
+            refused = problem(api.put("/yaml/ops/bad", content=text, headers=new), 422)
+            assert f"'{kind}' is code of the server, which no file of its job folder names yet" in refused
+            checked = api.post("/jobs/check", json={"job_id": "ops/bad", "yaml": text}).json()
+            assert "names yet" in checked["errors"][0]["message"]
+        text = "program: {type: own_of_test.Own, n: 2}\n"
+        assert api.put("/yaml/ops/good", content=text, headers=new).status_code == 200
+        (run,) = api.post("/runs", json={"job_id": "ops/good"}).json()["runs"]
+        ended = until("it ends", lambda: _ended(api, run["run_id"]))
+        assert (ended["state"], ended["program"]) == ("success", {"type": "own_of_test.Own", "n": 2})
+        assert api.get(f"/runs/{run['run_id']}/outputs/result.json").json() == 2
+        (rerun,) = api.post(f"/runs/{run['run_id']}/rerun").json()["runs"]
+        assert until("it ends", lambda: _ended(api, rerun["run_id"]))["state"] == "success"
+
+
+def _ended(api: httpx2.Client, run_id: str) -> dict[str, Any] | None:
+    facts = api.get(f"/runs/{run_id}").json()
+    return facts if facts["finished_at"] else None
+
+
 def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
         text = "program: 'true'\nschedule: {type: interval, interval: 1d}\n"
         told = api.post("/jobs/preview", json={"job_id": "fresh", "yaml": text}).json()
         assert (len(told["added"]), told["removed"], told["ran"]) == (7, [], [])
+        assert (told["added_count"], told["removed_count"]) == (7, 0)
         assert told["added"][0]["at"].endswith("T00:00:00Z")
         assert problem(api.post("/jobs/preview", json={"job_id": "fresh", "yaml": "a: ["}), 422)

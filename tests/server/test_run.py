@@ -145,6 +145,43 @@ def test_programs_go_on_without_the_server_and_the_next_one_finds_them(tmp_path:
         server.end()
 
 
+def test_large_outputs_take_no_memory_of_the_server(tmp_path: Path) -> None:
+    size = 200_000_000
+    with process(tmp_path) as running:
+        assert running.link
+        server = json.loads(running.runtime_files[0].read_text())
+
+        def output_of(size: int) -> str:
+            job = {"program": f"yes 'a line of some text' | head -c {size}"}
+            (made,) = api(server, "POST", "/runs", json={"job": job}).json()["runs"]
+            path = f"/runs/{made['run_id']}"
+            ended = until("it ends", lambda: _if_ended(api(server, "GET", path).json()), 60)
+            assert (ended["state"], ended["message"]) == ("success", None)
+            return f"{path}/outputs/output"
+
+        small = output_of(1000)
+        assert len(api(server, "GET", small).content) == 1000
+        before = _most_memory(running.process.pid)
+        large = output_of(size)
+        headers = {"Authorization": f"Bearer {server['token']}"}
+        url = f"{server['url']}/api/v1{large}"
+        with httpx2.stream("GET", url, headers=headers, trust_env=False) as answer:
+            assert sum(len(piece) for piece in answer.iter_bytes()) == size
+        assert len(api(server, "GET", large, params={"offset": -100}).content) == 100
+        assert _most_memory(running.process.pid) - before < 50_000_000
+
+
+def _if_ended(facts: dict[str, Any]) -> dict[str, Any] | None:
+    return facts if facts["finished_at"] else None
+
+
+def _most_memory(pid: int) -> int:
+    """The most memory that a process has had, bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 def test_what_changes_something_is_logged_with_who_and_a_token_never(tmp_path: Path) -> None:
     with process(tmp_path, **{"log.level": "debug"}) as server:
         link = server.link

@@ -7,12 +7,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from apsis_nb.core.conditions import Dependency, MaxRunning
+from apsis_nb.core.conditions import Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
 from apsis_nb.core.instructions import SaveRun
-from apsis_nb.core.programs import NoOp, Process, Program, Stop, Timeout
-from apsis_nb.core.runs import Instance, Origin, Run
+from apsis_nb.core.programs import NoOp
+from apsis_nb.core.runs import Instance, Origin, Retry, Run
+from apsis_nb.core.runset import Group, Matching
 from apsis_nb.core.states import FINISHED, TRANSITIONS, State
-from tests.strategies import actions
+from tests.strategies import actions, programs, texts
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -61,26 +62,8 @@ def whole_life(run: Run, state: State = State.SUCCESS, **facts: Any) -> list[Sav
 # -- strategies
 
 
-def texts() -> st.SearchStrategy[str]:
-    """Any text that can be encoded, with quotes, backslashes and control characters."""
-    return st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-        ['"', "\\", "\x00", "\x1f\x7f", "åß\U0001d518", '","a":"b', "'; DROP TABLE runs; --"]
-    )
-
-
 def times() -> st.SearchStrategy[datetime]:
     return st.timedeltas(timedelta(days=-9999), timedelta(days=9999)).map(lambda d: NOON + d)
-
-
-def programs() -> st.SearchStrategy[Program]:
-    process = st.builds(
-        Process,
-        command=texts().filter(lambda t: "\0" not in t).map("echo {}".format),
-        env=st.dictionaries(st.sampled_from(["A", "B"]), texts().filter(lambda t: "\0" not in t)),
-        stop=st.just(Stop()) | st.builds(Stop, signal=st.sampled_from(["SIGINT", "SIGHUP"])),
-        timeout=st.none() | st.builds(Timeout, duration_s=st.sampled_from([0.5, 60.0])),
-    )
-    return process | st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.booleans())
 
 
 def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchStrategy[Run]:  # noqa: B008
@@ -88,7 +71,18 @@ def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchS
     args = st.dictionaries(texts(), texts(), max_size=3)
     inst = st.builds(Instance.of, texts(), args)
     conditions = st.lists(
-        st.builds(MaxRunning, count=st.integers(1, 9), inst=inst)
+        st.builds(MaxRunning, count=st.integers(1, 9), pool=inst)
+        | st.builds(lambda i: MaxRunning(count=2, args=dict(i.args), pool=Matching(i.job_id, i.args)), inst)
+        | st.builds(lambda g: MaxRunning(count=2, group=g, pool=Group(g)), st.sampled_from(["a", "{{ b }}"]))
+        | st.builds(SkipDuplicate, check_states=st.just(frozenset({State.RUNNING})))
+        | st.builds(FileExists, path=st.sampled_from(["/a", "b/{{ c }}"]), min_bytes=st.integers(0, 9))
+        | st.builds(SqlIsTrue, query=st.just("SELECT true"), args=st.just({"x": "{{ y }}"}))
+        | st.builds(
+            lambda i: Dependency(
+                job_id=i.job_id, args=dict(i.args), exist=frozenset({State.SUCCESS, State.RUNNING}), inst=i
+            ),
+            inst,
+        )
         | st.builds(lambda i: Dependency(job_id=i.job_id, args=dict(i.args), inst=i), inst),
         max_size=2,
     )
@@ -106,6 +100,9 @@ def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchS
         actions=st.lists(actions(), max_size=2).map(tuple),
         labels=st.lists(texts(), max_size=2).map(tuple),
         late_start_s=st.sampled_from([60.0, 0.5]),
+        groups=st.sampled_from([(), ("a", "b")]),
+        max_wait_s=st.none() | st.just(60.0),
+        retry=st.none() | st.just(Retry(count=2, delay_s=5, backoff=2, states=frozenset({State.ERROR}))),
         late_finish_at=st.none() | times(),
         attempt=st.integers(1, 3),
         rerun_of=st.none() | st.integers(1, 99),

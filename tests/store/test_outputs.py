@@ -41,6 +41,13 @@ def test_any_piece_of_an_output_is_what_the_program_wrote(
     assert store.outputs(run_id) == [{"name": "output", "length": size, "content_type": "text/plain"}]
 
 
+def test_nobody_is_led_elsewhere_by_a_link(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(StoreError, match="symbolic links"):
+        store.pack(1, [("link", tmp_path / "link")]).result(10)
+
+
 def test_many_outputs_at_once_are_told_apart(store: Store, tmp_path: Path) -> None:
     wanted = {n: {"output": b"%d\n" % n * n, "table.csv": b"a,b\n%d,1\n" % n} for n in range(1, 30)}
     packed = {}

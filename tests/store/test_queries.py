@@ -22,6 +22,7 @@ VALUES: dict[str, Any] = {
     "job_id": "a", "label": '"x"', "late": True, "before_at": NOON.replace(tzinfo=None), "before_id": 3,
     "limit": 5, "jobs": ["a"], "unit": "day", "tz": "Europe/London", "by_job": True, "px": 9, "max_bars": 4,
     "ts": NOON.replace(tzinfo=None), "by": "ann", "versions": [1], "texts": ["program: x"],
+    "state": "success", "message": "marked", "backfill_id": 1,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apsis_nb.core.actions import ShellAction, When
-from apsis_nb.core.instructions import FindRun, Notice, SaveClock, SaveNotice
+from apsis_nb.core.instructions import FindRun, Notice, SaveClock, SaveMark, SaveNotice, SavePause
+from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import Process
 from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
-from apsis_nb.store import LogLine, Store, StoreError
+from apsis_nb.store import LogLine, MetaRow, Store, StoreError
 from apsis_nb.store.opening import SCHEMA_VERSION, connect, migrate
 from apsis_nb.store.rows import FACTS, facts_of_row
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
@@ -253,6 +254,7 @@ def test_a_run_is_told_the_same_by_memory_by_the_view_and_when_it_is_finished(
         facts = store.run(7)
         assert facts is not None
         assert facts.pop("program") == {"type": "shell", "command": "ls"}
+        assert facts.pop("meta") is None
         columns = ", ".join(f'"{name}"' for name in FACTS)
         (row,) = store._readers.rows(f"SELECT {columns} FROM runs", {})
         told = facts_of_row(row)
@@ -263,6 +265,30 @@ def test_a_run_is_told_the_same_by_memory_by_the_view_and_when_it_is_finished(
     assert [(row["ts"], row["state"]) for row in store.log(7)] == [(s.state_at, s.state.value) for s in life]
     assert store.original(7) == run
     assert (facts["late"], facts["late_s"], facts["late_why"]) == (True, 71.0, "limit")
+
+
+def test_what_a_program_used_is_saved_with_its_end(store: Store) -> None:
+    used = MetaRow(
+        cpu_s=1.5,
+        max_rss_b=2**40,
+        read_b=0,
+        write_b=512,
+        detail={"signal": "SIGKILL", "signals_sent": ["SIGTERM", "SIGKILL"]},
+        meta={"rows": [1, None, "\udc80"]},
+    )
+    store.save([saved(a_run(7), is_new=True), saved(a_run(8), is_new=True)]).result(10)
+    store.save([saved(ended(a_run(n))) for n in (7, 8)], meta={7: used, 8: MetaRow(cpu_s=0.0)}).result(10)
+    told = store.run(7)["meta"]  # type: ignore[index]
+    assert told == {**asdict(used), "meta": {"rows": [1, None, "?"]}}
+    assert store.run(8)["meta"] == dict.fromkeys(told) | {"cpu_s": 0.0}  # type: ignore[index]
+
+
+def test_a_save_that_fails_keeps_nothing_of_what_a_program_used(store: Store) -> None:
+    used = MetaRow(cpu_s=1.0, max_rss_b=2**70)
+    store.save([saved(a_run(7), is_new=True)]).result(10)
+    with pytest.raises(StoreError, match="cannot be saved"):
+        store.save([saved(ended(a_run(7)))], meta={7: used}).result(10)
+    assert store.run(7)["state"] == "scheduled"  # type: ignore[index]
 
 
 def test_who_is_not_there_is_none(store: Store) -> None:
@@ -283,8 +309,8 @@ def test_a_dependency_finds_the_newest_run_that_satisfies_it(store: Store) -> No
         whole_life(a_run(next(ids), "other"), State.ERROR)
     )  # not waited for: it must be seen none the less
 
-    def wish(inst: Instance, *states: State) -> FindRun:
-        return FindRun(cause="test", run_id=99, inst=inst, states=frozenset(states))
+    def wish(inst: Instance, *states: State, exist: frozenset[State] = frozenset()) -> FindRun:
+        return FindRun(cause="test", run_id=99, inst=inst, states=frozenset(states), exist=exist)
 
     found = store.find_runs([
         wish(day, State.SUCCESS),
@@ -293,8 +319,11 @@ def test_a_dependency_finds_the_newest_run_that_satisfies_it(store: Store) -> No
         wish(Instance.of("team/report", {}), State.SUCCESS),
         wish(Instance.of("team/report", {"date": "2026-03-03"}), State.SUCCESS),
         wish(Instance.of("other", {"date": "2026-03-02"}), State.ERROR),
+        wish(day, State.ERROR, exist=frozenset({State.FAILURE})),
+        wish(Instance.of("other", {"date": "2026-03-02"}), State.SUCCESS, exist=frozenset({State.FAILURE})),
     ])  # fmt: skip
-    assert found == [2, 3, None, None, 6, 7]
+    assert [newest for newest, _ in found] == [2, 3, None, None, 6, 7, None, None]
+    assert [exists for _, exists in found] == [False] * 6 + [True, False]
     assert store.find_runs([]) == []
 
 
@@ -581,6 +610,55 @@ def test_a_file_of_an_older_schema_becomes_one_of_this(path: Path, old: int) -> 
         ).fetchall()[0]
     assert comment.startswith("The jobs whose files")
     assert path.with_name(f"runs.schema-{old}.duckdb").exists()
+
+
+# -- marks, pauses, backfills
+
+
+def test_a_mark_gives_a_run_another_end_and_a_line_in_its_log(path: Path) -> None:
+    with Store.open(path) as store:
+        store.save(whole_life(a_run(1), State.FAILURE)).result(10)
+        store.save(whole_life(a_run(2))).result(10)
+        run = replace(ended(a_run(1), State.FAILURE), state=State.SUCCESS, message="marked as success")
+        mark = SaveMark(cause="test", run=run, message="marked as success", at=NOON + timedelta(hours=1))
+        store.save([mark]).result(10)
+        counts = store.sql("SELECT state, count(*) AS n FROM runs GROUP BY ALL").to_pylist()
+        assert counts == [{"state": "success", "n": 2}]
+        assert store.log(1)[-1]["message"] == "marked as success"
+        store.checkpoint()
+    with Store.open(path) as store:
+        facts = store.run(1)
+        assert facts is not None
+        assert (facts["state"], facts["message"]) == ("success", "marked as success")
+        assert store.restore()[0] == [], "a marked run is not live"
+
+
+def test_pauses_hold_until_somebody_ends_them(path: Path) -> None:
+    team = Pause(scope="path", target="team", at=NOON, until=NOON + timedelta(hours=1), reason="x", by="ann")
+    everything = Pause(scope="all", at=NOON)
+
+    def word(pause: Pause, is_paused: bool) -> SavePause:
+        return SavePause(cause="test", pause=pause, is_paused=is_paused, at=NOON, by=pause.by)
+
+    with Store.open(path) as store:
+        assert store.pauses() == []
+        store.save([word(team, True), word(everything, True), word(everything, False)]).result(10)
+    with Store.open(path) as store:
+        assert store.pauses() == [team]
+        rows = store.sql("SELECT scope, paused FROM pauses").to_pylist()
+        assert rows == [
+            {"scope": "path", "paused": True},
+            {"scope": "all", "paused": True},
+            {"scope": "all", "paused": False},
+        ]
+
+
+def test_failures_in_a_row_of_a_live_backfill_are_counted(store: Store) -> None:
+    for run_id, state in enumerate((State.FAILURE, State.SUCCESS, State.FAILURE, State.ERROR), start=1):
+        store.save(whole_life(a_run(run_id, backfill_id=1), state)).result(10)
+    assert store.backfill_failures() == {}, "nothing of it is live"
+    store.save([saved(a_run(5, backfill_id=1), is_new=True)]).result(10)
+    assert store.backfill_failures() == {1: 2}
 
 
 # -- notices

@@ -84,9 +84,3 @@ def after(day: date, days: int) -> date:
         return day + days * _DAY
     except OverflowError:
         return date.max if days > 0 else date.min
-
-
-def utc_text(at: datetime) -> str:
-    """An instant in UTC as args have it: job files written for Apsis rely on the form of the offset."""
-    text = at.isoformat()
-    return text if len(text) == 25 else text[:-6].rstrip("0") + "+00:00"

@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from apsis_nb.core.times import format_daytime
+from apsis_nb.core.times import format_daytime, format_iso
 
-from .clocks import after, instants, is_even, local_date, midnight, utc_text
+from .clocks import after, instants, is_even, local_date, midnight
 from .kinds import CronSchedule, Occurrence
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -146,7 +146,7 @@ def cron_times(schedule: CronSchedule, start: datetime, stop: datetime) -> Itera
     tz, tz_text, minutes = schedule.tz, str(schedule.tz), _table(schedule.cron).minutes
     for first, last in _stretches(schedule, start, stop):
         if last is None:
-            begin, date_text = midnight(first, tz), first.isoformat()
+            begin, date_text = midnight(first, tz), format_iso(first)
             for _, delta, daytime in minutes:
                 at = begin + delta
                 if start <= at < stop:
@@ -155,11 +155,11 @@ def cron_times(schedule: CronSchedule, start: datetime, stop: datetime) -> Itera
             for at in _uneven_times(schedule, first, last):
                 if start <= at < stop:
                     local = at.astimezone(tz)
-                    yield _occurrence(at, local.date().isoformat(), format_daytime(local.time()), tz_text)
+                    yield _occurrence(at, format_iso(local.date()), format_daytime(local.time()), tz_text)
 
 
 def _occurrence(at: datetime, day: str, daytime: str, tz: str) -> Occurrence:
-    text = utc_text(at)
+    text = format_iso(at)
     return Occurrence(at, {"date": day, "time": text, "schedule_time": text, "daytime": daytime, "tz": tz})
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
 from apsis_nb.core.calendars import Calendar
-from apsis_nb.core.times import format_daytime
+from apsis_nb.core.times import format_daytime, format_iso
 
-from .clocks import after, bound, instants, is_even, local_date, midnight, utc_text
+from .clocks import after, bound, instants, is_even, local_date, midnight
 from .kinds import Bound, DailyIntervalSchedule, DailySchedule, Dst, Occurrence
 
 _US = timedelta(microseconds=1)
@@ -21,7 +21,7 @@ def daily_times(schedule: DailySchedule, start: datetime, stop: datetime) -> Ite
     uneven: list[tuple[datetime, str, str]] = []
     dst = schedule.dst or Dst()
     for nominal, day in _days(schedule, local_date(start, tz, -1), local_date(stop, tz, 1)):
-        nominal_text = nominal.isoformat()
+        nominal_text = format_iso(nominal)
         if not is_even(day, tz):
             for daytime, _, text in daytimes:
                 uneven += [(at, nominal_text, text) for at in instants(day, daytime, tz, dst)]
@@ -40,7 +40,7 @@ def daily_times(schedule: DailySchedule, start: datetime, stop: datetime) -> Ite
 
 
 def _daily_occurrence(at: datetime, nominal: str, daytime: str, same: dict[str, str]) -> Occurrence:
-    text = utc_text(at)
+    text = format_iso(at)
     return Occurrence(at, {"date": nominal, "daytime": daytime, "time": text, "schedule_time": text, **same})
 
 
@@ -113,12 +113,12 @@ def daily_interval_times(
         at, nominal, end = heap[0]
         if at >= stop:
             return
-        local, text = at.astimezone(tz), utc_text(at)
+        local, text = at.astimezone(tz), format_iso(at)
         yield Occurrence(
             at,
             {
-                "date": nominal.isoformat(),
-                "sched_date": local.date().isoformat(),
+                "date": format_iso(nominal),
+                "sched_date": format_iso(local.date()),
                 "time": text,
                 "schedule_time": text,
                 "daytime": format_daytime(local.time()),

@@ -6,6 +6,8 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from apsis_nb.core.times import format_iso
+
 from .kinds import Occurrence, Schedule
 from .times import count_between, times_between
 
@@ -68,7 +70,7 @@ def count_due(job_id: str, schedule: Schedule, start: datetime, stop: datetime) 
 
 def _scheduled(job_id: str, schedule: Schedule, nominal: datetime) -> datetime:
     """The nominal time and from 0 to `jitter_s` whole seconds, as a hash of job and time has it."""
-    key = f"{job_id}\n{nominal.isoformat()}".encode("utf-8", "surrogatepass")
+    key = f"{job_id}\n{format_iso(nominal)}".encode("utf-8", "surrogatepass")
     number = int.from_bytes(blake2b(key, digest_size=8).digest())
     try:
         return nominal + timedelta(seconds=number % (int(schedule.jitter_s) + 1))

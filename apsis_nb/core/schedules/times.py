@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-from apsis_nb.core.times import next_daytime
+from apsis_nb.core.times import format_iso, next_daytime
 
-from .clocks import utc_text
 from .cron import cron_count, cron_times
 from .daily import daily_interval_count, daily_interval_times, daily_times
 from .kinds import (
@@ -93,7 +92,7 @@ def _interval_us(schedule: IntervalSchedule, start: datetime, stop: datetime) ->
 def _interval_times(schedule: IntervalSchedule, start: datetime, stop: datetime) -> Iterator[Occurrence]:
     for us in _interval_us(schedule, start, stop):
         at = _EPOCH + timedelta(microseconds=us)
-        text = utc_text(at)
+        text = format_iso(at)
         yield Occurrence(at, {"time": text, "schedule_time": text, "date": text[:10], "daytime": text[11:-6]})
 
 
@@ -101,7 +100,7 @@ def _explicit_times(schedule: ExplicitSchedule, start: datetime, stop: datetime)
     for at in schedule.times[bisect_left(schedule.times, start) :]:
         if at >= stop:
             return
-        text = utc_text(at)
+        text = format_iso(at)
         yield Occurrence(at, {"time": text, "schedule_time": text})
 
 

@@ -7,11 +7,3 @@ CREATE TABLE base.job_versions (
     version INTEGER NOT NULL,
     yaml VARCHAR
 );
-
-CREATE VIEW job_versions AS
-SELECT job_id, version, ts, "by", yaml FROM base.job_versions;
-
-CREATE VIEW jobs AS
-SELECT job_id, version, ts AS changed_at, "by" AS changed_by, yaml
-FROM base.job_versions
-QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND yaml IS NOT NULL;

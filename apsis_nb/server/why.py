@@ -1,0 +1,71 @@
+"""Routes that tell why something has not run, or not well."""
+
+import asyncio
+from datetime import date, time, timedelta
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from apsis_nb.config import Config
+from apsis_nb.core.times import after_gap, format_iso, parse_date, zone
+from apsis_nb.core.why import Asked
+from apsis_nb.engine import Engine
+from apsis_nb.engine.why import why, why_run
+from apsis_nb.server.asking import answer, instant, matching, run_id_of
+from apsis_nb.server.problems import Problem
+from apsis_nb.wire import cause_facts
+
+#: What is due at a time is the last that came due before it, but no earlier than so.
+_BEFORE = timedelta(days=1)
+
+
+def why_routes(engine: Engine, config: Config) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["why"])
+
+    @router.get("/runs/{run_id}/why")
+    async def of_run(run_id: str) -> Response:
+        """Why a run has not run, or not well: its causes in words, through dependencies down to the root."""
+        found = await why_run(engine, run_id_of(run_id))
+        return answer({"causes": [cause_facts(cause) for cause in found]})
+
+    @router.get("/why/{job_id:path}")
+    async def of_job(request: Request, job_id: str, at: str | None = None) -> Response:
+        """Why a run of a job is not there, or did not do well, also if there never was one.
+
+        `arg.NAME`: some or all of its args. `at`: the day on which it is due (or its arg `date`), or a time:
+        then the last one up to it is meant. Without either it is the last that came due, or the next.
+        """
+        name = await asyncio.to_thread(job_id_of, job_id)
+        args = {n.removeprefix("arg."): v for n, v in request.query_params.items() if n.startswith("arg.")}
+        within = None
+        if at:
+            day, job = _day(at), engine.jobs.get(name)
+            if day is None:
+                moment = instant(at, "at", config)
+                within = None if moment is None else (moment - _BEFORE, moment + timedelta(seconds=1))
+            elif job is not None and any(p.name == "date" for p in job.params) and "date" not in args:
+                args["date"] = format_iso(day)  # a day by its name, on whatever day its run is due
+            else:
+                begin, end = (after_gap(day + timedelta(days=n), time(), zone(config.tz)) for n in (0, 1))
+                within = begin, end
+        found = await why(engine, Asked(name, tuple(sorted(args.items())), within))
+        return answer({"job_id": name, "causes": [cause_facts(cause) for cause in found]})
+
+    def job_id_of(name: str) -> str:
+        """The job that is meant; what is no job at all is a cause, too."""
+        if name in engine.jobs or name in engine.folder.files or engine.store.job_versions(name):
+            return name
+        found = matching(name, engine.jobs)
+        if len(found) > 1:
+            raise Problem(409, f"{name!r} may be {', '.join(found[:5])}", choices=found)
+        return found[0] if found else name
+
+    return router
+
+
+def _day(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None
