@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from .supervisor import OUTPUT, boot_id
 _LOOK_S = 0.5
 _LOOKS = 50
 
+_SUDO = ("sudo", "-n")  # never asks for a password
 _NO_ENV: Mapping[str, str] = {}
 
 
@@ -54,6 +55,7 @@ class Programs:
         tell: gets `ProgramStarted`, `ProgramFinished`, `SignalFailed`; never from within a call of a method.
         now: the wall clock, aware; for times that no supervisor wrote down.
         max_output_b: bytes of captured output at which a program is stopped.
+        sudo: how programs of other accounts are run; by default through sudo, unless by root's right.
     """
 
     def __init__(
@@ -66,11 +68,14 @@ class Programs:
         tell: Callable[[Event], None],
         now: Callable[[], datetime] = _utc_now,
         max_output_b: int = 10**9,
+        sudo: Sequence[str] | None = None,
     ) -> None:
         self._root = root.absolute()
         self._tell, self._now = tell, now
+        if sudo is None:
+            sudo = () if os.geteuid() == 0 else _SUDO
         self._world = World(
-            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own()
+            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own(), sudo=sudo
         )
         self._boot_id = boot_id()
         self._live: dict[int, _Live] = {}
