@@ -4,8 +4,10 @@ import json
 import os
 import pwd
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -123,6 +125,7 @@ class World:
     folder: Path | None  #: of its job files, in which modules may lie
     max_output_b: int  #: bytes of output at which a program is stopped
     own: Account  #: its account
+    sudo: Sequence[str] = ()  #: how it runs programs of other accounts, if not by its own right
 
 
 def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | None) -> dict[str, Any]:
@@ -137,11 +140,12 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
 
     Returns:
         `run`: its id · `argv`, `cwd` · `env`, over the variables of `env_file` (if any), over `env_below` ·
-        `account` {name, uid, gid}: that it runs as, if not the server's · `task`: text that it finds on its
-        standard input, and behind which it may write a line that says why it failed · `pty`: whether it has a
-        terminal · `split`: whether its standard output and error are kept apart · `keep`: the files that are
-        kept, as `supervisor.keep_files` takes them · `memory_b`, `cpu_s`: what each of its processes may
-        use · `stop_signal`, `grace_s`, `timeout_s`, `timeout_signal` · `max_output_b` · `spare`.
+        `account` {name, uid, gid, sudo, python}: that it runs as, if not the server's · `task`: text that
+        it finds on its standard input, and behind which it may write a line that says why it failed ·
+        `pty`: whether it has a terminal · `split`: whether its standard output and error are kept apart ·
+        `keep`: the files that are kept, as `supervisor.keep_files` takes them · `memory_b`, `cpu_s`: what
+        each of its processes may use · `stop_signal`, `grace_s`, `timeout_s`, `timeout_signal` ·
+        `max_output_b` · `spare`.
 
     Raises:
         ValueError: the program names a signal, an account or a Python that there is not.
@@ -167,9 +171,7 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         "env_file": None if process.env_file is None else os.path.join(here, process.env_file),
         "env_below": below,
         "cwd": cwd,
-        "account": None
-        if account == world.own
-        else {"name": account.name, "uid": account.uid, "gid": account.gid},
+        "account": None if account == world.own else _account(account, world.sudo),
         "pty": process.pty,
         "split": process.output.split,
         "keep": [_kept(kept) for kept in process.outputs],
@@ -182,6 +184,19 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         "max_output_b": process.output.max_size_b or world.max_output_b,
         "spare": spare,
     }
+
+
+def _account(account: Account, sudo: Sequence[str]) -> dict[str, Any]:
+    facts = {"name": account.name, "uid": account.uid, "gid": account.gid}
+    return {**facts, "sudo": list(sudo), "python": _python_for_all()}
+
+
+@cache
+def _python_for_all() -> str:
+    """An interpreter that other accounts can use: the server's own, if they can come to it."""
+    path = Path(os.path.realpath(sys.executable))
+    is_open = all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+    return sys.executable if is_open else "/usr/bin/python3"
 
 
 def _kept(kept: KeptFile) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ _LOOKS = 50
 #: What follows from the end of a program is done within this time.
 _ENDING = timedelta(hours=1)
 
+_SUDO = ("sudo", "-n")  # never asks for a password
 _NO_ENV: Mapping[str, str] = {}
 
 
@@ -56,6 +57,7 @@ class Programs:
         tell: gets `ProgramStarted`, `ProgramFinished`, `SignalFailed`; never from within a call of a method.
         now: the wall clock, aware; for times that no supervisor wrote down.
         max_output_b: bytes of captured output at which a program is stopped.
+        sudo: how programs of other accounts are run; by default through sudo, unless by root's right.
     """
 
     def __init__(
@@ -68,11 +70,14 @@ class Programs:
         tell: Callable[[Event], None],
         now: Callable[[], datetime] = _utc_now,
         max_output_b: int = 10**9,
+        sudo: Sequence[str] | None = None,
     ) -> None:
         self._root = root.absolute()
         self._tell, self._now = tell, now
+        if sudo is None:
+            sudo = () if os.geteuid() == 0 else _SUDO
         self._world = World(
-            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own()
+            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own(), sudo=sudo
         )
         self._boot_id = boot_id()
         self._live: dict[int, _Live] = {}

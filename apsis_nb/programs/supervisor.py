@@ -24,6 +24,7 @@ import select
 import signal
 import socket
 import stat
+import struct
 import sys
 import termios
 import time
@@ -67,6 +68,11 @@ GROUP_LOOK_S = 0.02
 _SIGNALS = frozenset(int(s) for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _PR_SET_CHILD_SUBREAPER = 36
+#: Behind the line that a program of another account is given: that it begins, or (with words) cannot.
+ENTERED, REFUSED = b"\n", b"!"
+#: What such a program is told of what it is asked.
+_NEEDED = ("argv", "env", "env_file", "env_below", "cwd", "pty", "memory_b", "cpu_s")
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 #: Seconds of processor time that a program has to end when it has used all it may; then the kernel kills it.
 _CPU_GRACE_S = 5
 #: A block of what a process read and wrote, as the kernel counts: bytes.
@@ -279,6 +285,8 @@ class Supervisor:
         )  # memory that the program has as its standard input: a line for it, then what it says
         self.shared_b = 0  # size of the line for it
         self.terminal: Terminal | None = None
+        account = spec["account"]
+        self.sudo = Sudo(account) if account and account["sudo"] else None
         self.recorded_b = 0  # size of the record
         self.pid = 0  # the program's main process, which leads its own session and group
         self.began = 0.0  # monotonic
@@ -311,6 +319,11 @@ class Supervisor:
             if self.terminal is not None:
                 self.terminal.drain()
             assert self.return_code is not None
+            refused = self._refusal()
+            if refused is not None:
+                self._write_end(outcome="error", message=f"cannot start: {refused}")
+                self.tell(finished=True)
+                return
             if self._used_its_time():
                 self.why = f"used more than {self.spec['cpu_s']:g} s of processor time"
             outcome, message = verdict(self.return_code, tuple(self.sent), self.why, self._said())
@@ -396,7 +409,12 @@ class Supervisor:
             self.since_ns = os.fstat(self.output).st_mtime_ns  # by the same clock as other files
         except OSError as error:
             raise CannotStart(_reason(error, name)) from None
-        if spec["task"] is not None:
+        if self.sudo is not None:
+            task = json.loads(spec["task"]) if spec["task"] is not None else {}
+            needed = {name: spec[name] for name in _NEEDED}
+            needed |= {"has_task": bool(task), "name": self.sudo.name}
+            self._share(json.dumps({**task, "become": needed}))
+        elif spec["task"] is not None:
             self._share(spec["task"])
         if spec["account"] or spec["pty"] or spec["memory_b"] is not None or spec["cpu_s"] is not None:
             self._fork()
@@ -479,6 +497,8 @@ class Supervisor:
             files = (self.terminal.enter(),) * 3
         for fd, file in enumerate(files if self.shared < 0 else (self.shared, *files[1:])):
             os.dup2(file, fd)
+        if self.sudo is not None:
+            self.sudo.become()
         limit(self.spec)
         if self.spec["account"]:
             take_account(self.spec["account"])
@@ -489,6 +509,9 @@ class Supervisor:
         """Give the account what is the program's in the run directory."""
         account = self.spec["account"]
         try:
+            if self.sudo is not None:
+                self.sudo.let_in(self.here, {self.output, self.errors})
+                return
             for name in (OUT, TMP):
                 os.chown(name, account["uid"], account["gid"], dir_fd=self.here)
             for file in (self.output, self.errors):
@@ -510,8 +533,23 @@ class Supervisor:
         """What the program wrote behind the line that it was given."""
         if self.shared < 0:
             return None
-        said = os.pread(self.shared, MAX_MESSAGE, self.shared_b)
+        said = os.pread(self.shared, MAX_MESSAGE, self.shared_b + (0 if self.sudo is None else 1))
         return said.decode(errors="replace").strip()[:MOST_SAID] or None
+
+    def _refusal(self) -> str | None:
+        """Why sudo, or what came after it, did not start the program; None: it did."""
+        if self.sudo is None:
+            return None
+        mark = os.pread(self.shared, 1, self.shared_b)
+        if mark == ENTERED:
+            return None
+        if mark == REFUSED:
+            return self._said()
+        with open(f"/proc/self/fd/{self.errors}", "rb") as file:
+            file.seek(max(0, os.fstat(self.errors).st_size - MAX_MESSAGE))
+            lines = file.read().decode(errors="replace").split("\n")
+        words = next((line for line in reversed(lines) if line.strip()), "it was refused")
+        return f"it may not run as {self.sudo.name}: {words.strip()[:MOST_SAID]}"
 
     def _used_its_time(self) -> bool:
         """Whether the program was ended for the processor time that it had used."""
@@ -526,6 +564,8 @@ class Supervisor:
         With the rights of the program's account: a link could lead to what only the server may read.
         """
         spec = self.spec
+        if self.sudo is not None:
+            return self.sudo.finish(spec["keep"], spec["cwd"], spec["env"], self.since_ns)
         if not spec["keep"]:
             return [], []
         work = functools.partial(
@@ -644,7 +684,10 @@ class Supervisor:
                     self._ask_to_end(self.spec["stop_signal"], None)
                 case ["signal", number] if number.isdecimal():
                     try:
-                        os.kill(self.pid, int(number))
+                        if self.sudo is None:
+                            os.kill(self.pid, int(number))
+                        else:
+                            self.sudo.signal(self.sudo.main(), int(number))
                     except OSError as error:
                         self.tell(signal_failed=f"{signal_name(int(number))}: {error.strerror}")
 
@@ -659,11 +702,17 @@ class Supervisor:
         """SIGKILL to the program; what it leaves behind falls to this process, and is ended after it."""
         self.kill_at = math.inf
         self._signal_group(signal.SIGKILL)
+        if self.sudo is not None:
+            return
         with contextlib.suppress(OSError):  # it may have left its group
             os.kill(self.pid, signal.SIGKILL)
 
     def _signal_group(self, signum: int) -> None:
         self.sent.append(int(signum))
+        if self.sudo is not None:
+            with contextlib.suppress(OSError):  # sudo is out of order: it is tried again
+                self.sudo.signal(self.sudo.group(), signum)
+            return
         with contextlib.suppress(
             OSError
         ):  # gone by itself, or it changed its account and may not be signalled
@@ -671,6 +720,8 @@ class Supervisor:
 
     def _has_group(self) -> bool:
         """Whether any process is left in the program's group."""
+        if self.sudo is not None:
+            return bool(self.sudo.group())
         try:
             os.killpg(self.pid, 0)
         except OSError:
@@ -713,6 +764,9 @@ class Supervisor:
         patience_ends = time.monotonic() + KILL_PATIENCE_S
         while self._reap() and time.monotonic() < patience_ends:
             me = os.getpid()
+            if self.sudo is not None:
+                with contextlib.suppress(OSError):
+                    self.sudo.signal(self.sudo.processes(), signal.SIGKILL)
             for name in os.listdir("/proc"):
                 with contextlib.suppress(OSError):  # gone meanwhile, or not ours to kill
                     if name.isdecimal() and stat_of(int(name)).parent == me:
@@ -754,6 +808,184 @@ def take_account(account: Mapping[str, Any]) -> None:
         os.setuid(account["uid"])
     except OSError as error:
         raise CannotStart(f"it may not run as {account['name']}: {error.strerror}") from None
+
+
+class Sudo:
+    """Acts for an account as which this process may run programs through sudo, and no other way.
+
+    What it orders is done by this file, run as that account: `become` a program, `kill`, `finish`.
+
+    Args:
+        account: `name`, `uid`, `sudo`: how sudo is called, `python`: an interpreter that the account may use.
+    """
+
+    def __init__(self, account: Mapping[str, Any]) -> None:
+        self.name, self.uid = account["name"], account["uid"]
+        self.session: int | None = None  # of the program, once it was seen
+        self.prefix = [*account["sudo"], "-u", self.name, "--", account["python"], "-I", "-S", "-X", "utf8"]
+
+    def become(self) -> NoReturn:
+        """Turn this process into the program that its standard input tells of, as `become_shared` reads it.
+
+        Raises:
+            CannotStart: there is no sudo.
+        """
+        try:
+            executable = find_executable(self.prefix[0], _SYSTEM_PATH)
+            os.execve(executable, [*self.prefix, __file__, "become"], {"PATH": _SYSTEM_PATH})
+        except OSError as error:
+            raise CannotStart(f"it may not run as {self.name}: {_reason(error, self.prefix[0])}") from None
+
+    def let_in(self, here: int, files: set[int]) -> None:
+        """Let the account use the program's folders in a run directory, and the files of its output.
+
+        Raises:
+            OSError: the file system has no access lists.
+        """
+        own = sorted({os.geteuid(), self.uid})
+        access = access_list([self.uid])
+        for name in (OUT, TMP):
+            folder = f"/proc/self/fd/{here}/{name}"
+            os.setxattr(folder, "system.posix_acl_access", access)
+            os.setxattr(folder, "system.posix_acl_default", access_list(own))
+        for file in files:
+            os.setxattr(file, "system.posix_acl_access", access)
+
+    def processes(self) -> list[int]:
+        """The processes of the account below this one."""
+        found: dict[int, list[int]] = {}
+        for name in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if name.isdecimal():
+                    found.setdefault(stat_of(int(name)).parent, []).append(int(name))
+        below, todo = [], [os.getpid()]
+        while todo:
+            children = found.get(todo.pop(), [])
+            below += children
+            todo += children
+        theirs = []
+        for pid in below:
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}").st_uid == self.uid:
+                    theirs.append(pid)
+        return theirs
+
+    def main(self) -> list[int]:
+        """The program's main process."""
+        theirs = self.processes()
+        with contextlib.suppress(OSError):
+            return [pid for pid in theirs if stat_of(pid).parent not in theirs][:1]
+        return []
+
+    def group(self) -> list[int]:
+        """The processes of the program's session, which sudo may have made anew."""
+        members = []
+        for pid in [*self.main(), *self.processes()]:
+            with contextlib.suppress(OSError):
+                session = stat_of(pid).session
+                self.session = self.session or session
+                if session == self.session and pid not in members:
+                    members.append(pid)
+        return members
+
+    def signal(self, pids: list[int], signum: int) -> None:
+        """Send a signal to processes of the account.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        if not pids:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        self._ask("kill", str(signum), *map(str, pids))
+
+    def finish(
+        self, wanted: list[dict[str, Any]], cwd: str, env: Mapping[str, str], since_ns: int
+    ) -> tuple[list[str], list[str]]:
+        """As `keep_files`; what the program left in its folders can be read and removed afterwards."""
+        asked = {"wanted": wanted, "cwd": cwd, "out": env["APSIS_OUTPUT_DIR"], "since_ns": since_ns}
+        try:
+            lacking, faults = json.loads(self._ask("finish", text=json.dumps(asked)))
+        except (OSError, ValueError) as error:
+            return [], [f"what it left could not be looked at: {error}"]
+        return lacking, faults
+
+    def _ask(self, *words: str, text: str = "") -> str:
+        """Have something done, and give what is printed. The process that does it is none of the program's.
+
+        Raises:
+            OSError: it is not done.
+        """
+        given, told = os.memfd_create("given"), os.memfd_create("told")
+        try:
+            os.write(given, text.encode())
+            os.lseek(given, 0, os.SEEK_SET)
+            pid = os.posix_spawn(
+                find_executable(self.prefix[0], _SYSTEM_PATH),
+                [*self.prefix, __file__, *words],
+                {"PATH": _SYSTEM_PATH},
+                file_actions=[(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, told, 1)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_SIGNALS,
+            )
+            _, wait_status = os.waitpid(pid, 0)
+            code = os.waitstatus_to_exitcode(wait_status)
+            if code:
+                raise OSError(code, f"sudo: exit code {code}")
+            return os.pread(told, os.fstat(told).st_size, 0).decode()
+        finally:
+            os.close(given)
+            os.close(told)
+
+
+def access_list(accounts: list[int]) -> bytes:
+    """A list of access rights, as the kernel takes it: all of them for the owner and these accounts."""
+    user_obj, user, group_obj, mask, other = 0x01, 0x02, 0x04, 0x10, 0x20
+    nobody, everything = 0xFFFFFFFF, 7
+    entries = [(user_obj, everything, nobody), *((user, everything, uid) for uid in accounts)]
+    entries += [(group_obj, 0, nobody), (mask, everything, nobody), (other, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def become_shared() -> NoReturn:
+    """As the account: become the program that the line on standard input tells of.
+
+    Behind that line stands then how it went: ENTERED, or REFUSED and why.
+    """
+    size_b = os.fstat(0).st_size
+    spec = json.loads(os.pread(0, size_b, 0).split(b"\n", 1)[0])["become"]
+    shared = os.dup(0)
+    try:
+        find_way(spec["env"]["APSIS_OUTPUT_DIR"], spec["name"])
+        if not spec["has_task"]:
+            os.dup2(1 if spec["pty"] else os.open(os.devnull, os.O_RDONLY), 0)
+        limit(spec)
+        os.pwrite(shared, ENTERED, size_b)
+        become_program(spec)
+    except CannotStart as error:
+        os.pwrite(shared, REFUSED + str(error).encode(errors="replace"), size_b)
+    os._exit(127)
+
+
+def finish() -> None:
+    """As the account: keep files, and open to the server what the program left in its folders."""
+    asked = json.load(sys.stdin)
+    told = keep_files(asked["wanted"], asked["cwd"], asked["out"], asked["since_ns"])
+    tmp = os.path.join(os.path.dirname(asked["out"]), TMP)
+    for top in (asked["out"], tmp):
+        for folder, _, names in os.walk(top):
+            for path in (folder, *(os.path.join(folder, name) for name in names)):
+                with contextlib.suppress(OSError):  # not ours: then the server's already
+                    if not os.path.islink(path):
+                        os.chmod(path, os.stat(path).st_mode & 0o777 | (0o770 if path == folder else 0o660))
+    json.dump(told, sys.stdout)
+
+
+def kill(signum: int, pids: list[int]) -> None:
+    """As the account: send a signal."""
+    for pid in pids:
+        with contextlib.suppress(OSError):  # gone by itself
+            os.kill(pid, signum)
 
 
 def as_account(
@@ -1031,7 +1263,12 @@ def spawner(sock: socket.socket, root: int) -> None:
 
 
 if __name__ == "__main__":
-    spawner(
-        socket.socket(fileno=int(sys.argv[1])),
-        os.open(sys.argv[2], os.O_RDONLY | os.O_DIRECTORY),
-    )
+    match sys.argv[1:]:
+        case ["become"]:
+            become_shared()
+        case ["finish"]:
+            finish()
+        case ["kill", number, *numbers]:
+            kill(int(number), [int(pid) for pid in numbers])
+        case [sock, root]:
+            spawner(socket.socket(fileno=int(sock)), os.open(root, os.O_RDONLY | os.O_DIRECTORY))
