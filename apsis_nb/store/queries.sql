@@ -97,6 +97,10 @@ WHERE state IN ('success', 'failure', 'error') AND origin <> 'test'
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 GROUP BY job_id HAVING arg_max(state, finished_at) <> 'success';
 
+-- last_notice --
+-- The number of the last notice of a run; 0: it has none.
+SELECT coalesce(max(n), 0) FROM base.notices WHERE run_id = $run_id;
+
 -- pending_notices --
 -- What was to be sent when the last server ended.
 SELECT p.run_id, p.n, p.event, p.action, coalesce(f.tries, 0), p.message

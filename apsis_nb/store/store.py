@@ -444,7 +444,9 @@ class Store:
         if run is None or facts is None or facts["finished_at"] is None:
             return None
         moved: dict[str, Any] = {"state": State(facts["state"]), "state_at": facts["finished_at"]}
-        return replace(run, **moved, **{name: facts[name] for name in _ENDED})
+        # What it sends after a mark is numbered on.
+        (notices,) = self._readers.rows(queries()["last_notice"].text, {"run_id": run_id})[0]
+        return replace(run, **moved, notices=notices, **{name: facts[name] for name in _ENDED})
 
     def log(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's log in order: ts (aware), state, message."""

@@ -19,8 +19,9 @@ import pytest
 
 from apsis_nb.config import load_config
 from apsis_nb.core.errors import ApsisError, NotFound
-from apsis_nb.core.events import RunRequested
+from apsis_nb.core.events import MarkRequested, RunRequested
 from apsis_nb.core.runs import Run
+from apsis_nb.core.states import State
 from apsis_nb.engine import Engine
 from apsis_nb.engine import notices as notices_module
 from apsis_nb.engine.senders import SendFailed, signature, without_secrets
@@ -436,6 +437,25 @@ def test_a_server_that_ends_sends_what_waits_to_be_gathered(world: World, mailbo
     world.run(check)
     assert len(mailbox.items) == 2
     assert [state for state, _ in world.steps()] == ["pending", "sent", "pending", "sent"]
+
+
+def test_a_mark_that_lets_actions_follow_sends_one_more(world: World, stack: ExitStack):
+    hook = stack.enter_context(Hook().open())
+    when = "if: {states: [failure, success]}"
+    world.write("a", f"program: exit 3\naction: {{type: webhook, url: '{hook.url}', {when}}}\n")
+
+    async def check(engine: Engine) -> None:
+        await request(engine, "a")
+        await line_of(engine, 1, TOLD)
+        ended = await asyncio.to_thread(engine.store.finished, 1)
+        assert ended is not None
+        await engine.ask(MarkRequested(original=ended, state=State.SUCCESS, actions=True, by="ann"))
+        await line_of(engine, 1, "success: .* told")
+
+    world.run(check)
+    first, second = hook.items
+    assert json.loads(second.body)["text"] == "marked as success by ann"
+    assert first.headers["webhook-id"] != second.headers["webhook-id"]
 
 
 # -- recoveries and lateness, with a real clock
