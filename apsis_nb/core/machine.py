@@ -643,7 +643,8 @@ class Machine:
         self._out.append(instruction)
 
     def _note(self, run: Run, message: str) -> None:
-        """A line in the run's log, in the same state."""
+        """A line in the run's log, in the state that it is in by now: it may have moved on since it was told of."""
+        run = self.runs.get(run.run_id, run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_transition=False))
 
     def _move(
