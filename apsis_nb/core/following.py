@@ -36,9 +36,9 @@ class Following:
 
     def hears_lateness(self, run: Run) -> bool:
         """Whether it matters to anybody at which moment the run becomes late."""
-        if run.origin is not Origin.SCHEDULE:
-            return False
-        return run.late_finish_at is not None or self._all_late or _is_about(LATE, run.actions)
+        if run.late_finish_at is not None:
+            return True
+        return run.origin is Origin.SCHEDULE and (self._all_late or _is_about(LATE, run.actions))
 
     def recovers(self, run: Run) -> bool:
         """Whether a run that just ended is well, and the one of its job before was not."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Literal
 
-from .runs import Run, RunId
+from .runs import Origin, Run, RunId
 from .states import State
 from .times import format_duration, format_utc
 
@@ -28,7 +28,7 @@ class Deadlines:
         """Look at a run when its budgets are used up.
 
         Args:
-            run: of a schedule, live.
+            run: of a schedule, or a further attempt of one; live.
             not_before: for one whose program may have moved on while no server was there: that is heard
                 first.
         """
@@ -64,7 +64,8 @@ def may_become(run: Run, kind: Kind) -> bool:
     """Whether the run can still become late in this way, and it was not said."""
     match kind:
         case "start":
-            return run.state in _NOT_STARTED and not run.told_late_start
+            is_first = run.origin is Origin.SCHEDULE  # only the start of the first attempt can be late
+            return is_first and run.state in _NOT_STARTED and not run.told_late_start
         case "finish":
             return not run.is_finished and not run.told_late_finish
 

@@ -110,6 +110,8 @@ class Maker:
         again = self._again(old, at, Origin.RETRY) | {
             "retry": old.retry.after(),
             "nominal_at": old.nominal_at,
+            # What has to be done by a time has to be done by then however often it is tried; it is late once.
+            "late_finish_at": None if old.told_late_finish else old.late_finish_at,
             "by": old.by,
             "backfill_id": old.backfill_id,
         }

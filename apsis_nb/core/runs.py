@@ -109,7 +109,7 @@ class Run:
     retry: Retry | None = None  #: None: no attempt follows
     labels: tuple[str, ...] = ()
     late_start_s: float = 60.0  #: budget: a run of a schedule that starts later than this is late
-    late_finish_at: datetime | None = None  #: so is one that has not finished by then
+    late_finish_at: datetime | None = None  #: so is one, or a further attempt, that has not finished by then
     late_why: str | None = None  #: of a run that started late: condition, limit, host or server
     attempt: int = 1
     rerun_of: RunId | None = None
@@ -174,7 +174,7 @@ class Run:
 
     def ends_late(self, now: datetime) -> bool:
         """Whether it finished (or has not yet) after the time by which it should have."""
-        if self.late_finish_at is None or self.nominal_at is None or self.state is State.SKIPPED:
+        if self.late_finish_at is None or self.state is State.SKIPPED:
             return False
         return (self.finished_at or now) > self.late_finish_at
 

@@ -171,7 +171,7 @@ SELECT
     NULL::TIMESTAMP AS finished_at,
     (made->>'stop_at')::TIMESTAMP AS stop_at,
     coalesce(late_s > late_start_s, false)
-        OR coalesce(made->>'origin' = 'schedule' AND utc_now() > late_finish_at, false) AS late,
+        OR coalesce(utc_now() > late_finish_at, false) AS late,
     late_s,
     late_why,
     NULL::DOUBLE AS elapsed_s,

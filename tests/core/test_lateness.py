@@ -200,6 +200,26 @@ def test_what_became_late_while_no_server_was_there_is_told_once_what_programs_d
     ]
 
 
+def test_a_further_attempt_that_does_not_finish_in_time_is_late_but_not_twice():
+    retry = {"count": 2, "delay": "5m"}
+    m = machine(job(when={"late": True}, schedule=EVERY_HOUR, late={"finish": "10m"}, retry=retry))
+    m.handle(Tick(), after(3600))
+    started(m, 1, 3601)
+
+    failed = finished(m, 1, 3650, "failure")
+    waiting = m.handle(Tick(), after(3951))
+    started(m, 2, 3952)
+    late = m.handle(Tick(), after(4200) + TINY)
+    again = finished(m, 2, 4300, "failure")
+
+    assert said(failed) == said(waiting) == []  # nor is the start of the second late
+    assert said(late) == ["late: should have finished by 2026-01-05 01:10:00Z, is running"]
+    assert (told(late), said(again)) == (1, [])
+    third = next(o.run for o in again if isinstance(o, SaveRun) and o.is_new)
+    assert (third.attempt, third.late_finish_at) == (3, None)
+    assert not any(o.run.is_late(after(4000)) for o in failed if isinstance(o, SaveRun))
+
+
 # -- missed
 
 
