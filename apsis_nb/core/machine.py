@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, assert_never
 
-from .actions import LATE, MISSED, RECOVERED, Action, ScheduleAction, one_for_each
+from .actions import LATE, MISSED, Action, ScheduleAction
 from .backfills import Backfills
 from .conditions import Ask, Condition, Dependency, End
 from .errors import BindError, NotFound, Refused
@@ -43,6 +43,7 @@ from .events import (
     StopRequested,
     Tick,
 )
+from .following import RECOVERY, Following, Told
 from .ids import LOW_IDS, Ids
 from .instructions import (
     FindRun,
@@ -67,7 +68,7 @@ from .jobs import Job
 from .lateness import Deadlines, Kind, shown_by, text_of, told_late
 from .making import Maker
 from .pauses import Pause, Pauses
-from .runs import Origin, Run, RunId
+from .runs import Run, RunId
 from .runset import RunSet
 from .states import BUSY, FINISHED, State
 from .times import format_duration, format_utc
@@ -80,11 +81,6 @@ HEAR_AFTER = timedelta(seconds=10)
 CLOCK_EVERY = timedelta(seconds=1)
 
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
-_BAD = frozenset({State.FAILURE, State.ERROR})
-
-#: What is told of a run, by the name that `if` has for it, and a sentence.
-Told = tuple[str, str | None]
-_RECOVERY: Told = (RECOVERED, "the last run before it ended badly")
 
 
 class Machine:
@@ -110,12 +106,7 @@ class Machine:
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
         self._deadlines = Deadlines()
         self._due: deque[Due] = deque()  # due, but without a run id yet
-        self._actions = tuple(actions)
-        # Runs that an action of the server makes are followed by none that makes more, or there were no end.
-        self._targets = {action.job_id for action in self._actions if isinstance(action, ScheduleAction)}
-        self._sending = tuple(a for a in self._actions if not isinstance(a, ScheduleAction))
-        self._all_late = _is_about(LATE, self._actions)
-        self._bad: set[str] = set()  # jobs whose last run ended badly
+        self._following = Following(actions)
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
         self._retries: deque[Run] = deque()  # to be tried again, in order
         self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
@@ -317,11 +308,11 @@ class Machine:
         self.clock = self._clock_saved = event.clock
         self.pauses.load(event.pauses)
         self._backfills.load(event.backfill_failures)
-        self._bad = set(event.bad_jobs)
+        self._following.load(event.bad_jobs)
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
         for run in list(self.runs.values()):
-            if self._hears_lateness(run):
+            if self._following.hears_lateness(run):
                 self._deadlines.watch(run, not_before=now + HEAR_AFTER if run.state in BUSY else None)
             match run.state:
                 case State.SCHEDULED:
@@ -385,7 +376,7 @@ class Machine:
     def _add(self, run: Run, message: str) -> None:
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_new=True))
-        if self._hears_lateness(run):
+        if self._following.hears_lateness(run):
             self._deadlines.watch(run)
 
     # -- the life of a run
@@ -519,7 +510,7 @@ class Machine:
         run = self._move(
             run, to, event.at, event.message, return_code=event.return_code, elapsed_s=event.elapsed_s
         )
-        if run.backfill_id is not None and not self._is_tried_again(run):
+        if run.backfill_id is not None and not run.is_tried_again:
             failures = self._backfills.ended(run)
             if failures and (left := self._of_backfill(run.backfill_id)):
                 text = f"backfill r{run.backfill_id} stopped: {failures} failures in a row"
@@ -528,7 +519,7 @@ class Machine:
     def _ids_needed(self, event: ProgramFinished) -> int:
         """How many runs may follow from an end."""
         run = self.runs.get(event.run_id)
-        return 0 if run is None else len(run.actions) + len(self._actions) + (run.retry is not None)
+        return 0 if run is None else len(run.actions) + len(self._following.actions) + (run.retry is not None)
 
     def _stop_requested(self, run: Run, now: datetime, message: str | None) -> None:
         match run.state:
@@ -556,7 +547,7 @@ class Machine:
         message = f"marked as {to.value}" + (f" by {event.by}" if event.by else "")
         run = replace(old, state=to, message=message)
         events = [(to.value, message)] if event.actions else []
-        run, following = self._following(run, events)
+        run, following = self._following.of(run, events)
         self.runs.put(run)
         self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
         self._waiting.moved(run)
@@ -575,48 +566,10 @@ class Machine:
         """A run has used up a budget, and somebody wants to hear of it at once."""
         held = self._waiting.why(run.run_id)
         text = text_of(run, kind, held.text if held else None)
-        run, following = self._following(told_late(run, kind), [(LATE, text)])
+        run, following = self._following.of(told_late(run, kind), [(LATE, text)])
         self.runs.put(run)
         self._note(run, text)
         self._follow(run, following)
-
-    def _hears_lateness(self, run: Run) -> bool:
-        """Whether it matters to anybody at which moment the run becomes late."""
-        if run.late_finish_at is not None:
-            return True
-        return run.origin is Origin.SCHEDULE and (self._all_late or _is_about(LATE, run.actions))
-
-    def _recovers(self, run: Run) -> bool:
-        """Whether a run that just ended is well, and the one of its job before was not."""
-        if run.is_test or self._is_tried_again(run):  # a bad end that is tried again is none yet
-            return False
-        if run.state in _BAD:
-            self._bad.add(run.job_id)
-        elif run.state is State.SUCCESS and run.job_id in self._bad:
-            self._bad.remove(run.job_id)
-            return True
-        return False
-
-    def _following(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
-        """The actions that are about any of these events, each once, about the first that it names.
-
-        What they send is counted with the run, which is saved with it: so it is ordered once.
-        """
-        found: list[ScheduleAction | Notice] = []
-        if run.is_test:
-            return run, found
-        count = run.notices
-        for action in (*run.actions, *(self._actions if run.job_id not in self._targets else self._sending)):
-            event, text = next((e for e in events if e[0] in action.when.events), (None, None))
-            if event is None:
-                continue
-            if isinstance(action, ScheduleAction):
-                found.append(action)
-                continue
-            for one in one_for_each(action):
-                count += 1
-                found.append(Notice(run=run, n=count, event=event, text=text, action=one))
-        return (replace(run, notices=count) if count > run.notices else run), found
 
     def _follow(self, run: Run, following: Sequence[ScheduleAction | Notice]) -> None:
         """What follows an event of the run, which is saved."""
@@ -643,7 +596,8 @@ class Machine:
         self._out.append(instruction)
 
     def _note(self, run: Run, message: str) -> None:
-        """A line in the run's log, in the same state."""
+        """A line in the run's log, in the state that it is in by now: it may have moved on meanwhile."""
+        run = self.runs.get(run.run_id, run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_transition=False))
 
     def _move(
@@ -668,16 +622,16 @@ class Machine:
             run = replace(run, retry=None)  # somebody or something wanted its end
         late: list[str] = []
         following: list[ScheduleAction | Notice] = []
-        if run.nominal_at is not None and self._hears_lateness(run):
+        if run.nominal_at is not None and self._following.hears_lateness(run):
             for kind in shown_by(run):
                 late.append(text_of(run, kind, None))
                 run = told_late(run, kind)
-        recovered = run.is_finished and self._recovers(run)
-        if run.actions or self._actions:
-            events = [*told, _RECOVERY] if recovered else [*told]
-            if not self._is_tried_again(run):
+        recovered = run.is_finished and self._following.recovers(run)
+        if run.actions or self._following.actions:
+            events = [*told, RECOVERY] if recovered else [*told]
+            if not run.is_tried_again:
                 events.append((to.value, message))
-            run, following = self._following(run, [*events, *((LATE, text) for text in late)])
+            run, following = self._following.of(run, [*events, *((LATE, text) for text in late)])
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
         if run.is_finished:
@@ -685,23 +639,14 @@ class Machine:
         self._waiting.moved(run)
         for text in late:
             self._note(run, text)
-        if self._is_tried_again(run):
+        if run.is_tried_again:
             self._retries.append(run)
         if following:
             self._follow(run, following)
         return run
-
-    def _is_tried_again(self, run: Run) -> bool:
-        """Whether another attempt follows: then what follows from an end waits for the last one."""
-        return run.retry is not None and run.retry.count > 0 and run.state in run.retry.states
 
     def _live(self, run_id: RunId) -> Run:
         run = self.runs.get(run_id)
         if run is None:
             raise NotFound(f"r{run_id} is not a live run: there is none, or it has finished")
         return run
-
-
-def _is_about(event: str, actions: Sequence[Action]) -> bool:
-    """Whether any of the actions follows the event."""
-    return any(event in action.when.events for action in actions)

@@ -148,6 +148,11 @@ class Run:
         """Whether nothing may follow from it: no actions, no dependency, no statistic."""
         return self.origin is Origin.TEST
 
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether another attempt follows: then what follows from an end waits for the last one."""
+        return self.retry is not None and self.retry.count > 0 and self.state in self.retry.states
+
     def late_s(self, now: datetime) -> float | None:
         """Seconds from its scheduled time to its start (to `now` while it has not started).
 

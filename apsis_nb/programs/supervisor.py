@@ -4,6 +4,8 @@ Run as a script (`python -I -S supervisor.py SOCKET ROOT`) this file is the warm
 supervisor for each message that it receives. It needs the standard library alone and nothing of `apsis_nb`,
 so that it starts fast, stays small, and can be sent to another machine as it is.
 
+Run as another account (`become`, `finish`, `kill N PID...`) it does what the supervisor may not do itself.
+
 A supervisor claims the run by making its run directory, spawns the program, takes commands from a pipe in
 that directory, and writes down how it ends. It holds a lock on its record as long as it lives: who wants to
 know whether it lives asks the lock, never a process id. What it tells over the socket is only the quick way

@@ -266,6 +266,10 @@ def test_a_schedule_s_own_args_win_over_what_it_derives():
             Process(command="a", stop=Stop(signal="SIGINT", grace_period_s=5)),
         ),
         (
+            {"type": "shell", "command": "a", "stop": {"signal": "9"}},
+            Process(command="a", stop=Stop(signal="SIGKILL")),
+        ),
+        (
             {"type": "shell", "command": "a", "stop": {"signal": 9}},
             Process(command="a", stop=Stop(signal="SIGKILL")),
         ),

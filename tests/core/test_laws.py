@@ -24,6 +24,7 @@ from apsis_nb.core.events import (
     StartRequested,
     StopRequested,
 )
+from apsis_nb.core.following import Following
 from apsis_nb.core.instructions import SaveClock, WakeAt
 from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.machine import Machine
@@ -446,11 +447,19 @@ def test_the_laws_find_lateness_that_is_told_twice():
     )
 
 
-class Unmindful(Machine):
-    """Does not count what it sends with the run."""
+class Uncounted(Following):
+    """Does not count what is sent with the run."""
 
-    def _following(self, run, events):  # type: ignore[no-untyped-def]
-        return run, super()._following(run, events)[1]
+    def of(self, run, events):  # type: ignore[no-untyped-def]
+        return run, super().of(run, events)[1]
+
+
+class Unmindful(Machine):
+    """Forgets what it has sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._following = Uncounted(())
 
 
 def test_the_laws_find_a_notice_that_is_ordered_twice():

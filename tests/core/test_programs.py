@@ -1,7 +1,7 @@
 """Programs: on which machine they run, what they take of Apsis's cloud, and classes of one's own."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -247,6 +247,7 @@ def test_a_program_of_apsis_is_read(data, program):
         ({"command": "a", "resources": {}}, "program.resources: unknown key 'resources'"),
         ({"command": "a", "mem_gb": 0}, "program.mem_gb: must be more than 0, not 0"),
         ({"command": "a", "vcpu": "two"}, "program.vcpu: must be a number, not the text 'two'"),
+        ({"command": "a", "mem_gb": 1e10}, "program.mem_gb: 10000000000.0 is too much"),
         ({"command": "a", "disk_gb": True}, "program.disk_gb: must be a number, not True"),
         ({"command": "a", "role": ["b"]}, "program.role: must be text, not a list"),
     ],
@@ -332,8 +333,10 @@ def test_what_is_wrong_with_the_keys_of_a_class_is_said(keys, said):
 
 def test_a_class_that_takes_anything_is_given_anything():
     here = Site(class_of=lambda _: ClassKeys(takes_any=True))
-    program = program_from_dict({"type": "lib.Any", "a": 1, "b": None, "cwd": "x"}, site=here)
-    assert program == Process(task=Custom(type="lib.Any", keys={"a": 1, "b": None}), cwd="x")
+    keys = {"a": 1.5, "b": None, "c": date(2026, 1, 31), "d": float("inf"), "e": [True]}
+    program = program_from_dict({"type": "lib.Any", "cwd": "x", **keys}, site=here)
+    kept = {"a": 1.5, "b": None, "c": "2026-01-31", "d": "inf", "e": [True]}
+    assert program == Process(task=Custom(type="lib.Any", keys=kept), cwd="x")
 
 
 # -- functions and queries

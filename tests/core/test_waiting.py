@@ -361,3 +361,19 @@ def test_a_world_of_pools_keeps_to_them():
         most = max(most, len(busy))
     assert most == 2
     assert world.now - world.began >= timedelta(seconds=30)
+
+
+def test_what_follows_from_lateness_is_noted_in_the_state_that_the_run_is_in_by_then():
+    late = {"type": "schedule", "job_id": "c", "args": {}, "if": {"late": True}}
+    every = {"type": "interval", "interval": 100}
+    late_job = job(schedule=every, late={"start": 5}, condition={"type": "file", "path": "/a"}, action=late)
+    m = Machine()
+    m.handle(IdsReserved(first=1, stop=2), after(50))
+    m.handle(Restored(), after(50))
+    m.handle(JobsLoaded(jobs=(late_job, job("c"))), after(50))
+    (poll,) = [o for o in m.handle(Tick(), after(100)) if isinstance(o, PollCondition)]
+    m.handle(Tick(), after(106))  # it is late, and there is no id for the run that is to follow
+    m.handle(ConditionPolled(run_id=1, condition=poll.condition, holds=True), after(107))
+    told = m.handle(IdsReserved(first=50, stop=60), after(108))
+    (note,) = [o for o in told if isinstance(o, SaveRun) and o.run.run_id == 1]
+    assert (note.message, note.run.state) == ("action: scheduled c() as r50", State.STARTING)
