@@ -51,6 +51,11 @@ class Following:
             return True
         return False
 
+    def marked(self, run: Run) -> None:
+        """A person says how a run ended: a job that is said to be well need not recover."""
+        if run.state is State.SUCCESS:
+            self._bad.discard(run.job_id)
+
     def of(self, run: Run, events: Sequence[Told]) -> tuple[Run, list[ScheduleAction | Notice]]:
         """The actions that are about any of these events, each once, about the first that it names.
 

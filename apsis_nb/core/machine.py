@@ -550,6 +550,7 @@ class Machine:
         run, following = self._following.of(run, events)
         self.runs.put(run)
         self._order(SaveMark(cause=self._cause, run=run, message=message, at=now))
+        self._following.marked(run)
         self._waiting.moved(run)
         self._follow(run, following)
 

@@ -82,7 +82,13 @@ class JobFolder:
         self._store, self._taken_up = store, taken_up
         functions = import_functions(config.template_functions, config.jobs)
         self._names = config.names
-        self._load = partial(load_folder, config.jobs, functions=functions, hosts=config.hosts)
+        self._load = partial(
+            load_folder,
+            config.jobs,
+            functions=functions,
+            hosts=config.hosts,
+            late_start_s=config.late.start,
+        )
         self._lock = asyncio.Lock()
 
     async def open(self) -> Folder:

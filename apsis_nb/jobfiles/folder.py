@@ -63,6 +63,7 @@ def load_folder(
     *,
     functions: Functions | None = None,
     hosts: Hosts = NO_SITE.hosts,
+    late_start_s: float | None = None,
 ) -> Folder:
     """Read all job files under a folder.
 
@@ -74,6 +75,7 @@ def load_folder(
         previous: of an earlier call; a good file that has not changed since is not read again.
         functions: for templates, by name; those of the folder's own settings win.
         hosts: which machine jobs mean by a name; None: any name will do, for nothing is started.
+        late_start_s: start budget of jobs that say none; None: the usual one.
 
     Raises:
         NotFound: there is no such folder.
@@ -82,6 +84,8 @@ def load_folder(
     if not root.is_dir():
         raise NotFound(f"there is no job folder {root}")
     settings = load_settings(root, functions, hosts)
+    if late_start_s is not None:
+        settings = settings.with_late_start(late_start_s)
     if settings.is_broken:
         return Folder({}, settings)
     if previous and previous.settings != settings:  # then any job may have changed

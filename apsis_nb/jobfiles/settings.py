@@ -1,7 +1,7 @@
 """What the jobs of a folder have in common: `.apsis.yaml` at its top, and its calendar files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class Settings:
     def site(self) -> Site:
         """What programs may name."""
         return Site(hosts=self.hosts, class_of=self.class_of)
+
+    def with_late_start(self, late_start_s: float) -> "Settings":
+        """The same, with a start budget for jobs that say none, nor do these settings."""
+        late = {"start": late_start_s, **self.defaults.get("late", {})}
+        return replace(self, defaults={**self.defaults, "late": late})
 
     def completed(self, data: Any) -> Any:
         """What a job file holds, with the defaults, and aliases replaced by what they stand for."""

@@ -127,6 +127,20 @@ def test_a_mark_wakes_who_depends_on_it_and_fires_nothing_unless_asked():
     assert sorted(run.job_id for run in m.runs.values()) == ["b", "c"]
 
 
+def test_a_job_whose_last_run_is_marked_well_need_not_recover():
+    told = {"type": "schedule", "job_id": "c", "args": {}, "if": {"recovered": True}}
+    m = machine(job(action=told), job("c"))
+    old = failed(m)
+    m.handle(MarkRequested(original=old, state=State.SUCCESS), after(6))
+    m.handle(RunRequested(job_id="a"), after(7))
+    end(m, 2, "success", 8)
+    assert len(m.runs) == 0
+    failed(m, at_s=9)
+    m.handle(RunRequested(job_id="a"), after(12))
+    end(m, 4, "success", 13)
+    assert [run.job_id for run in m.runs.values()] == ["c"]
+
+
 def test_a_mark_that_makes_no_sense_is_refused():
     m = machine(job())
     old = failed(m)

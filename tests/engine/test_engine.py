@@ -24,12 +24,14 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.jobs, self.state_dir = folder / "jobs", folder / "state"
         self.jobs.mkdir()
+        self.settings: dict[str, str] = {}
 
     def write(self, name: str, text: str) -> None:
         (self.jobs / f"{name}.yaml").write_text(text)
 
     def engine(self) -> Engine:
-        return Engine(load_config(None, {"jobs": str(self.jobs), "state_dir": str(self.state_dir)}))
+        folders = {"jobs": str(self.jobs), "state_dir": str(self.state_dir)}
+        return Engine(load_config(None, folders | self.settings))
 
     def run(self, check: Callable[[Engine], Awaitable[Any]]) -> Any:
         """Start an engine, let `check` use it, stop it."""
@@ -319,3 +321,16 @@ def test_a_stored_clock_that_is_far_ahead_is_told_and_not_obeyed(
         connection.execute("INSERT INTO base.clock SELECT max(clock_at) + INTERVAL 1 DAY FROM base.clock")
     assert world.run(one_more) > first
     assert "which is yet to come: schedules go on from now" in caplog.text
+
+
+def test_jobs_that_say_no_start_budget_have_that_of_the_server(world: World) -> None:
+    world.write("plain", "program: 'true'\n")
+    world.write("own", "program: 'true'\nlate: {start: 2m, finish: 1h}\n")
+    world.write("half", "program: 'true'\nlate: {finish: 1h}\n")
+
+    async def budgets(engine: Engine) -> dict[str, float]:
+        return {job_id: job.late_start_s for job_id, job in engine.jobs.items()}
+
+    assert world.run(budgets) == {"plain": 60, "own": 120, "half": 60}
+    world.settings = {"late.start": "5s"}
+    assert world.run(budgets) == {"plain": 5, "own": 120, "half": 5}
