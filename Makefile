@@ -14,7 +14,7 @@ NEWEST_TESTS := tests/core tests/store tests/engine
 NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pyyaml tzdata watchfiles
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check static bench newest clean
+.PHONY: help demo serve test check static soak bench newest clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ test: static  ## everything, on python3; core, store and engine again on the new
 	@tools/chromium
 	@$(BIN)/python $(PYTEST)
 	@$(MAKE) --no-print-directory newest
+
+soak: $(VENV)  ## the laws of the scheduler over 10,000 made-up worlds with crashes; half an hour
+	@$(BIN)/python $(PYTEST) --hypothesis-profile=soak tests/core/test_laws.py -k whatever_crashes
 
 bench: $(VENV)  ## the benchmarks
 	@$(BIN)/python benchmarks/run.py

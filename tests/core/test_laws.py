@@ -8,7 +8,7 @@ from functools import partial
 from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsis_nb.core import machine as machine_module
@@ -35,6 +35,9 @@ from apsis_nb.core.states import State
 from tests.core.world import World, after
 
 LENGTH_S = 40
+#: Worlds are large: fewer of them than of other cases, but for `make soak`, which tries 10,000.
+PROFILE = settings.get_current_profile_name()
+WORLDS = {"ci": 200, "soak": 10_000}.get(PROFILE, 60)
 
 
 def chance(run: Run, what: str) -> float:
@@ -299,6 +302,7 @@ def max_runs_broken(world: World, job: Job) -> list[str]:
     return [f"{n} unfinished runs of {job.job_id} at once: more than {most}" for n in crowds if n > most]
 
 
+@settings(max_examples=WORLDS)
 @given(worlds())
 def test_the_laws_hold_whatever_crashes(world: World):
     world.run(after(LENGTH_S)).settle()
@@ -306,6 +310,7 @@ def test_the_laws_hold_whatever_crashes(world: World):
     assert broken_laws(world) == []
 
 
+@settings(max_examples=WORLDS)
 @given(worlds(most_crashes=0))
 def test_everything_ends_when_nothing_holds_it(world: World):
     world.run(after(LENGTH_S))
@@ -318,6 +323,7 @@ def test_everything_ends_when_nothing_holds_it(world: World):
     assert set(world.machine.runs) == {r.run_id for r in world.saved.values() if not r.is_finished}
 
 
+@settings(max_examples=WORLDS)
 @given(worlds())
 def test_same_events_at_the_same_times_give_the_same_instructions(world: World):
     world.run(after(LENGTH_S))
@@ -331,6 +337,7 @@ def test_same_events_at_the_same_times_give_the_same_instructions(world: World):
             assert again.handle(event, now) == orders
 
 
+@settings(max_examples=WORLDS)
 @given(worlds(most_crashes=0), st.integers(1, LENGTH_S - 1))
 def test_a_restart_changes_nothing_for_runs_that_are_not_in_flight(world: World, at: int):
     twin = World(jobs=world.jobs, duration_s=lambda run: 0.0)
