@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .actions import Action, action_from_dict, successor_from
 from .calendars import Calendar, get_calendar
 from .conditions import Condition, MaxRunning, ParamsOf, condition_from_dict
+from .conditions.kinds import bind_enabled
 from .conditions.reading import states_from
 from .errors import BindError, JobError, JobErrors
 from .fields import (
@@ -205,8 +206,9 @@ def bind_run(
         functions=job.functions,
     )
     expanded = partial(expand, namespace=names)
-    bound = (condition.bind(expanded, inst, params_of) for condition in (*first, *job.conditions))
-    conditions = tuple(condition for condition in bound if condition.enabled)
+    # What is not enabled need not even make sense.
+    enabled = (c for c in (*first, *job.conditions) if bind_enabled(c.enabled, expanded))
+    conditions = tuple(condition.bind(expanded, inst, params_of) for condition in enabled)
     program = job.program.bind(expanded)
     if isinstance(program, Process):
         program = program.with_types({p.name: p.type for p in job.params})

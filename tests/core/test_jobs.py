@@ -666,6 +666,12 @@ def test_a_run_that_cannot_be_bound_says_why(keys, said):
         run_of(job(params="date", **keys), date="2026-01-31")
 
 
+def test_a_condition_that_is_not_enabled_need_not_make_sense():
+    gone = {"type": "dependency", "job_id": "gone", "enabled": "{{ date > '2030' }}"}
+    run = run_of(job(params="date", condition=[gone, {"type": "const", "value": True}]), date="2026-01-31")
+    assert [str(c) for c in run.conditions] == ["always"]
+
+
 def test_an_action_sees_the_args_of_its_run_and_nothing_else():
     (action,) = job(successors={"job_id": "b", "args": {"day": "{{ date }}!"}}).actions
     assert action.expanded({"date": "2026-01-31"}) == {"day": "2026-01-31!"}
