@@ -8,10 +8,12 @@ BIN := .venv/bin
 VENV := .venv/.installed
 VENV_NEW := .venv-new/.installed
 PYTEST := -m pytest -q
+# Most tests wait for programs half of their time, so a few at once share the cores; those of a file keep together.
+ABREAST := -n 3 --dist loadfile
 
 # What core, store and engine need, no more: for the second run of their tests on a newer Python.
 NEWEST_TESTS := tests/core tests/store tests/engine
-NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pyyaml tzdata watchfiles
+NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml tzdata watchfiles
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check static soak bench newest clean
@@ -30,7 +32,8 @@ check: static  ## format, lint, types, layers, tests of the core: under a minute
 
 test: static  ## everything, on python3; core, store and engine again on the newest Python here
 	@tools/chromium
-	@$(BIN)/python $(PYTEST)
+	@$(BIN)/python $(PYTEST) $(ABREAST) -m "not alone"
+	@$(BIN)/python $(PYTEST) -m alone
 	@$(MAKE) --no-print-directory newest
 
 soak: $(VENV)  ## the laws of the scheduler over 10,000 made-up worlds with crashes; half an hour
@@ -53,7 +56,7 @@ newest: $(VENV)
 	@set -e; newest=$$($(BIN)/python tools/newest_python.py); \
 	if [ -n "$$newest" ]; then \
 		$(MAKE) --no-print-directory $(VENV_NEW) NEWEST=$$newest; \
-		.venv-new/bin/python $(PYTEST) -m "not slow" --hypothesis-profile=default $(NEWEST_TESTS); \
+		.venv-new/bin/python $(PYTEST) $(ABREAST) -m "not slow and not alone" --hypothesis-profile=default $(NEWEST_TESTS); \
 		echo "tested on $$($(BIN)/python --version) and, core, store and engine, on $$(.venv-new/bin/python --version)"; \
 	else \
 		echo "tested on $$($(BIN)/python --version): no newer one is here"; \

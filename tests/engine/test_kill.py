@@ -43,6 +43,7 @@ program:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_fifty_kills_lose_nothing_and_start_nothing_twice(tmp_path: Path):
     book, jobs, state_dir = tmp_path / "book", tmp_path / "jobs", tmp_path / "state"
     jobs.mkdir()
