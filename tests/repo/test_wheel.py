@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {"overview": "Overview", "timeline": "Timeline", "run": "Run"}
 WITHIN_S = 60.0
 
-pytestmark = [pytest.mark.wheel, pytest.mark.slow]
+pytestmark = [pytest.mark.wheel, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
