@@ -262,7 +262,8 @@ class Notices:
     async def _rest(self, seconds: float) -> bool:
         """Wait; whether the server ends meanwhile."""
         try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
         except TimeoutError:
             return False
         return True
@@ -387,4 +388,5 @@ def _said(state: NoticeState, tries: int, why: str | None, more: int) -> str:
 
 
 async def _within_limit(work: "asyncio.Future[T]") -> T:
-    return await asyncio.wait_for(work, LIMIT_S)
+    async with asyncio.timeout(LIMIT_S):
+        return await work

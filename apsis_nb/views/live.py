@@ -130,7 +130,8 @@ class Renewal(Generic[T]):
         while True:
             wait_s = RETRY_S if self._failed else self._every_s
             with contextlib.suppress(TimeoutError):  # the time itself is a reason
-                await asyncio.wait_for(self._wanted.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wanted.wait()
             await self._visible.wait()
             self._wanted.clear()
             await self._renew()
