@@ -255,16 +255,14 @@ class Engine:
             next: what comes due next without it, of the next day, [{job_id, args, nominal_at, scheduled_at}]}
         """
         now, skipped, coming = utc_now(), [], []
-        for job_id in sorted(self.jobs):
-            if not pause.covers(job_id):
-                continue
-            for facts in self.store.runs(
-                job_id=job_id, state=["skipped"], since=pause.at, limit=PREVIEW_ROWS
-            ):
-                if (facts["skip_reason"] or "").startswith("paused"):
-                    row = {name: facts[name] for name in ("job_id", "args", "nominal_at")}
-                    skipped.append({"run_id": f"r{facts['run_id']}", **row})
-            coming += self.expected(now, now + timedelta(days=1), job_id=job_id, limit=PREVIEWS)
+        job_id = pause.target if pause.scope == "job" else None
+        runs = self.store.runs(job_id=job_id, state=["skipped"], since=pause.at, limit=PREVIEW_ROWS)
+        for facts in runs:
+            if pause.covers(facts["job_id"]) and (facts["skip_reason"] or "").startswith("paused"):
+                row = {name: facts[name] for name in ("job_id", "args", "nominal_at")}
+                skipped.append({"run_id": f"r{facts['run_id']}", **row})
+        for name in filter(pause.covers, list(self.jobs)):
+            coming += self.expected(now, now + timedelta(days=1), job_id=name, limit=PREVIEWS)
         skipped.sort(key=lambda row: row["nominal_at"], reverse=True)
         coming.sort(key=lambda row: (row["scheduled_at"], row["job_id"]))
         return {"skipped": skipped[:PREVIEW_ROWS], "next": coming[:PREVIEWS]}
