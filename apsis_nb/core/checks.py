@@ -51,7 +51,10 @@ class Checks:
         actions = (action for job in jobs.values() for action in job.actions)
         self._targets = {action.job_id for action in actions if isinstance(action, ScheduleAction)}
         self._made: dict[tuple[str, int, int], frozenset[Instance] | None] = {}
+        self._keys = {id(s): _key_of(s) for job in jobs.values() for s in job.schedules}
         self._times: dict[str, tuple[list[tuple[str, str]], list[Occurrence]]] = {}
+        self._around: dict[tuple[str, int, int], list[Occurrence]] = {}
+        self._trials: dict[tuple[str, tuple[tuple[str, str], ...]], Run | BindError] = {}
         self._of_jobs = _Waits(self._handed_on)
         self._of_instances = _Waits(self._needed)
 
@@ -83,39 +86,51 @@ class Checks:
         warned, times = self._coming(schedule)
         for key, text in warned:
             yield JobError((*inner, key), text, level="warning")
-        first: Run | None = None
+        runs: list[Run] = []
         for occurrence in times:
-            args = job.args_for(occurrence.args, schedule.args)
             try:
-                run = self._trial(job, args, occurrence.at)
+                runs.append(self._trial(job, job.args_for(occurrence.args, schedule.args)))
             except BindError as error:
                 yield JobError(path, str(error))
                 return
-            first = first or run
-        if first is None:
+        if not runs:
             if schedule.enabled and not warned:
                 yield JobError(path, "it gives no time in the next five years", level="warning")
         elif schedule.enabled:
-            yield from self._dependency_faults(job, first, is_loop=is_loop)
+            yield from self._dependency_faults(job, runs[0], times[0].at, is_loop=is_loop)
 
     def _coming(self, schedule: Schedule) -> tuple[list[tuple[str, str]], list[Occurrence]]:
         """What to think of in a schedule, and its next times. Many jobs of a folder have the same."""
-        key = repr(replace(schedule, args={}))
+        key = self._keys[id(schedule)]
         if key not in self._times:
             times = islice(times_between(schedule, self._now, self._now + _SPAN), TRIALS)
             self._times[key] = list(warnings_of(schedule, self._now)), list(times)
         return self._times[key]
 
-    def _trial(self, job: Job, args: Mapping[str, Any], at: datetime) -> Run:
-        return bind_run(
-            job,
-            run_id=0,
-            args=args,
-            origin=Origin.SCHEDULE,
-            scheduled_at=at,
-            now=self._now,
-            params_of=self._params_of,
-        )
+    def _trial(self, job: Job, args: Mapping[str, str]) -> Run:
+        """A run of the job with these args; when it is due makes no difference to it.
+
+        Raises:
+            BindError: there can be none.
+        """
+        key = job.job_id, tuple(args.items())
+        if key not in self._trials:
+            try:
+                self._trials[key] = bind_run(
+                    job,
+                    run_id=0,
+                    args=args,
+                    origin=Origin.SCHEDULE,
+                    scheduled_at=self._now,
+                    now=self._now,
+                    params_of=self._params_of,
+                )
+            except BindError as error:
+                self._trials[key] = error
+        trial = self._trials[key]
+        if isinstance(trial, BindError):
+            raise trial
+        return trial
 
     def _params_of(self, job_id: str) -> tuple[str, ...] | None:
         job = self._jobs.get(job_id)
@@ -123,13 +138,13 @@ class Checks:
 
     # -- dependencies
 
-    def _dependency_faults(self, job: Job, run: Run, *, is_loop: bool) -> Iterator[JobError]:
+    def _dependency_faults(self, job: Job, run: Run, at: datetime, *, is_loop: bool) -> Iterator[JobError]:
         """Of a run on trial: what it waits for and nothing makes, and what waits for it in turn."""
         for n, condition in enumerate(job.conditions):
             path: KeyPath = ("condition", n)
             bound = [c.inst for c in run.conditions if isinstance(c, Dependency) and _is(c, condition)]
             for inst in bound:
-                if inst is not None and (text := self._unmade(inst, run.scheduled_at)):
+                if inst is not None and (text := self._unmade(inst, at)):
                     yield JobError(path, text, level="warning")
         if not is_loop and (loop := self._of_instances.loop_of(run.inst)):
             yield _loop_fault(job, [inst.job_id for inst in loop])
@@ -153,12 +168,10 @@ class Checks:
         if key in self._made:
             return self._made[key]
         found: set[Instance] | None = set()
-        day = at.replace(hour=0, minute=0, second=0, microsecond=0)
         for schedule in job.schedules:
             if found is None or not schedule.enabled:
                 continue
-            before, after = _AROUND[n]
-            times = list(islice(times_between(schedule, day - before, day + after + _DAY), _MANY))
+            times = self._times_around(schedule, at, n)
             if len(times) == _MANY:
                 found = None
                 continue
@@ -170,6 +183,15 @@ class Checks:
                 found.add(Instance.of(job.job_id, args))
         self._made[key] = None if found is None else frozenset(found)
         return self._made[key]
+
+    def _times_around(self, schedule: Schedule, at: datetime, n: int) -> list[Occurrence]:
+        key = self._keys[id(schedule)], at.toordinal(), n
+        if key not in self._around:
+            before, after = _AROUND[n]
+            day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+            times = times_between(schedule, day - before, day + after + _DAY)
+            self._around[key] = list(islice(times, _MANY))
+        return self._around[key]
 
     def _handed_on(self, job_id: str) -> list[str]:
         job = self._jobs.get(job_id)
@@ -184,7 +206,7 @@ class Checks:
         if job is None or not any(isinstance(c, Dependency) for c in job.conditions):
             return []
         try:
-            conditions = self._trial(job, dict(inst.args), self._now).conditions
+            conditions = self._trial(job, dict(inst.args)).conditions
         except BindError:
             return []  # told where that job is checked
         return [c.inst for c in conditions if isinstance(c, Dependency) and c.inst is not None]
@@ -229,6 +251,11 @@ class Checks:
                 yield from _arg_faults(path, target, theirs - ours - set(condition.args), condition.args)
             elif condition.args:
                 yield from _arg_faults(path, target, set(), condition.args)
+
+
+def _key_of(schedule: Schedule) -> str:
+    """Alike for schedules that give the same times."""
+    return repr(replace(schedule, args={}))
 
 
 def _message_faults(path: KeyPath, action: Action, ours: set[str]) -> Iterator[JobError]:

@@ -47,6 +47,9 @@ class Fields:
 
     def get(self, key: str, read: Callable[[Any], T], default: Any = _REQUIRED) -> T:
         """The value of `key`, read; `default` where it is absent. A key without default must be there."""
+        if key not in self._left and default is not _REQUIRED:  # most keys of most jobs: no detour
+            self._known.append(key)
+            return cast(T, default)
         return self.get_at(key, lambda value, _: read(value), default)
 
     def get_at(self, key: str, read: Callable[[Any, KeyPath], T], default: Any = _REQUIRED) -> T:

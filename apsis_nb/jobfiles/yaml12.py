@@ -121,7 +121,10 @@ class _Document:
         return spot
 
     def _value(self, event: Any, depth: int) -> Spot:
-        line, col = event.start_mark.line + 1, event.start_mark.column + 1
+        mark = event.start_mark
+        line, col = mark.line + 1, mark.column + 1
+        if type(event) is yaml.ScalarEvent and event.anchor is None:  # most are: no detour
+            return Spot(self._scalar(event, line, col), line, col)
         if isinstance(event, yaml.AliasEvent):
             known = self._anchors.get(str(event.anchor))
             if known is None:  # what is not complete yet has no name: nothing can hold itself
@@ -146,9 +149,9 @@ class _Document:
         spot = Spot({}, line, col)
         merged: list[Spot] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            at = event.start_mark.line + 1, event.start_mark.column + 1
-            is_merge = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]
-            key = self._value(event, depth + 1).value
+            spot_of_key = self._value(event, depth + 1)
+            key, at = spot_of_key.value, (spot_of_key.line, spot_of_key.col)
+            is_merge = key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]
             value = self._value(next(self._events), depth + 1)
             spot.size += value.size
             if is_merge:
@@ -188,12 +191,16 @@ class _Document:
 
     def _scalar(self, event: Any, line: int, col: int) -> Any:
         text: str = event.value
-        kind = (event.tag or "").removeprefix(_TAG)
         read: Callable[[str], Any] = str
-        if (event.tag is None and event.implicit[0]) or kind in {"null", "int", "float", "bool", "timestamp"}:
+        if event.tag is None:
+            if event.implicit[0]:
+                read = _reader_of(text)
+        elif event.tag.removeprefix(_TAG) in {"null", "int", "float", "bool", "timestamp"}:
             read = _reader_of(text)
         else:
             self._know_tag(event, ("str",), line, col)
+        if read is str:
+            return text
         try:
             return read(text)
         except (ValueError, OverflowError):
@@ -201,7 +208,7 @@ class _Document:
             return text
 
     def _know_tag(self, event: Any, kinds: tuple[str, ...], line: int, col: int) -> None:
-        if event.tag not in {None, "!", *(_TAG + kind for kind in kinds)}:
+        if event.tag is not None and event.tag not in {"!", *(_TAG + kind for kind in kinds)}:
             self._fault(line, col, f"the tag {event.tag} is not allowed here")
 
     def _fault(self, line: int, col: int, message: str) -> None:

@@ -1,6 +1,7 @@
 """The times of the daily schedules: at daytimes, or within windows, on the days of a calendar."""
 
 import heapq
+from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
@@ -69,14 +70,37 @@ def _earliest(calendar: Calendar, day: date, shift: DailySchedule) -> date:
 
 def _numbered(calendar: Calendar, numbers: tuple[int, ...], first: date) -> Iterator[date]:
     """The days of a calendar from the month of `first` on by their numbers in each month; -1 is the last."""
-    first = first.replace(day=1)
-    while (day := next(calendar.days(first), None)) is not None:
-        following = after(day, 32 - day.day).replace(day=1)
-        days = list(calendar.days(day, after(following, -1) if following > day else date.max))
-        yield from sorted({days[n - 1 if n > 0 else n] for n in numbers if -len(days) <= n <= len(days)})
-        if following <= day:
+    year, month = first.year, first.month
+    while True:
+        begin = date(year, month, 1)
+        end = date(year, month, monthrange(year, month)[1])
+        found = {_nth(calendar, n, max(begin, calendar.first), min(end, calendar.last)) for n in numbers}
+        days = [day for day in found if day is not None]
+        if days:
+            yield from sorted(days) if len(days) > 1 else days
+        else:  # over all months that have no day
+            some = next(calendar.days(begin), None)
+            if some is None:
+                return
+            if some > end:
+                year, month = some.year, some.month
+                continue
+        if end >= calendar.last:
             return
-        first = following
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+
+def _nth(calendar: Calendar, number: int, first: date, last: date) -> date | None:
+    """The day of a calendar by its number in a stretch of days, from 1 or back from -1; None: too few."""
+    begin, end = first.toordinal(), last.toordinal()
+    left = abs(number)
+    for ordinal in range(begin, end + 1) if number > 0 else range(end, begin - 1, -1):
+        day = date.fromordinal(ordinal)
+        if day in calendar:
+            left -= 1
+            if not left:
+                return day
+    return None
 
 
 def _shifted(
@@ -167,6 +191,8 @@ def _windows(
 
 
 def _shift(calendar: Calendar, nominal: date, shift: DailySchedule | Bound) -> date | None:
+    if not shift.cal_shift and not shift.date_shift:
+        return nominal
     try:
         return calendar.shift(nominal, shift.cal_shift) + timedelta(days=shift.date_shift)
     except (OverflowError, ValueError):  # the ends of the calendar, or of datetime's range
