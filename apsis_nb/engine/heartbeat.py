@@ -35,7 +35,6 @@ class Heartbeat:
     async def _tell(self) -> None:
         """What fails is said once; the next beat is tried all the same."""
         try:
-            # Not wait_for: on Python 3.11 it forgets that it was cancelled if the answer comes just then.
             async with asyncio.timeout(senders.HEARTBEAT_S):
                 await in_thread(lambda: senders.get(self._url()))
         except (ApsisError, TimeoutError) as error:

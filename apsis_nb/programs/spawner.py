@@ -56,7 +56,8 @@ class Spawner:
         """
         self._start()
         try:
-            await asyncio.wait_for(self._ready.wait(), _READY_S)
+            async with asyncio.timeout(_READY_S):
+                await self._ready.wait()
         except TimeoutError:
             await self.close()
             raise ApsisError(

@@ -3,11 +3,13 @@
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsis_nb.core.calendars import Calendar
 from apsis_nb.core.errors import JobError, JobErrors
 from apsis_nb.core.schedules import (
     CronSchedule,
@@ -206,6 +208,30 @@ def test_days_of_the_month_are_counted_in_the_calendar(calendar, numbers, span):
         wanted += [datetime.combine(d, time(12), UTC) for d in chosen]
         day = month[-1] + timedelta(days=1)
     assert [o.at for o in times_between(schedule, start, stop)] == [at for at in wanted if start <= at < stop]
+
+
+class Counted(Calendar):
+    """All days; counts how often it is asked."""
+
+    asked: ClassVar[list[date]] = []
+
+    def __contains__(self, day: date, /) -> bool:
+        self.asked.append(day)
+        return day.day < 20
+
+
+@pytest.mark.parametrize("cal_shift", [-40, 0, 40])
+def test_a_day_that_no_month_has_is_not_looked_for_until_the_end_of_time(cal_shift):
+    Counted.asked.clear()
+    schedule = DailySchedule(
+        tz=zone("UTC"),
+        daytimes=(time(12),),
+        calendar=Counted(name="counted"),
+        days_of_month=(25,),
+        cal_shift=cal_shift,
+    )
+    assert list(times_between(schedule, at("2026-01-01T00:00:00Z"), at("2026-01-05T00:00:00Z"))) == []
+    assert len(Counted.asked) < 1000
 
 
 @pytest.mark.parametrize(

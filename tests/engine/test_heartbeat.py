@@ -53,17 +53,3 @@ def test_a_server_that_is_not_well_is_silent_and_what_fails_is_said_once(caplog:
     assert asked[:4] == [False, False, False, True]
     said = [record.message for record in caplog.records if record.name == "apsis_nb.heartbeat"]
     assert said[:2] == ["the monitor does not hear us: it answered 503", "the monitor hears us again"]
-
-
-def test_a_beat_that_is_heard_just_as_the_server_ends_does_not_go_on(monkeypatch: pytest.MonkeyPatch):
-    async def check() -> None:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        monkeypatch.setattr("apsis_nb.engine.heartbeat.in_thread", lambda call: answered)
-        beats = asyncio.create_task(Heartbeat(lambda: "http://127.0.0.1/", 60, lambda: True).beat())
-        await asyncio.sleep(0)  # it waits for the answer
-        answered.set_result(None)
-        beats.cancel()
-        await asyncio.wait({beats}, timeout=10)
-        assert beats.cancelled()
-
-    asyncio.run(check())

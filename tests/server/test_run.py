@@ -281,7 +281,16 @@ def test_the_log_may_be_a_file(tmp_path: Path) -> None:
     assert "apsis_nb.server.run: apsis_nb" in file.read_text()
 
 
-def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """What the process of the tests has; a server takes another one."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path, umask: None) -> None:
     (tmp_path / "file").touch()
     settings = {"log.file": str(tmp_path / "file" / "log"), "jobs": str(tmp_path)}
     with pytest.raises(ApsisError, match=r"log.file: .* cannot be written"):

@@ -16,6 +16,11 @@ from apsis_nb.store.rows import log_row, made_run, moved_on, program_id_of, prog
 from tests.store.made import NOON, Clock, a_run, lives, whole_life, with_ids
 
 
+#: A life is large: fewer of them than of other cases.
+FEWER = min(100, settings().max_examples)
+
+
+@settings(max_examples=FEWER)
 @given(lives())
 def test_a_run_is_rebuilt_from_the_rows_of_its_journal(life: list[SaveRun]) -> None:
     rebuilt, before = None, None
@@ -31,6 +36,7 @@ def test_a_run_is_rebuilt_from_the_rows_of_its_journal(life: list[SaveRun]) -> N
         before = save.run
 
 
+@settings(max_examples=FEWER)
 @given(lives())
 def test_a_transition_has_its_own_time_and_a_note_that_when_it_was_noted(life: list[SaveRun]) -> None:
     before: Run | None = None

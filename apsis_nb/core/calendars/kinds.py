@@ -10,6 +10,8 @@ from typing import Literal
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _DAY = timedelta(days=1)
+#: Days, a hundred years. Nobody waits for what comes after a longer gap, and to look for it takes seconds.
+LONGEST_GAP = 36_525
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +53,23 @@ class Calendar(ABC):
         """The `count`-th day of the calendar after `day`, before it if negative; for 0 `day` itself.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or a gap of more than `LONGEST_GAP` days before it.
         """
         if not count:
             return day
         step = 1 if count > 0 else -1
         first, last, left = self.first.toordinal(), self.last.toordinal(), abs(count)
         # From outside of what is known, begin at its edge.
-        start = max(day.toordinal() + 1, first) if count > 0 else min(day.toordinal() - 1, last)
+        latest = start = max(day.toordinal() + 1, first) if count > 0 else min(day.toordinal() - 1, last)
         for ordinal in range(start, last + 1 if count > 0 else first - 1, step):
             found = date.fromordinal(ordinal)
             if found in self:
                 left -= 1
                 if not left:
                     return found
+                latest = ordinal
+            elif abs(ordinal - latest) > LONGEST_GAP:
+                break
         raise ValueError(f"{count:+d} days of the calendar '{self.name}' from {day} is out of range")
 
     def days(self, first: date, last: date = date.max) -> Iterator[date]:

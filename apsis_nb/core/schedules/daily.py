@@ -5,7 +5,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
-from apsis_nb.core.calendars import Calendar
+from apsis_nb.core.calendars import LONGEST_GAP, Calendar
 from apsis_nb.core.times import format_daytime, format_iso
 
 from .clocks import after, bound, instants, is_even, local_date, midnight
@@ -51,7 +51,8 @@ def _days(schedule: DailySchedule, first: date, last: date) -> Iterator[tuple[da
         yield from _shifted(schedule.calendar, first, last, schedule)
         return
     calendar = schedule.calendar
-    for nominal in _numbered(calendar, schedule.days_of_month, _earliest(calendar, first, schedule)):
+    span = _earliest(calendar, first, schedule), _latest(calendar, last, schedule)
+    for nominal in _numbered(calendar, schedule.days_of_month, *span):
         day = _shift(calendar, nominal, schedule)
         if day is not None and day > last:
             return
@@ -68,18 +69,30 @@ def _earliest(calendar: Calendar, day: date, shift: DailySchedule) -> date:
         return calendar.first if shift.cal_shift > 0 else unmoved
 
 
-def _numbered(calendar: Calendar, numbers: tuple[int, ...], first: date) -> Iterator[date]:
-    """The days of a calendar from the month of `first` on by their numbers in each month; -1 is the last."""
+def _latest(calendar: Calendar, day: date, shift: DailySchedule) -> date:
+    """A nominal date such that no later one is shifted to `day` or earlier."""
+    unmoved = after(day, -shift.date_shift)
+    if shift.cal_shift >= 0:
+        return unmoved
+    try:
+        return calendar.shift(unmoved, 1 - shift.cal_shift)
+    except ValueError:  # so near to its end, or to a gap
+        return min(calendar.last, after(unmoved, LONGEST_GAP))
+
+
+def _numbered(calendar: Calendar, numbers: tuple[int, ...], first: date, last: date) -> Iterator[date]:
+    """The days of a calendar by their numbers in each month, -1 is the last, in the months of two dates
+    and all between.
+    """
     year, month = first.year, first.month
-    while True:
-        begin = date(year, month, 1)
+    while (begin := date(year, month, 1)) <= last:
         end = date(year, month, monthrange(year, month)[1])
         found = {_nth(calendar, n, max(begin, calendar.first), min(end, calendar.last)) for n in numbers}
         days = [day for day in found if day is not None]
         if days:
             yield from sorted(days) if len(days) > 1 else days
         else:  # over all months that have no day
-            some = next(calendar.days(begin), None)
+            some = next(calendar.days(begin, last), None)
             if some is None:
                 return
             if some > end:
