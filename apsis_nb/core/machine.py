@@ -181,7 +181,7 @@ class Machine:
             case RunFound():
                 self._run_found(event)
             case ConditionPolled():
-                self._condition_polled(event)
+                self._condition_polled(event, now)
             case JobsLoaded():
                 self._jobs_loaded(event, now)
             case Restored():
@@ -403,8 +403,7 @@ class Machine:
             self._start(run, now)
             return
         if isinstance(held, End):
-            reason = held.text if held.to is State.SKIPPED else None
-            self._move(run, held.to, now, held.text, skip_reason=reason)
+            self._end(run, held, now)
             return
         if len(left) < len(run.conditions):
             run = replace(run, conditions=left)
@@ -426,6 +425,11 @@ class Machine:
         if now_polled is not None and now_polled != polled:
             self._order(PollCondition(cause=self._cause, run=run, condition=now_polled))
 
+    def _end(self, run: Run, end: End, now: datetime) -> None:
+        """A condition says that the run is not to be run."""
+        reason = end.text if end.to is State.SKIPPED else None
+        self._move(run, end.to, now, end.text, skip_reason=reason)
+
     def _is_hopeless(self, run_id: RunId, ask: Ask, now: datetime) -> bool:
         """Whether what must exist does not, and no schedule is about to make it."""
         if not self._waiting.is_hopeless(run_id, ask):
@@ -445,10 +449,14 @@ class Machine:
             )
         self._waiting.wake(event.run_id)
 
-    def _condition_polled(self, event: ConditionPolled) -> None:
+    def _condition_polled(self, event: ConditionPolled, now: datetime) -> None:
         run = self.runs.get(event.run_id)
         if run is None or run.state is not State.WAITING or event.condition not in run.conditions:
             return
+        if event.end is not None:
+            self._end(run, event.end, now)
+            return
+        self._waiting.say(event.run_id, event.condition, event.message)
         if event.message is not None:
             self._note(run, event.message)
         if event.holds:

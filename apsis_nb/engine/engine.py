@@ -135,7 +135,7 @@ class Engine:
             memory_limit=config.store.memory_limit,
         )
         live, clock = await asyncio.to_thread(self.store.restore)
-        self._polls = Polls(self.store, self.live, self.handle)
+        self._polls = Polls(self.store, self.live, self.handle, config.jobs)
         try:
             self.job_folder = JobFolder(config, self.store, self._take_up)
             await self.job_folder.open()
@@ -215,6 +215,7 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         await self.tasks.cancel()
+        await self._polls.close()
         await asyncio.sleep(0)  # the batch of this turn is handed to the store
         await asyncio.gather(*self._unsaved, return_exceptions=True)
         await self.notices.close()
