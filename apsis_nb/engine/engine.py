@@ -44,6 +44,7 @@ from apsis_nb.core.instructions import (
     SignalProgram,
     StartProgram,
     StopProgram,
+    TellLate,
     WakeAt,
 )
 from apsis_nb.core.jobs import Job, coming_args
@@ -56,7 +57,7 @@ from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
 from apsis_nb.store import MetaRow, OutputRow, Store, content_type
-from apsis_nb.wire import pause_facts, run_facts
+from apsis_nb.wire import late_facts, pause_facts, run_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
@@ -431,7 +432,7 @@ class Engine:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(kind, facts)` after each commit; returns what ends it.
 
-        Kinds: run, log, job, pause, server.
+        Kinds: run, log, job, late, pause, server.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -597,6 +598,8 @@ class Engine:
                     self._wake_at(at)
                 case SendNotice(notice=notice):
                     self.notices.send(notice)
+                case TellLate(run=run, kind=miss, text=text):
+                    self._publish("late", late_facts(run, miss, text))
                 case _:
                     assert_never(order)
 
