@@ -7,7 +7,6 @@ from heapq import heappop, heappush
 from typing import Any
 
 from .conditions import Ask, Condition, Dependency, End, MaxRunning, Poll, Polled, Wait, Yes
-from .conditions.kinds import CustomCondition, FileExists, SqlIsTrue
 from .runs import Instance, Run, RunId
 from .runset import Group, Matching, Pool, RunSet
 from .states import BUSY, State
@@ -38,9 +37,7 @@ class Waiting:
         self._woken: dict[RunId, None] = {}
         self._answers: dict[RunId, dict[Question, bool | None]] = {}  # None: it is asked
         self._held: dict[RunId, tuple[Condition | None, Wait | Ask | Poll]] = {}
-        self._said: dict[
-            RunId, tuple[Polled, str]
-        ] = {}  # why a condition does not hold, in the shell's words
+        self._said: dict[RunId, tuple[Polled, str]] = {}  # why it does not hold, in the shell's words
         self._ends: list[tuple[datetime, RunId]] = []  # heap: when patience ends
         self._places: dict[RunId, list[tuple[dict[Any, dict[RunId, Any]], Any]]] = {}  # where each stands
 
@@ -101,7 +98,7 @@ class Waiting:
     def polled(self, run_id: RunId) -> Polled | None:
         """The condition of a run that the shell looks at now and then."""
         held = self._held.get(run_id)
-        return held[0] if held and isinstance(held[0], FileExists | SqlIsTrue | CustomCondition) else None
+        return held[0] if held and isinstance(held[0], Polled) else None
 
     # -- what may let them go
 

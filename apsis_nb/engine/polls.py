@@ -115,6 +115,8 @@ class Polls:
             timer = loop.call_later(SLOW_S, self._say, run, condition, slow)
             try:
                 async with self._room[condition.type]:
+                    if not self._waits(run, condition):  # there may have been no room for long
+                        break
                     answer = await in_thread(checker.ask)
             finally:
                 timer.cancel()
