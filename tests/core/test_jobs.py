@@ -547,6 +547,10 @@ def test_a_job_may_say_its_own_id():
         ({"shell": 3}, "shell: must be text, not 3"),
         ({"condition": None}, "condition: "),
         ({"condition": [{"type": "max_runing"}]}, "condition.0.type: unknown condition type"),
+        (
+            {"condition": {"type": "skip_duplicate", "target_state": "success"}},
+            "condition.target_state: a run that was not run cannot end in 'success': write",
+        ),
         ({"action": None}, "action: an action must be a mapping, not nothing"),
         ({"action": {"type": "email"}}, "action.type: unknown action type 'email': one of schedule,"),
         ({"action": {"type": "schedule", "job_id": "b"}}, "action: a schedule action: missing key 'if'"),

@@ -13,7 +13,7 @@ from apsis_nb.config import load_config
 from apsis_nb.core.events import RunRequested, SkipRequested
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
-from apsis_nb.engine import Engine
+from apsis_nb.engine import Engine, polls
 from apsis_nb.engine.why import why_run
 from tests.engine.serving import Server, wait_for
 
@@ -285,6 +285,25 @@ def test_a_check_that_hangs_holds_no_other_run_and_not_the_end_of_the_server(job
     run_engine(jobs, check)
     assert not hold[0].is_set(), "it hung to the end"
     hold[0].set()
+
+
+def test_a_class_that_hangs_as_often_as_it_may_is_told_of_and_holds_no_other(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(polls, "AT_ONCE", 1)
+    monkeypatch.setattr(polls, "SLOW_S", 0.1)
+    write(jobs, "hangs", "{type: Hangs}")
+    write(jobs, "right", "{type: Polled, path: /}")
+
+    async def check(engine: Engine) -> None:
+        runs = [await ask(engine, "hangs") for _ in range(2)]
+        said = "waiting for deliveries_of_test.Hangs(): no answer for more than 0.1s"
+        await until(engine, lambda: [engine.machine.why(run.run_id) for run in runs] == [said, said])
+        assert (await ended(engine, await ask(engine, "right")))["state"] == "success"
+        module().LET_GO.set()
+        assert [(await ended(engine, run))["state"] for run in runs] == ["success", "success"]
+
+    run_engine(jobs, check)
 
 
 def test_a_hung_check_goes_on_when_it_returns(jobs: Path):

@@ -162,7 +162,12 @@ def _live_states(data: Any, path: KeyPath) -> frozenset[State]:
 def _end_state(data: Any, path: KeyPath) -> State:
     if isinstance(data, list):
         raise JobError(path, "must be one state, not a list")
-    return next(iter(states_from(data, path)))
+    state = next(iter(states_from(data, path)))
+    if state not in TRANSITIONS[State.WAITING]:
+        raise JobError(
+            path, f"a run that was not run cannot end in '{state.value}': write 'skipped' or 'error'"
+        )
+    return state
 
 
 def _states(data: Any, path: KeyPath, known: dict[str, State], what: str) -> frozenset[State]:
