@@ -36,6 +36,7 @@ from apsis_nb.core.instructions import (
     SignalProgram,
     StartProgram,
     StopProgram,
+    TellLate,
     WakeAt,
 )
 from apsis_nb.core.jobs import Job, coming_args
@@ -266,7 +267,7 @@ class _World:
             case PollCondition(run=run, condition=condition):
                 # Nobody can tell whether it will hold: it does, so that what comes after it is seen.
                 self._push(self._now, ConditionPolled(run_id=run.run_id, condition=condition, holds=True))
-            case SaveClock() | SaveMark() | SavePause() | SaveNotice() | SendNotice():
+            case SaveClock() | SaveMark() | SavePause() | SaveNotice() | SendNotice() | TellLate():
                 pass
             case ResumeProgram() | SignalProgram() | Forget():
                 pass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from apsis_nb.core.doctor import Finding
 from apsis_nb.core.jobs import Job, job_to_dict
+from apsis_nb.core.lateness import Miss
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_iso, format_time
@@ -101,6 +102,25 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "by": run.by,
         "program": run.program.to_dict(),
         "meta": None,  # known when it has finished
+    }
+
+
+def late_facts(run: Run, kind: Miss, text: str) -> dict[str, Any]:
+    """What is told when a run of a schedule misses its time.
+
+    Args:
+        run: as it is then.
+        kind: it is late with its `start` or its `finish`, or it is `missed`: not run at all.
+        text: what is the matter.
+    """
+    return {
+        "run_id": run.name,
+        "job_id": run.job_id,
+        "args": run.args,
+        "kind": kind,
+        "state": run.state.value,
+        "scheduled_at": _time(run.scheduled_at),
+        "message": text,
     }
 
 

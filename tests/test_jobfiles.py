@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsis_nb.core.conditions import CustomCondition
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.jobs import bind_run
 from apsis_nb.core.programs import Custom, NoOp, Process
@@ -504,7 +505,7 @@ def test_a_program_may_be_a_class_of_a_module_in_the_folder(tmp_path):
         ),
         (
             "{type: reports_of_test.Other}",
-            "1:11: program.type: 'reports_of_test.Other' is no program: write 'class Other(apsis_nb.program",
+            "1:11: program.type: 'reports_of_test.Other' is no program and no condition: write 'class Other",
         ),
         (
             "{type: reports_of_test.Half}",
@@ -533,6 +534,106 @@ def test_what_is_wrong_with_a_class_is_said_where_it_is_named(tmp_path, program,
     )
     (error,) = load_folder(tmp_path).errors
     assert str(error).removeprefix(f"{tmp_path}/a.yaml:").startswith(said)
+
+
+READY = """\
+from dataclasses import dataclass
+from apsis_nb.condition import Condition
+from apsis_nb.program import Program
+
+@dataclass
+class Ready(Condition):
+    day: str
+    count: int = 1
+
+    def check(self, run):
+        return True
+
+class Half(Condition):
+    pass
+
+class Odd(Ready):
+    def __init__(self, enabled):
+        pass
+
+class Report(Program):
+    def run(self, run):
+        return None
+"""
+
+
+def test_a_condition_may_be_a_class_of_a_module_in_the_folder(tmp_path):
+    text = "params: [date]\nprogram: x\ncondition: {type: ready_of_test.Ready, day: '{{ date }}'}\n"
+    alias = "program: x\ncondition: [{type: ready, day: x, count: 3, enabled: false}]\n"
+    folder = load_folder(
+        write(
+            tmp_path,
+            {
+                "ready_of_test.py": READY,
+                "a.yaml": text,
+                "b.yaml": alias,
+                ".apsis.yaml": "aliases: {ready: ready_of_test.Ready}\n",
+            },
+        )
+    )
+    assert [str(e) for e in check_folder(folder, NOW)] == []
+    ready = CustomCondition(type="ready_of_test.Ready", keys={"day": "{{ date }}"})
+    assert folder.jobs["a"].conditions == (ready,)
+    assert folder.jobs["b"].conditions == (replace(ready, keys={"day": "x", "count": 3}, enabled=False),)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (
+            "{type: nowhere.Ready}",
+            "2:13: condition.type: 'nowhere' cannot be imported: ModuleNotFound",
+        ),
+        ("{type: ready_of_test.Redy}", "2:13: condition.type: 'ready_of_test' has no class 'Redy': did you"),
+        (
+            "{type: ready_of_test.dataclass}",
+            "2:13: condition.type: 'ready_of_test' has no class 'dataclass'",
+        ),
+        (
+            "{type: pathlib.Path}",
+            "2:13: condition.type: 'pathlib.Path' is no program and no condition: write",
+        ),
+        (
+            "{type: ready_of_test.Report}",
+            "2:13: condition.type: 'ready_of_test.Report' is a program, and no condition",
+        ),
+        (
+            "{type: ready_of_test.Half}",
+            "2:13: condition.type: 'ready_of_test.Half' is no condition yet: it has no method 'check(self,",
+        ),
+        (
+            "{type: ready_of_test.Odd, enabled: true}",
+            "2:13: condition.type: 'Odd' takes 'enabled', which means something for every condition",
+        ),
+        (
+            "{type: ready_of_test.Ready}",
+            "2:1: condition: a ready_of_test.Ready condition: missing key 'day'",
+        ),
+        (
+            "[{type: file, path: a}, {type: ready_of_test.Ready, dya: 3}]",
+            "2:64: unknown key 'dya': did you mean 'day'?",
+        ),
+        (
+            "{type: ready_of_test.Ready, day: '{{ x }'}",
+            "2:40: condition.day: template: unexpected '}'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_class_of_a_condition_is_said_where_it_is_named(tmp_path, condition, said):
+    text = f"program: x\ncondition: {condition}\n"
+    (error,) = load_folder(write(tmp_path, {"ready_of_test.py": READY, "a.yaml": text})).errors
+    assert str(error).removeprefix(f"{tmp_path}/a.yaml:").startswith(said)
+
+
+def test_a_condition_is_no_program(tmp_path):
+    text = "program: {type: ready_of_test.Ready, day: x}\n"
+    (error,) = load_folder(write(tmp_path, {"ready_of_test.py": READY, "a.yaml": text})).errors
+    assert "program.type: 'ready_of_test.Ready' is a condition, and no program" in str(error)
 
 
 def test_a_class_that_comes_to_be_mends_a_job_at_the_next_look(tmp_path):

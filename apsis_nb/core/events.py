@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .conditions import Polled
+from .conditions import End, Polled
 from .jobs import Job
 from .pauses import Pause, Scope
 from .programs import Outcome
@@ -92,12 +92,13 @@ class RunFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionPolled:
-    """The answer to `PollCondition`: it holds, or what is new about it."""
+    """The answer to `PollCondition`: it holds, or what is new about it, or it ends the run."""
 
     run_id: RunId  #: the run that waits
     condition: Polled
     holds: bool
-    message: str | None = None  #: why it cannot be told
+    message: str | None = None  #: why it does not, or why that cannot be told; None: nobody said
+    end: End | None = None  #: what becomes of the run, which is not to be run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from .actions import Sending
 from .conditions import Polled
+from .lateness import Miss
 from .pauses import Pause
 from .runs import Instance, Run, RunId
 from .states import State
@@ -82,6 +83,16 @@ class SendNotice:
 
     cause: str
     notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellLate:
+    """Tell those who listen now that a run of a schedule missed its time; nothing of it is kept."""
+
+    cause: str
+    run: Run
+    kind: Miss
+    text: str  #: for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +186,7 @@ Save = SaveRun | SaveClock | SaveMark | SavePause | SaveNotice
 #: What follows, once that is committed.
 Effect = (
     SendNotice
+    | TellLate
     | ReserveIds
     | StartProgram
     | ResumeProgram

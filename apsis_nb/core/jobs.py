@@ -287,7 +287,7 @@ def job_from_dict(
         source: folder of the file.
         calendars: those of files, by name.
         functions: that its templates may call, by name.
-        site: what its program may name.
+        site: what its program and its conditions may name.
 
     Raises:
         JobErrors: everything that is wrong, and what would be right.
@@ -313,7 +313,7 @@ def _job_from(
     python = fields.get("python", name_reader(read_template), None)
     outputs = fields.read_list("outputs", kept_file_reader(read_template), null=True)
     schedules = fields.read_list("schedule", partial(schedule_from_dict, calendars=calendars), null=True)
-    conditions = fields.read_list("condition", condition_from_dict)
+    conditions = fields.read_list("condition", partial(condition_from_dict, site=site))
     actions = fields.read_list("action", action_from_dict)
     successors = fields.read_list("successors", successor_from, null=True)
     metadata = fields.get_at("metadata", _metadata_from, _Metadata())

@@ -12,6 +12,8 @@ from .times import format_duration, format_utc
 
 #: In which way a run is late.
 Kind = Literal["start", "finish"]
+#: How a run missed its time: it is late, or it is skipped and nobody chose that.
+Miss = Kind | Literal["missed"]
 
 #: A run is late after its budget, not at its end.
 _TICK = timedelta(microseconds=1)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Any, assert_never
 
 from .actions import LATE, MISSED, Action, ScheduleAction
@@ -62,13 +63,14 @@ from .instructions import (
     SignalProgram,
     StartProgram,
     StopProgram,
+    TellLate,
     WakeAt,
 )
 from .jobs import Job
-from .lateness import Deadlines, Kind, shown_by, text_of, told_late
+from .lateness import Deadlines, Kind, Miss, shown_by, text_of, told_late
 from .making import Maker
 from .pauses import Pause, Pauses
-from .runs import Run, RunId
+from .runs import Origin, Run, RunId
 from .runset import RunSet
 from .states import BUSY, FINISHED, State
 from .times import format_duration, format_utc
@@ -105,6 +107,8 @@ class Machine:
         self._scheduled: list[tuple[datetime, RunId]] = []  # heap of runs that start at a later time
         self._stops: list[tuple[datetime, RunId]] = []  # heap of running runs that have a stop time
         self._deadlines = Deadlines()
+        self._quiet_deadlines = Deadlines()  # nothing follows from them: an idle tick is soon enough
+        self._late: set[tuple[RunId, Kind]] = set()  # what was told of runs that live
         self._due: deque[Due] = deque()  # due, but without a run id yet
         self._following = Following(actions)
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
@@ -181,7 +185,7 @@ class Machine:
             case RunFound():
                 self._run_found(event)
             case ConditionPolled():
-                self._condition_polled(event)
+                self._condition_polled(event, now)
             case JobsLoaded():
                 self._jobs_loaded(event, now)
             case Restored():
@@ -255,7 +259,9 @@ class Machine:
                 self._stop_requested(run, now, "its stop time has come")
         for run_id in self._waiting.impatient(now):
             self._waited_too_long(run_id, now)
-        for late, kind in self._deadlines.take(now, self.runs):
+        for late, kind in chain(
+            self._deadlines.take(now, self.runs), self._quiet_deadlines.take(now, self.runs)
+        ):
             self._become_late(late, kind)
         self.clock = now if self.clock is None else max(self.clock, now)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
@@ -312,8 +318,7 @@ class Machine:
         for run in sorted(event.runs, key=lambda r: r.run_id):
             self.runs.put(run)
         for run in list(self.runs.values()):
-            if self._following.hears_lateness(run):
-                self._deadlines.watch(run, not_before=now + HEAR_AFTER if run.state in BUSY else None)
+            self._watch(run, now + HEAR_AFTER if run.state in BUSY else None)
             match run.state:
                 case State.SCHEDULED:
                     heappush(self._scheduled, (run.scheduled_at, run.run_id))
@@ -376,8 +381,14 @@ class Machine:
     def _add(self, run: Run, message: str) -> None:
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message, is_new=True))
+        self._watch(run)
+
+    def _watch(self, run: Run, not_before: datetime | None = None) -> None:
+        """See to it that a lateness of the run is told when it comes."""
         if self._following.hears_lateness(run):
-            self._deadlines.watch(run)
+            self._deadlines.watch(run, not_before=not_before)
+        elif run.origin is Origin.SCHEDULE:
+            self._quiet_deadlines.watch(run, not_before=not_before)
 
     # -- the life of a run
 
@@ -403,8 +414,7 @@ class Machine:
             self._start(run, now)
             return
         if isinstance(held, End):
-            reason = held.text if held.to is State.SKIPPED else None
-            self._move(run, held.to, now, held.text, skip_reason=reason)
+            self._end(run, held, now)
             return
         if len(left) < len(run.conditions):
             run = replace(run, conditions=left)
@@ -426,6 +436,11 @@ class Machine:
         if now_polled is not None and now_polled != polled:
             self._order(PollCondition(cause=self._cause, run=run, condition=now_polled))
 
+    def _end(self, run: Run, end: End, now: datetime) -> None:
+        """A condition says that the run is not to be run."""
+        reason = end.text if end.to is State.SKIPPED else None
+        self._move(run, end.to, now, end.text, skip_reason=reason)
+
     def _is_hopeless(self, run_id: RunId, ask: Ask, now: datetime) -> bool:
         """Whether what must exist does not, and no schedule is about to make it."""
         if not self._waiting.is_hopeless(run_id, ask):
@@ -445,10 +460,14 @@ class Machine:
             )
         self._waiting.wake(event.run_id)
 
-    def _condition_polled(self, event: ConditionPolled) -> None:
+    def _condition_polled(self, event: ConditionPolled, now: datetime) -> None:
         run = self.runs.get(event.run_id)
         if run is None or run.state is not State.WAITING or event.condition not in run.conditions:
             return
+        if event.end is not None:
+            self._end(run, event.end, now)
+            return
+        self._waiting.say(event.run_id, event.condition, event.message)
         if event.message is not None:
             self._note(run, event.message)
         if event.holds:
@@ -561,12 +580,25 @@ class Machine:
 
     def _miss(self, run: Run, now: datetime, reason: str) -> None:
         """Skip a run of a schedule that nobody chose to skip."""
-        self._move(run, State.SKIPPED, now, reason, told=[(MISSED, reason)], skip_reason=reason)
+        run = self._move(run, State.SKIPPED, now, reason, told=[(MISSED, reason)], skip_reason=reason)
+        self._tell_late(run, "missed", reason)
+
+    def _tell_late(self, run: Run, kind: Miss, text: str) -> None:
+        """Tell those who listen, once."""
+        if kind != "missed":
+            if (run.run_id, kind) in self._late:
+                return
+            if not run.is_finished:
+                self._late.add((run.run_id, kind))
+        self._order(TellLate(cause=self._cause, run=run, kind=kind, text=text))
 
     def _become_late(self, run: Run, kind: Kind) -> None:
-        """A run has used up a budget, and somebody wants to hear of it at once."""
+        """A run has used up a budget."""
         held = self._waiting.why(run.run_id)
         text = text_of(run, kind, held.text if held else None)
+        self._tell_late(run, kind, text)
+        if not self._following.hears_lateness(run):
+            return
         run, following = self._following.of(told_late(run, kind), [(LATE, text)])
         self.runs.put(run)
         self._note(run, text)
@@ -623,9 +655,10 @@ class Machine:
             run = replace(run, retry=None)  # somebody or something wanted its end
         late: list[str] = []
         following: list[ScheduleAction | Notice] = []
-        if run.nominal_at is not None and self._following.hears_lateness(run):
-            for kind in shown_by(run):
-                late.append(text_of(run, kind, None))
+        shown = [(kind, text_of(run, kind, None)) for kind in shown_by(run)] if run.nominal_at else []
+        if shown and self._following.hears_lateness(run):
+            for kind, text in shown:
+                late.append(text)
                 run = told_late(run, kind)
         recovered = run.is_finished and self._following.recovers(run)
         if run.actions or self._following.actions:
@@ -635,7 +668,10 @@ class Machine:
             run, following = self._following.of(run, [*events, *((LATE, text) for text in late)])
         self.runs.put(run)
         self._order(SaveRun(cause=self._cause, run=run, message=message))
+        for kind, text in shown:
+            self._tell_late(run, kind, text)
         if run.is_finished:
+            self._late -= {(run.run_id, "start"), (run.run_id, "finish")}
             self._order(Forget(cause=self._cause, run_id=run.run_id))
         self._waiting.moved(run)
         for text in late:

@@ -1,12 +1,12 @@
 """The runs that wait: what holds each, and which of them an event may let go."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any
 
 from .conditions import Ask, Condition, Dependency, End, MaxRunning, Poll, Polled, Wait, Yes
-from .conditions.kinds import FileExists, SqlIsTrue
 from .runs import Instance, Run, RunId
 from .runset import Group, Matching, Pool, RunSet
 from .states import BUSY, State
@@ -37,6 +37,7 @@ class Waiting:
         self._woken: dict[RunId, None] = {}
         self._answers: dict[RunId, dict[Question, bool | None]] = {}  # None: it is asked
         self._held: dict[RunId, tuple[Condition | None, Wait | Ask | Poll]] = {}
+        self._said: dict[RunId, tuple[Polled, str]] = {}  # why it does not hold, in the shell's words
         self._ends: list[tuple[datetime, RunId]] = []  # heap: when patience ends
         self._places: dict[RunId, list[tuple[dict[Any, dict[RunId, Any]], Any]]] = {}  # where each stands
 
@@ -65,6 +66,7 @@ class Waiting:
                     del self._matching[key.job_id]
         self._answers.pop(run.run_id, None)
         self._held.pop(run.run_id, None)
+        self._said.pop(run.run_id, None)
         self._woken.pop(run.run_id, None)
 
     def wake(self, run_id: RunId) -> None:
@@ -73,8 +75,16 @@ class Waiting:
 
     def why(self, run_id: RunId) -> Wait | Ask | Poll | None:
         """What holds a run, as far as anybody looked."""
-        held = self._held.get(run_id)
-        return held[1] if held else None
+        by, held = self._held.get(run_id, (None, None))
+        condition, text = self._said.get(run_id, (None, ""))
+        return held if held is None or by is None or condition != by else replace(held, text=text)
+
+    def say(self, run_id: RunId, condition: Polled, text: str | None) -> None:
+        """Remember why a condition that the shell looks at does not hold; None: nobody says."""
+        if text is None:
+            self._said.pop(run_id, None)
+        else:
+            self._said[run_id] = condition, text
 
     def holders(self, run_id: RunId) -> list[Run]:
         """The runs that take up the places for which a run waits, the oldest first."""
@@ -88,7 +98,7 @@ class Waiting:
     def polled(self, run_id: RunId) -> Polled | None:
         """The condition of a run that the shell looks at now and then."""
         held = self._held.get(run_id)
-        return held[0] if held and isinstance(held[0], FileExists | SqlIsTrue) else None
+        return held[0] if held and isinstance(held[0], Polled) else None
 
     # -- what may let them go
 

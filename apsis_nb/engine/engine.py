@@ -44,6 +44,7 @@ from apsis_nb.core.instructions import (
     SignalProgram,
     StartProgram,
     StopProgram,
+    TellLate,
     WakeAt,
 )
 from apsis_nb.core.jobs import Job, coming_args
@@ -56,7 +57,7 @@ from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
 from apsis_nb.store import MetaRow, OutputRow, Store, content_type
-from apsis_nb.wire import pause_facts, run_facts
+from apsis_nb.wire import late_facts, pause_facts, run_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
@@ -135,7 +136,7 @@ class Engine:
             memory_limit=config.store.memory_limit,
         )
         live, clock = await asyncio.to_thread(self.store.restore)
-        self._polls = Polls(self.store, self.live, self.handle)
+        self._polls = Polls(self.store, self.live, self.handle, config.jobs)
         try:
             self.job_folder = JobFolder(config, self.store, self._take_up)
             await self.job_folder.open()
@@ -215,6 +216,7 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         await self.tasks.cancel()
+        await self._polls.close()
         await asyncio.sleep(0)  # the batch of this turn is handed to the store
         await asyncio.gather(*self._unsaved, return_exceptions=True)
         await self.notices.close()
@@ -430,7 +432,7 @@ class Engine:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(kind, facts)` after each commit; returns what ends it.
 
-        Kinds: run, log, job, pause, server.
+        Kinds: run, log, job, late, pause, server.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -596,6 +598,8 @@ class Engine:
                     self._wake_at(at)
                 case SendNotice(notice=notice):
                     self.notices.send(notice)
+                case TellLate(run=run, kind=miss, text=text):
+                    self._publish("late", late_facts(run, miss, text))
                 case _:
                     assert_never(order)
 

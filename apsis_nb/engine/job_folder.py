@@ -14,6 +14,7 @@ from typing import Any
 from watchfiles import awatch
 
 from apsis_nb.config import Config
+from apsis_nb.core.conditions import CustomCondition
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.programs import ClassKeys, Custom, Process
@@ -278,9 +279,9 @@ class JobFolder:
         """A class that the folder names already: a text that comes over the network chooses no other code."""
         folder = self.folder
         tasks = [job.program.task for job in folder.jobs.values() if isinstance(job.program, Process)]
-        named = {task.type for task in tasks if isinstance(task, Custom)} | set(
-            folder.settings.aliases.values()
-        )
+        conditions = [condition for job in folder.jobs.values() for condition in job.conditions]
+        named = {part.type for part in (*tasks, *conditions) if isinstance(part, Custom | CustomCondition)}
+        named |= set(folder.settings.aliases.values())
         if import_path not in named or folder.settings.class_of is None:
             raise ApsisError(
                 f"'{import_path}' is code of the server, which no file of its job folder names yet: "

@@ -1,5 +1,6 @@
 """A folder of YAML files -> jobs; what is wrong with a file, to the line and column."""
 
+from .code import import_class
 from .edit import CannotEdit, edit_yaml
 from .faults import FileError
 from .folder import Folder, JobFile, check_folder, job_id_of, load_file, load_folder, load_text, root_of
@@ -17,6 +18,7 @@ __all__ = [
     "YamlErrors",
     "check_folder",
     "edit_yaml",
+    "import_class",
     "import_functions",
     "job_id_of",
     "load_file",

@@ -44,13 +44,13 @@ class Settings:
     defaults: Mapping[str, Any] = field(default_factory=dict)  #: of the keys of a job file
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: those of files, by name
     hosts: Hosts = field(default_factory=dict)  #: of the server
-    class_of: ClassOf | None = field(default=None, compare=False)  #: finds program classes by import path
+    class_of: ClassOf | None = field(default=None, compare=False)  #: finds classes by import path
     errors: tuple[FileError, ...] = field(default=(), compare=False)
     is_broken: bool = False  #: the settings themselves are wrong, so that no job of the folder can be trusted
 
     @property
     def site(self) -> Site:
-        """What programs may name."""
+        """What programs and conditions may name."""
         return Site(hosts=self.hosts, class_of=self.class_of)
 
     def with_late_start(self, late_start_s: float) -> "Settings":

@@ -51,7 +51,9 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
     async def stream(types: str = "", last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """What happens, as server-sent events.
 
-        `types`: run, log, output, job, late, server, with commas between them; all unless given. The first
+        `types`: run, log, output, job, late, pause, server, with commas between them; all unless given.
+        `late` tells of a run of a schedule at the moment at which it is late with its `start` or its
+        `finish`, or is `missed`: `{run_id, job_id, args, kind, state, scheduled_at, message}`. The first
         event is `hello`. A reader who sends the id of the last event it has, as `Last-Event-ID`, gets what it
         missed, or `resync` if that cannot be told any more.
         """

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.actions import ScheduleAction, When
 from apsis_nb.core.checks import Checks
-from apsis_nb.core.conditions import Const, Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
+from apsis_nb.core.conditions import (
+    Const,
+    CustomCondition,
+    Dependency,
+    FileExists,
+    MaxRunning,
+    SkipDuplicate,
+    SqlIsTrue,
+)
 from apsis_nb.core.errors import BindError, JobError, JobErrors
 from apsis_nb.core.jobs import (
     Job,
@@ -23,7 +31,7 @@ from apsis_nb.core.jobs import (
     job_to_dict,
 )
 from apsis_nb.core.params import Param
-from apsis_nb.core.programs import NoOp, Process, Stop, Timeout, program_from_dict
+from apsis_nb.core.programs import ClassKeys, NoOp, Process, Site, Stop, Timeout, program_from_dict
 from apsis_nb.core.runs import Origin, Retry
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
@@ -101,6 +109,7 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
             SkipDuplicate(check_states=frozenset({State.RUNNING}), target_state=State.ERROR),
             FileExists(path="in/{{ x }}.csv", min_bytes=1, poll_s=5),
             SqlIsTrue(query="SELECT true", poll_s=60, enabled="{{ x }}"),
+            CustomCondition(type="lib.Ready", keys={"x": ["{{ x }}", 1]}, enabled="{{ x }}"),
             Const(value=True),
         ),
         actions=(
@@ -118,7 +127,8 @@ def test_a_job_survives_its_dict(its_schedules, its_params, labels, description)
     )
     told = job_to_dict(made)
     assert len(told.pop("explain")["schedule"]) == len(its_schedules)
-    assert job_from_dict("team/a", json.loads(json.dumps(told)), calendars=FILES) == made
+    site = Site(class_of=lambda _: ClassKeys(of="condition", takes_any=True))
+    assert job_from_dict("team/a", json.loads(json.dumps(told)), calendars=FILES, site=site) == made
 
 
 # -- params and args
@@ -537,6 +547,10 @@ def test_a_job_may_say_its_own_id():
         ({"shell": 3}, "shell: must be text, not 3"),
         ({"condition": None}, "condition: "),
         ({"condition": [{"type": "max_runing"}]}, "condition.0.type: unknown condition type"),
+        (
+            {"condition": {"type": "skip_duplicate", "target_state": "success"}},
+            "condition.target_state: a run that was not run cannot end in 'success': write",
+        ),
         ({"action": None}, "action: an action must be a mapping, not nothing"),
         ({"action": {"type": "email"}}, "action.type: unknown action type 'email': one of schedule,"),
         ({"action": {"type": "schedule", "job_id": "b"}}, "action: a schedule action: missing key 'if'"),

@@ -14,9 +14,10 @@ from apsis_nb.core.events import (
     Restored,
     RunRequested,
     SkipRequested,
+    StartRequested,
     Tick,
 )
-from apsis_nb.core.instructions import Instruction, SaveRun, WakeAt
+from apsis_nb.core.instructions import Instruction, SaveRun, TellLate, WakeAt
 from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.machine import HEAR_AFTER, Machine
 from apsis_nb.core.runs import Origin
@@ -80,6 +81,55 @@ def test_a_run_that_waits_beyond_its_budget_is_told_of_at_that_moment_and_once()
     assert told(late) == 1
     assert (said(later), told(later)) == ([], 0)
     assert m.runs[1].is_late(after(3700))
+
+
+def heard(orders: Sequence[Instruction]) -> list[tuple[str, str]]:
+    """What those hear who listen."""
+    return [(order.kind, order.text) for order in orders if isinstance(order, TellLate)]
+
+
+def test_who_listens_hears_of_a_late_run_of_which_no_action_tells_and_nothing_is_saved_for_it():
+    m = machine(job(schedule=EVERY_HOUR, condition={"type": "const", "value": False}))
+
+    due = m.handle(Tick(), after(3600))
+    early = m.handle(Tick(), after(3660))
+    late = m.handle(Tick(), after(3661))
+    later = m.handle(Tick(), after(3700))
+    begun = m.handle(StartRequested(run_id=1), after(3701))
+
+    assert [o.at for o in due if isinstance(o, WakeAt)] == [after(7200)]
+    assert heard(late) == [("start", "late: was due 2026-01-05 01:00:00Z, held: the constant false")]
+    assert said([*due, *early, *late, *later, *begun, *started(m, 1, 3702)]) == []
+    assert heard([*due, *early, *later, *begun, *finished(m, 1, 3703)]) == []
+
+
+def test_who_listens_hears_of_each_way_to_be_late_once():
+    m = machine(job(when={"late": True}, schedule=EVERY_HOUR, late={"start": 5, "finish": "10m"}))
+
+    orders = [*m.handle(Tick(), after(3600)), *m.handle(Tick(), after(3606)), *started(m, 1, 3607)]
+    orders += [*m.handle(Tick(), after(4201)), *m.handle(Tick(), after(4300)), *finished(m, 1, 4301)]
+
+    assert [kind for kind, _ in heard(orders)] == ["start", "finish"]
+
+
+def test_who_listens_hears_of_a_start_or_an_end_that_comes_late_without_a_tick():
+    m = machine(job(schedule=EVERY_HOUR, late={"finish": "10m"}))
+    m.handle(Tick(), after(3600))
+
+    assert heard(started(m, 1, 3690)) == [
+        ("start", "late: was due 2026-01-05 01:00:00Z, started 1m30s later")
+    ]
+    assert [kind for kind, _ in heard(finished(m, 1, 4300))] == ["finish"]
+
+
+def test_who_listens_hears_of_what_is_missed_but_not_of_what_a_person_skips():
+    m = machine(job(schedule=EVERY_HOUR | {"max_runs": 1}, condition={"type": "const", "value": False}))
+    first, second = m.handle(Tick(), after(3600)), m.handle(Tick(), after(7200))
+
+    assert heard(first) == []
+    missed, _ = heard(second)  # and that the first is late by now
+    assert missed == ("missed", "busy: 1 of at most 1 runs of the job's schedules are unfinished")
+    assert heard(m.handle(SkipRequested(run_id=1), after(7201))) == []
 
 
 def test_a_program_that_is_slow_to_start_is_told_of_too():

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from apsis_nb.core.conditions import FileExists
+from apsis_nb.core.conditions import CustomCondition, End, FileExists
 from apsis_nb.core.errors import BindError
 from apsis_nb.core.events import (
     ConditionPolled,
@@ -16,12 +16,14 @@ from apsis_nb.core.events import (
     Restored,
     RunFound,
     RunRequested,
+    StartRequested,
     StopRequested,
     Tick,
 )
 from apsis_nb.core.instructions import FindRun, Instruction, PollCondition, SaveRun, WakeAt
 from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.machine import Machine
+from apsis_nb.core.programs import ClassKeys, Site
 from apsis_nb.core.runs import Origin, Run
 from apsis_nb.core.states import State
 from tests.core.world import World, after
@@ -247,6 +249,59 @@ def test_conditions_are_looked_at_in_their_order():
     assert [str(c.condition) for c in (first, second)] == ["the file /a", "the file /b"]
     m.handle(ConditionPolled(run_id=1, condition=second.condition, holds=True), after(3))
     assert m.states() == {1: "starting"}
+
+
+READY = Site(class_of=lambda _: ClassKeys(of="condition", takes_any=True))
+
+
+def waits_for_a_class(condition: object = None) -> tuple[Started, CustomCondition]:
+    """A machine with a run that waits for a class of the user's own, and the condition as it is bound."""
+    condition = condition or {"type": "lib.Ready", "day": "{{ x }}"}
+    keys = {"program": "true", "params": ["x"], "condition": condition}
+    m = Started(job_from_dict("a", keys, site=READY))
+    (poll,) = [o for o in m.ask(args={"x": "{{ 7 }}"}) if isinstance(o, PollCondition)]
+    assert isinstance(poll.condition, CustomCondition)
+    return m, poll.condition
+
+
+def test_a_class_of_one_s_own_says_why_it_holds_a_run_and_lets_it_go():
+    m, ready = waits_for_a_class()
+    assert ready == CustomCondition(type="lib.Ready", keys={"day": "{{ 7 }}"})
+    assert m.why(1) == "waiting for lib.Ready(day={{ 7 }})"
+    told = ConditionPolled(run_id=1, condition=ready, holds=False, message="waiting: 1 of 3")
+    assert [o.message for o in m.handle(told, after(2)) if isinstance(o, SaveRun)] == ["waiting: 1 of 3"]
+    assert m.why(1) == "waiting: 1 of 3"
+    assert m.handle(ConditionPolled(run_id=1, condition=ready, holds=False), after(3)) == []
+    assert m.why(1) == "waiting for lib.Ready(day={{ 7 }})"
+    m.handle(ConditionPolled(run_id=1, condition=ready, holds=True), after(4))
+    assert m.states() == {1: "starting"}
+
+
+@pytest.mark.parametrize("to", [State.SKIPPED, State.ERROR])
+def test_a_class_of_one_s_own_may_end_a_run(to):
+    m, ready = waits_for_a_class()
+    end = ConditionPolled(run_id=1, condition=ready, holds=False, end=End(to, "no use"))
+    run = last(m.handle(end, after(2)), 1)
+    assert (run.state, run.message) == (to, "no use")
+    assert run.skip_reason == ("no use" if to is State.SKIPPED else None)
+    assert m.handle(end, after(3)) == [], "once more changes nothing"
+
+
+def test_a_run_is_told_to_have_waited_too_long_in_the_words_of_its_condition():
+    keys = {"program": "true", "condition": {"type": "lib.Ready"}, "waiting": {"max_time": "1m"}}
+    m = Started(job_from_dict("a", keys, site=READY))
+    (poll,) = [o for o in m.ask() if isinstance(o, PollCondition)]
+    m.handle(ConditionPolled(run_id=1, condition=poll.condition, holds=False, message="1 of 3"), after(2))
+    assert last(m.handle(Tick(), after(61)), 1).message == "1 of 3: timeout after 1m"
+
+
+def test_a_condition_before_a_class_is_what_holds_a_run_though_the_class_said_something():
+    m, ready = waits_for_a_class([{"type": "max_running", "count": 1, "args": {}}, {"type": "lib.Ready"}])
+    m.handle(ConditionPolled(run_id=1, condition=ready, holds=False, message="1 of 3"), after(2))
+    assert m.why(1) == "1 of 3"
+    m.handle(StartRequested(run_id=1), after(3))
+    m.ask(args={"x": "b"}, at_s=4)
+    assert m.why(2) == "1 of 1 of a(...) running"
 
 
 # -- patience

@@ -43,6 +43,7 @@ from apsis_nb.core.instructions import (
     SignalProgram,
     StartProgram,
     StopProgram,
+    TellLate,
     WakeAt,
 )
 from apsis_nb.core.jobs import Job
@@ -108,6 +109,7 @@ class World:
     starts: Counter[RunId] = field(default_factory=Counter)
     ended_as: dict[RunId, State] = field(default_factory=dict)  # before any mark
     broken_laws: list[str] = field(default_factory=list)
+    told_late: Counter[tuple[RunId, str]] = field(default_factory=Counter)  # by this server
     most_busy: Counter[Instance | str] = field(default_factory=Counter)  # also of jobs, groups and all
     states_seen: set[State] = field(default_factory=set)
     story: list[tuple[Event, datetime, list[Instruction] | None]] = field(default_factory=list)
@@ -134,6 +136,7 @@ class World:
         self.machine = self.new_machine()
         self.booted = self.now
         self.story = []
+        self.told_late = Counter()
         self._queue = [
             (at, n, event) for at, n, event in self._queue if not isinstance(event, Tick | RunFound)
         ]
@@ -303,6 +306,10 @@ class World:
                 if key not in self.notices:
                     self.broken_laws.append(f"notice {key} is sent before it is saved")
                 self.sent[key] += 1
+            case TellLate(run=run, kind=kind):
+                self.told_late[run.run_id, kind] += 1
+                if self.told_late[run.run_id, kind] > 1:
+                    self.broken_laws.append(f"{run.name} is told twice to be late: {kind}")
             case SignalProgram():
                 pass
 

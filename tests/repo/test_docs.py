@@ -3,6 +3,7 @@
 import pkgutil
 import re
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -15,12 +16,13 @@ from apsis_nb import core
 from apsis_nb.config import load_config
 from apsis_nb.core import doctor as doctor_rules
 from apsis_nb.core import why as why_words
-from apsis_nb.core.conditions import Dependency
+from apsis_nb.core.conditions import CustomCondition, Dependency, End
 from apsis_nb.core.jobs import Job, bind_run
 from apsis_nb.core.runs import Origin
 from apsis_nb.core.schedules import Misfire, Schedule
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
+from apsis_nb.engine.checkers import Answered, Checker
 from apsis_nb.jobfiles import Settings, check_folder, load_folder, load_text
 from apsis_nb.jobfiles.settings import load_settings
 from apsis_nb.simulation import expected
@@ -28,7 +30,9 @@ from apsis_nb.simulation import expected
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ALL_PAGES = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
-PAGE, PROGRAMS = ((DOCS / name).read_text() for name in ("jobs.md", "programs.md"))
+PAGE, PROGRAMS, CONDITIONS = (
+    (DOCS / name).read_text() for name in ("jobs.md", "programs.md", "conditions.md")
+)
 NOW = datetime(2026, 3, 27, tzinfo=UTC)
 EXAMPLE = re.compile(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 #: The pages of whose examples each is a whole job file.
@@ -57,15 +61,18 @@ ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00
 
 @cache
 def settings() -> Settings:
-    """What the page says of classes and hosts, for its examples."""
+    """What the pages say of classes and hosts, for their examples."""
     (module,), (config,) = blocks(PROGRAMS, "python"), blocks(PROGRAMS, "config")
+    (condition,) = blocks(CONDITIONS, "python")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "reports.py").write_text(module)
+        (folder / "deliveries.py").write_text(condition)
         (folder / "apsis.cfg").write_text(config)
         found = load_settings(folder, hosts=load_config(folder / "apsis.cfg", env={}).hosts)
         assert found.class_of is not None
         assert found.class_of("reports.Report").required == ("day",)  # from now on it is imported
+        assert found.class_of("deliveries.Delivered").optional == ("files",)
     return found
 
 
@@ -95,6 +102,31 @@ def test_each_example_is_a_job_whose_runs_can_be_made(text: str):
 
     assert "{{" not in str(run.program)
     assert "{{" not in str([c.to_dict() for c in run.conditions])
+
+
+def test_the_class_of_a_condition_on_the_page_does_what_it_says(tmp_path: Path):
+    job = job_of(next(text for text in blocks(CONDITIONS, "yaml") if "deliveries" in text))
+    run = bind_run(
+        job,
+        run_id=1,
+        args={"date": "2026-03-27"},
+        origin=Origin.MANUAL,
+        scheduled_at=NOW,
+        now=NOW,
+        params_of=lambda _: None,
+    )
+    (condition,) = run.conditions
+    assert isinstance(condition, CustomCondition)
+    assert condition.keys == {"folder": "/data/in/2026-03-27/prices", "files": 3}
+    folder = tmp_path / "day" / "prices"
+    checker = Checker(run, replace(condition, keys={"folder": str(folder), "files": 2}), tmp_path)
+
+    assert checker.ask().end == End(State.SKIPPED, "nobody delivers on that day")
+    folder.mkdir(parents=True)
+    (folder / "a.csv").touch()
+    assert checker.ask() == Answered(text="1 of 2 files are there", again_s=10)
+    (folder / "b.csv").touch()
+    assert checker.ask().holds
 
 
 @pytest.mark.parametrize(

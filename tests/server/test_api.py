@@ -254,6 +254,11 @@ def test_an_adhoc_command_runs(api: httpx2.Client, finished: Finished) -> None:
         ({"job_id": "ops/hello", "args": {"a": "x" * 40_000}}, 422, "are too many"),
         ({"job": {"progam": "true"}}, 422, "did you mean 'program'"),
         ({"job": {"program": {"type": "os.path.X"}}}, 422, "'os.path.X' is code of the server, which only"),
+        (
+            {"job": {"program": "true", "condition": {"type": "os.X"}}},
+            422,
+            "'os.X' is code of the server",
+        ),
         ({"job": {"program": "true", "host": "moon"}}, 422, "'moon' is not mapped under 'hosts'"),
         ({"job": {"program": "true", "schedule": {"type": "interval", "interval": 60}}}, 422, "no schedule"),
     ],
@@ -670,22 +675,32 @@ def test_a_single_key_of_a_job_file_is_changed_under_its_tag(tmp_path: Path) -> 
 
 
 def test_a_text_that_comes_over_the_network_names_no_code_but_what_the_folder_names(tmp_path: Path) -> None:
-    write_jobs(tmp_path / "jobs", {"ops/own": "program: {type: own_of_test.Own, n: 1}"})
+    held = "condition: {type: own_of_test.Held, why: not yet}"
+    write_jobs(tmp_path / "jobs", {"ops/own": f"program: {{type: own_of_test.Own, n: 1}}\n{held}"})
     (tmp_path / "jobs/own_of_test.py").write_text(
         "from apsis_nb.program import Program\n\n\nclass Own(Program):\n    def __init__(self, n):\n"
-        "        self.n = n\n\n    def run(self, run):\n        return self.n\n"
+        "        self.n = n\n\n    def run(self, run):\n        return self.n\n\n\n"
+        "from apsis_nb.condition import Condition\n\n\nclass Held(Condition):\n"
+        "    def __init__(self, why):\n        self.why = why\n\n"
+        "    def check(self, run):\n        return run.attempt > 1 or self.why\n"
     )
     new = {"If-None-Match": "*"}
     with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
         for kind in ("antigravity.Program", "own_of_test.Program"):
-            text = f"program: {{type: {kind}}}\n"
-            refused = problem(api.put("/yaml/ops/bad", content=text, headers=new), 422)
-            assert f"'{kind}' is code of the server, which no file of its job folder names yet" in refused
-            checked = api.post("/jobs/check", json={"job_id": "ops/bad", "yaml": text}).json()
-            assert "names yet" in checked["errors"][0]["message"]
-        text = "program: {type: own_of_test.Own, n: 2}\n"
+            for text in (f"program: {{type: {kind}}}\n", f"program: x\ncondition: {{type: {kind}}}\n"):
+                refused = problem(api.put("/yaml/ops/bad", content=text, headers=new), 422)
+                assert f"'{kind}' is code of the server, which no file of its job folder names yet" in refused
+                checked = api.post("/jobs/check", json={"job_id": "ops/bad", "yaml": text}).json()
+                assert "names yet" in checked["errors"][0]["message"]
+        text = (
+            "program: {type: own_of_test.Own, n: 2}\n"
+            "condition: {type: own_of_test.Held, why: 'it is {{ job_id }}'}\n"
+        )
         assert api.put("/yaml/ops/good", content=text, headers=new).status_code == 200
         (run,) = api.post("/runs", json={"job_id": "ops/good"}).json()["runs"]
+        said = "waiting for own_of_test.Held(why=it is ops/good): it is ops/good"
+        until("it is told why", lambda: said in api.get(f"/runs/{run['run_id']}/why").text)
+        api.post(f"/runs/{run['run_id']}/start")
         ended = until("it ends", lambda: _ended(api, run["run_id"]))
         assert (ended["state"], ended["program"]) == ("success", {"type": "own_of_test.Own", "n": 2})
         assert api.get(f"/runs/{run['run_id']}/outputs/result.json").json() == 2

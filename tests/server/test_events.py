@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 
 from apsis_nb.server import events as events_module
 from apsis_nb.server.events import BEHIND_BYTES, RING_EVENTS, TYPES, Events, Listener
-from tests.server.conftest import Served, serving, until
+from tests.server.conftest import Served, serving, until, write_jobs
 
 ALL = frozenset(TYPES)
 RUN = frozenset({"run"})
@@ -222,6 +223,32 @@ def test_a_run_is_seen_to_start_and_to_end(served: Served, api: httpx2.Client) -
             assert kind == "run"
             if facts["run_id"] == made["run_id"] and facts["state"] == "success":
                 break
+
+
+def test_a_late_run_is_heard_of_as_it_becomes_late(tmp_path: Path) -> None:
+    job = (
+        "schedule: {type: interval, interval: 1s, max_runs: 1}\n"
+        "condition: {type: const, value: false}\n"
+        "late: {start: 0.2s, finish: 0.5s}\n"
+        "program: {type: no-op}\n"
+    )
+    write_jobs(tmp_path / "jobs", {"held": job})
+    with serving(tmp_path) as served, stream(served, params={"types": "late"}) as response:
+        kinds: dict[str, dict[str, Any]] = {}
+        for _, kind, facts in blocks(response):
+            if kind != "hello":
+                assert kind == "late"
+                kinds.setdefault(facts["kind"], facts)
+            if len(kinds) == 3:
+                break
+        run_id = kinds["start"]["run_id"]
+        assert kinds["start"]["message"].endswith("held: the constant false")
+        assert kinds["finish"]["message"].startswith("late: should have finished by ")
+        assert (kinds["finish"]["run_id"], kinds["finish"]["state"]) == (run_id, "waiting")
+        missed = kinds["missed"]
+        assert (missed["job_id"], missed["args"], missed["state"]) == ("held", {}, "skipped")
+        assert missed["message"].startswith("busy: 1 of at most 1 runs")
+        assert missed["run_id"] != run_id
 
 
 def test_a_break_of_the_connection_loses_nothing(served: Served, api: httpx2.Client) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from apsis_nb.core.conditions import Dependency, FileExists, MaxRunning, SkipDuplicate, SqlIsTrue
+from apsis_nb.core.conditions import (
+    CustomCondition,
+    Dependency,
+    FileExists,
+    MaxRunning,
+    SkipDuplicate,
+    SqlIsTrue,
+)
 from apsis_nb.core.instructions import SaveRun
 from apsis_nb.core.programs import NoOp
 from apsis_nb.core.runs import Instance, Origin, Retry, Run
@@ -77,6 +84,7 @@ def runs(run_ids: st.SearchStrategy[int] = st.integers(1, 10**12)) -> st.SearchS
         | st.builds(SkipDuplicate, check_states=st.just(frozenset({State.RUNNING})))
         | st.builds(FileExists, path=st.sampled_from(["/a", "b/{{ c }}"]), min_bytes=st.integers(0, 9))
         | st.builds(SqlIsTrue, query=st.just("SELECT true"), args=st.just({"x": "{{ y }}"}))
+        | st.builds(CustomCondition, type=st.just("a.B"), keys=st.just({"x": ["{{ y }}", 1.5, None, True]}))
         | st.builds(
             lambda i: Dependency(
                 job_id=i.job_id, args=dict(i.args), exist=frozenset({State.SUCCESS, State.RUNNING}), inst=i

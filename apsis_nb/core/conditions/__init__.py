@@ -4,6 +4,7 @@ from .decisions import Ask, Decision, End, Poll, Wait, Yes
 from .kinds import (
     Condition,
     Const,
+    CustomCondition,
     Dependency,
     FileExists,
     MaxRunning,
@@ -19,6 +20,7 @@ __all__ = [
     "Ask",
     "Condition",
     "Const",
+    "CustomCondition",
     "Decision",
     "Dependency",
     "End",

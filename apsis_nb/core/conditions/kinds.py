@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apsis_nb.core.errors import BindError
-from apsis_nb.core.programs import Expand
+from apsis_nb.core.programs import Expand, expanded
 from apsis_nb.core.runs import Instance, Run
 from apsis_nb.core.runset import Group, Matching, Pool, RunSet
 from apsis_nb.core.states import State
@@ -266,10 +266,34 @@ class SqlIsTrue:
         return f"a query to be true: {text if len(text) <= 80 else text[:79] + '…'}"
 
 
-#: Those that the shell must look at.
-Polled = FileExists | SqlIsTrue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomCondition:
+    """A class of the user's own: an object of it is made from its keys, and the shell asks that."""
 
-Condition = Const | MaxRunning | Dependency | SkipDuplicate | FileExists | SqlIsTrue
+    type: str  #: its import path: package.module.Class
+    keys: Mapping[str, Any] = field(default_factory=dict)  #: for its constructor; templates until it is bound
+    enabled: bool | str = True
+
+    is_monotonic = True
+
+    def bind(self, expand: Expand, inst: Instance, params_of: ParamsOf) -> "CustomCondition":
+        return replace(self, keys=expanded(self.keys, expand), enabled=bind_enabled(self.enabled, expand))
+
+    def decide(self, run: Run, runs: RunSet) -> Decision:
+        return Poll(f"waiting for {self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": self.type, **self.keys, **_enabled_dict(self.enabled)}
+
+    def __str__(self) -> str:
+        text = f"{self.type}({', '.join(f'{name}={value}' for name, value in self.keys.items())})"
+        return text if len(text) <= 120 else text[:119] + "…"
+
+
+#: Those that the shell must look at.
+Polled = FileExists | SqlIsTrue | CustomCondition
+
+Condition = Const | MaxRunning | Dependency | SkipDuplicate | FileExists | SqlIsTrue | CustomCondition
 
 
 def bind_enabled(enabled: bool | str, expand: Expand) -> bool:

@@ -1,5 +1,6 @@
 """Conditions from the mappings of a job file, and from what the store kept of a run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from apsis_nb.core.errors import JobError
@@ -16,7 +17,16 @@ from apsis_nb.core.fields import (
     suggestion,
     within,
 )
-from apsis_nb.core.programs import read_templates
+from apsis_nb.core.programs import (
+    NO_SITE,
+    Site,
+    is_import_path,
+    read_keys,
+    read_program_text,
+    read_template,
+    read_templates,
+    values,
+)
 from apsis_nb.core.runs import Instance
 from apsis_nb.core.runset import Group, Matching, Pool
 from apsis_nb.core.states import FINISHED, TRANSITIONS, State
@@ -28,6 +38,7 @@ from .kinds import (
     SQL_EVERY_S,
     Condition,
     Const,
+    CustomCondition,
     Dependency,
     FileExists,
     MaxRunning,
@@ -38,18 +49,25 @@ from .kinds import (
 CONDITION_TYPES = ("dependency", "max_running", "skip_duplicate", "const", "file", "sql")
 
 
-def condition_from_dict(data: Any, path: KeyPath = (), *, is_bound: bool = False) -> Condition:
+def condition_from_dict(
+    data: Any, path: KeyPath = (), *, site: Site = NO_SITE, is_bound: bool = False
+) -> Condition:
     """The condition that a mapping of a job file (or `to_dict`) tells.
 
     Args:
         data: a mapping with `type`.
         path: where it stands in the job file, for errors.
-        is_bound: it is that of a run: what looks like a template in it is text that came out of one.
+        site: what it may name.
+        is_bound: it is that of a run: what looks like a template in it is text that came out of one, and
+            what it names was there when the run was made.
 
     Raises:
         JobError, JobErrors: what is wrong, and what would be right.
     """
-    kind = choose(data, path, "condition", CONDITION_TYPES)
+    if isinstance(data, Mapping) and is_import_path(data.get("type")):
+        kind = str(data["type"])
+    else:
+        kind = choose(data, path, "condition", CONDITION_TYPES)
     fields = Fields(data, path, f"{article(kind)} condition")
     fields.get("type", str)
     enabled = fields.get("enabled", _read_enabled, True)
@@ -75,15 +93,25 @@ def condition_from_dict(data: Any, path: KeyPath = (), *, is_bound: bool = False
                 poll_s=fields.get("poll_interval", _read_poll, FILE_EVERY_S),
                 enabled=enabled,
             )
-        case _:
+        case "sql":
             condition = SqlIsTrue(
                 query=fields.get("query", read_name),
                 args=fields.get("args", read_text_map, {}) if is_bound else {},
                 poll_s=fields.get("poll_interval", _read_poll, SQL_EVERY_S),
                 enabled=enabled,
             )
+        case _:
+            keys = _keys(kind, fields, site, is_bound=is_bound)
+            condition = CustomCondition(type=kind, keys=keys, enabled=enabled)
     fields.done()
     return condition
+
+
+def _keys(kind: str, fields: Fields, site: Site, *, is_bound: bool) -> dict[str, Any]:
+    """The keys of a class of the user's own."""
+    if is_bound:
+        return {name: fields.get(name, values(read_program_text)) for name in fields.names}
+    return read_keys(kind, fields, values(read_template), site.class_of, "condition")
 
 
 def _max_running(fields: Fields, enabled: bool | str, *, is_bound: bool) -> MaxRunning:
@@ -134,7 +162,12 @@ def _live_states(data: Any, path: KeyPath) -> frozenset[State]:
 def _end_state(data: Any, path: KeyPath) -> State:
     if isinstance(data, list):
         raise JobError(path, "must be one state, not a list")
-    return next(iter(states_from(data, path)))
+    state = next(iter(states_from(data, path)))
+    if state not in TRANSITIONS[State.WAITING]:
+        raise JobError(
+            path, f"a run that was not run cannot end in '{state.value}': write 'skipped' or 'error'"
+        )
+    return state
 
 
 def _states(data: Any, path: KeyPath, known: dict[str, State], what: str) -> frozenset[State]:

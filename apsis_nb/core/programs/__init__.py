@@ -1,6 +1,6 @@
 """What a run executes: the kinds of program, as values. `apsis_nb.programs` really runs them."""
 
-from .classes import ClassKeys, ClassOf
+from .classes import ClassKeys, ClassOf, is_import_path, read_keys
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
 from .kinds import (
     SHELL,
@@ -18,8 +18,16 @@ from .kinds import (
     Timeout,
 )
 from .outputs import KeptFile, Output, kept_file_reader
-from .reading import COMMON_KEYS, NO_SITE, PROGRAM_TYPES, Site, host_reader, is_import_path, program_from_dict
-from .texts import Expand, name_reader, read_program_text, read_template, read_templates
+from .reading import COMMON_KEYS, NO_SITE, PROGRAM_TYPES, Site, host_reader, program_from_dict
+from .texts import (
+    Expand,
+    expanded,
+    name_reader,
+    read_program_text,
+    read_template,
+    read_templates,
+    values,
+)
 
 __all__ = [
     "COMMON_KEYS",
@@ -48,13 +56,16 @@ __all__ = [
     "Stop",
     "Task",
     "Timeout",
+    "expanded",
     "host_of",
     "host_reader",
     "is_import_path",
     "kept_file_reader",
     "name_reader",
     "program_from_dict",
+    "read_keys",
     "read_program_text",
     "read_template",
     "read_templates",
+    "values",
 ]

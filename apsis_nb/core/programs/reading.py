@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from apsis_nb.core.errors import ApsisError, BindError, JobError
+from apsis_nb.core.errors import BindError, JobError
 from apsis_nb.core.fields import Fields, KeyPath, article, choose, read_bool, read_name, read_text_map
 
 from .amounts import read_gigabytes, read_grace_period, read_length, read_pause, read_signal, read_size
-from .classes import ClassOf
+from .classes import ClassOf, is_import_path, read_keys
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
 from .kinds import (
     SHELL,
@@ -101,12 +101,6 @@ def program_from_dict(
     return _process_from(kind, fields, text, Site(hosts=None) if is_bound else site, is_bound=is_bound)
 
 
-def is_import_path(kind: Any) -> bool:
-    """Whether a `type` names a class of somebody's own: package.module.Class."""
-    parts = kind.split(".") if isinstance(kind, str) else []
-    return len(parts) > 1 and all(part.isidentifier() for part in parts)
-
-
 def _process_from(
     kind: str, fields: Fields, text: Callable[[Any], str], site: Site, *, is_bound: bool
 ) -> Process:
@@ -175,23 +169,7 @@ def _custom_from(
     read = values(text)
     if is_bound:
         return Custom(type=kind, keys={name: fields.get(name, read) for name in fields.names})
-    try:
-        if class_of is None:
-            raise ApsisError(
-                f"'{kind}' is code of the server, which only the files of its job folder may name"
-            )
-        takes = class_of(kind)
-    except ApsisError as error:
-        fields.fail(str(error), "type")
-        fields.stop()
-    keys = {name: fields.get(name, read) for name in takes.required}
-    keys |= {name: fields.get(name, read, _ABSENT) for name in takes.optional}
-    if takes.takes_any:
-        keys |= {name: fields.get(name, read) for name in fields.names}
-    return Custom(type=kind, keys={name: value for name, value in keys.items() if value is not _ABSENT})
-
-
-_ABSENT: Any = object()
+    return Custom(type=kind, keys=read_keys(kind, fields, read, class_of, "program"))
 
 
 def _call_from(fields: Fields, text: Callable[[Any], str], *, is_bound: bool) -> PythonCall:
