@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from apsis_nb.core.actions import RECOVERED
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
     BackfillRequested,
+    DrainRequested,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -52,6 +53,7 @@ from apsis_nb.core.pauses import Pause
 from apsis_nb.core.preview import Ran, difference, lost, runs_again
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
+from apsis_nb.core.states import BUSY
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
@@ -106,6 +108,7 @@ class Engine:
         self._meta: dict[RunId, MetaRow] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
         self._unsaved: set[asyncio.Future[None]] = set()
+        self._has_saved = asyncio.Event()  # something, or it failed
         self._polls: Polls
         self._finds: list[FindRun] = []
         self._found = asyncio.Event()
@@ -209,6 +212,26 @@ class Engine:
         jobs = self.folder.jobs.values()
         return [job.job_id for job in jobs if any(RECOVERED in a.when.events for a in job.actions)]
 
+    async def drain(self, tell: Callable[[Sequence[Run]], None]) -> None:
+        """Start nothing more, and return when the programs that run have ended and their ends are saved.
+
+        What comes due meanwhile is left to the next server, as if this one had been stopped already.
+
+        Args:
+            tell: gets the runs that are waited for, the oldest first: at once, and when fewer are left.
+        """
+        self.handle(DrainRequested())
+        told = -1
+        while self.broken is None:
+            busy = sorted((run for run in self.live.values() if run.state in BUSY), key=lambda r: r.run_id)
+            if not busy:
+                return
+            if len(busy) != told:
+                told = len(busy)
+                tell(busy)
+            self._has_saved.clear()
+            await self._has_saved.wait()
+
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""
         self._closing = True
@@ -222,7 +245,7 @@ class Engine:
         await asyncio.to_thread(self.store.close)
 
     def _is_well(self) -> bool:
-        return self.broken is None and bool(self.store.health()["ok"])
+        return self.broken is None and not self.machine.is_draining and bool(self.store.health()["ok"])
 
     # -- what others ask
 
@@ -440,6 +463,7 @@ class Engine:
         return {
             "ok": self.broken is None,
             "broken": self.broken,
+            "draining": self.machine.is_draining,
             "loops": self.tasks.facts(),
             "loop_lag_ms": round(self._loop_lag_s * 1000, 1),
             "commit_lag_ms": round(self._commit_lag_s * 1000, 1),
@@ -521,6 +545,7 @@ class Engine:
         effects: list[Effect],
     ) -> None:
         self._unsaved.discard(saved)
+        self._has_saved.set()
         self._commit_lag_s = self._loop.time() - began
         error = committed.exception()
         if error is not None:

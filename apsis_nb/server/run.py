@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.runs import Run
 from apsis_nb.engine import Engine, doctor
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 THREADS = 32  #: for what blocks: queries, outputs, job files
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
+#: How many of the runs that a server waits for are named.
+SHOWN = 10
 #: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
 KEEP_ALIVE_S = 75
 #: Loggers of libraries that tell of each request or connection.
@@ -35,6 +39,8 @@ _CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
 def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None:
     """Run a server until SIGTERM or SIGINT. The programs that it started go on.
+
+    With `drain` it starts nothing more then, and ends when they have ended; a second signal ends the waiting.
 
     Args:
         config: of the server; port 0 takes a free one.
@@ -67,7 +73,8 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
 
         app = make_app(engine, config, gate=gate, events=events)
-        server = _HttpServer(http_settings(app, config), events, tell_ready)
+        drain = partial(engine.drain, partial(_tell_waits_for, config)) if config.drain else None
+        server = _HttpServer(http_settings(app, config), events, tell_ready, drain)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop, number)
@@ -77,6 +84,18 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             file.unlink(missing_ok=True)
         await engine.stop()
         log.info("stopped; programs that run go on")
+
+
+def _tell_waits_for(config: Config, runs: Sequence[Run]) -> None:
+    """Say what a server that is to stop waits for: in the log, and on the terminal if that is not there."""
+    names = ", ".join(f"{run.name} {run.inst.job_id}" for run in runs[:SHOWN])
+    more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
+    text = (
+        f"stops when {names}{more} {'has' if len(runs) == 1 else 'have'} ended; a second signal stops it now"
+    )
+    log.warning("%s", text)
+    if config.log.file is not None:
+        sys.stderr.write(text + "\n")
 
 
 def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
@@ -96,16 +115,42 @@ def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
 
 
 class _HttpServer(uvicorn.Server):
-    """Uvicorn's server, but stopped by us: by itself it would end the process before the engine has."""
+    """Uvicorn's server, but stopped by us: by itself it would end the process before the engine has.
 
-    def __init__(self, settings: uvicorn.Config, events: Events, tell_ready: Callable[[], None]) -> None:
+    Args:
+        settings: of uvicorn.
+        events: end when it does.
+        tell_ready: called once connections are accepted.
+        drain: what is waited for before it stops, unless it is told twice; None: nothing.
+    """
+
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        events: Events,
+        tell_ready: Callable[[], None],
+        drain: Callable[[], Coroutine[None, None, None]] | None,
+    ) -> None:
         super().__init__(settings)
-        self._events, self._tell_ready = events, tell_ready
+        self._events, self._tell_ready, self._drain = events, tell_ready, drain
+        self._draining: asyncio.Task[None] | None = None
 
     def stop(self, number: signal.Signals) -> None:
         if self.should_exit:
             self.force_exit = True  # asked twice: whatever is under way is cut off
+        elif self._drain is not None and self._draining is None:
+            log.info("%s: stopping; nothing more is started", number.name)
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+            self._draining.add_done_callback(self._drained)
+            return
         log.info("%s: stopping", number.name)
+        if self._draining is not None:
+            self._draining.cancel()
+        self.should_exit = True
+
+    def _drained(self, draining: "asyncio.Task[None]") -> None:
+        if not draining.cancelled() and (error := draining.exception()) is not None:
+            log.error("cannot wait for the programs: %s", error)
         self.should_exit = True
 
     @contextlib.contextmanager
