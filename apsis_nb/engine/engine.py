@@ -57,7 +57,7 @@ from apsis_nb.core.states import BUSY
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
-from apsis_nb.store import MetaRow, OutputRow, Store, content_type
+from apsis_nb.store import MetaRow, OutputRow, Store, StoreFull, content_type
 from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
@@ -98,6 +98,7 @@ class Engine:
         self.started_at = utc_now()
         self.down: tuple[datetime, datetime] | None = None  #: from when to when no server ran before this one
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
+        self.broke = asyncio.Event()  #: set when it is
         self.store: Store
         self.programs: Programs
         self.notices: Notices
@@ -508,10 +509,22 @@ class Engine:
         error = packed.exception()
         if error is None:
             self._outputs[event.run_id] = packed.result()
+        elif isinstance(error, StoreFull):
+            # The end is not saved either: the output is still where the program wrote it, for the next try.
+            self._break(error)
+            return
         else:
             log.error("the output of r%d cannot be kept: %s", event.run_id, error)
         if not self._closing:
             self.handle(event)
+
+    def _break(self, error: BaseException) -> None:
+        """Nothing can be saved any more."""
+        if self.broken is None:
+            self.broken = str(error)
+            log.critical("the run store is out of order, nothing is started any more: %s", error)
+            self.broke.set()
+            self._has_saved.set()
 
     # -- instructions out
 
@@ -550,8 +563,7 @@ class Engine:
         error = committed.exception()
         if error is not None:
             # Nothing that was to follow may happen: the store does not know of it.
-            self.broken = str(error)
-            log.critical("the run store is out of order, nothing is started any more: %s", error)
+            self._break(error)
             saved.set_exception(Refused(f"the run store is out of order: {error}"))
             saved.exception()  # it may be that nobody waits for it
             return
@@ -646,6 +658,8 @@ class Engine:
             due = self._loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
             self._loop_lag_s = self._loop.time() - due
+            if (error := self.store.error) is not None:  # a checkpoint failed for good
+                self._break(error)
             self.handle(Tick())
 
     async def _find(self) -> None:
