@@ -230,6 +230,7 @@ class Config(_Section):
     hosts: Annotated[
         dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
     ] = {}
+    drain: bool = False  #: when told to stop, wait for the programs that run
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
     template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"

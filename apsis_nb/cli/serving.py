@@ -43,13 +43,16 @@ def serve(
         Literal["process", "off"] | None,
         typer.Option("--dashboards", help="Serve the dashboards too. [process]"),
     ] = None,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="When told to stop, wait until the programs that run have ended.")
+    ] = False,
 ) -> None:
     """Run a server.
 
     It starts jobs on time, keeps every run, and serves the dashboards.
 
     Prints its address once it is up; stop it with Ctrl-C. Programs that run then go on; the next start finds
-    them.
+    them. With --drain it waits for them, and starts nothing more; a second Ctrl-C ends the waiting.
 
     \b
     Examples:
@@ -62,6 +65,8 @@ def serve(
     settings = dict(_setting(word) for word in set_ or ())
     given = {"jobs": jobs, "state_dir": state_dir, "bind": bind, "dashboards": dashboards}
     settings |= {key: str(value) for key, value in given.items() if value is not None}
+    if drain:
+        settings["drain"] = "true"
     wanted = load_config(config, settings)
     if not wanted.jobs.is_dir():
         raise ApsisError(

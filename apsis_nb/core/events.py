@@ -51,6 +51,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrainRequested:
+    """The server ends when the programs that run have ended: nothing more starts, and nothing comes due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramStarted:
     """A program runs."""
 
@@ -226,6 +231,7 @@ Event = (
     | JobsLoaded
     | IdsReserved
     | Tick
+    | DrainRequested
     | ProgramStarted
     | ProgramFinished
     | SignalFailed

@@ -25,6 +25,7 @@ from .events import (
     BackfillRequested,
     BackfillStopRequested,
     ConditionPolled,
+    DrainRequested,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -82,6 +83,9 @@ HEAR_AFTER = timedelta(seconds=10)
 #: With nothing to do the clock is saved this often.
 CLOCK_EVERY = timedelta(seconds=1)
 
+#: What a server that is about to end leaves to the next.
+_LEFT_TO_THE_NEXT = (RunRequested, RerunRequested, BackfillRequested, StartRequested)
+
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
 
 
@@ -100,6 +104,7 @@ class Machine:
         self.runs = RunSet()
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
         self.pauses = Pauses()
+        self.is_draining = False  #: nothing more starts, and the clock stands still, as if no server ran
         self._out: list[Instruction] = []
         self._cause = ""
         self._seq = 0
@@ -137,6 +142,8 @@ class Machine:
         Raises:
             NotFound, Refused, BindError: a request cannot be met; nothing has changed.
         """
+        if self.is_draining and isinstance(event, _LEFT_TO_THE_NEXT):
+            raise Refused("the server is about to end, and starts nothing more: ask the next one")
         self._seq += 1
         self._cause = f"{type(event).__name__}#{self._seq}"
         self._out = []
@@ -144,6 +151,8 @@ class Machine:
             case Tick():
                 self._wake = None if self._wake is None or self._wake <= now else self._wake
                 self._advance(now)
+            case DrainRequested():
+                self.is_draining = True
             case ProgramStarted():
                 self._program_started(event)
             case ProgramFinished():
@@ -242,6 +251,9 @@ class Machine:
 
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
+        if self.is_draining:
+            self._pass_time(now)
+            return
         self._due.extend(self._upcoming.take(now))
         if len(self._due) + len(self._fired) + len(self._retries) > self._ids.left:
             self._reserve(now)
@@ -253,20 +265,24 @@ class Machine:
             run = self.runs.get(heappop(self._scheduled)[1])
             if run is not None and run.state is State.SCHEDULED:
                 self._begin(run, now)
-        while self._stops and self._stops[0][0] <= now:
-            run = self.runs.get(heappop(self._stops)[1])
-            if run is not None and run.state is State.RUNNING:
-                self._stop_requested(run, now, "its stop time has come")
         for run_id in self._waiting.impatient(now):
             self._waited_too_long(run_id, now)
-        for late, kind in chain(
-            self._deadlines.take(now, self.runs), self._quiet_deadlines.take(now, self.runs)
-        ):
-            self._become_late(late, kind)
+        self._pass_time(now)
         self.clock = now if self.clock is None else max(self.clock, now)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
             self._clock_saved = self.clock
             self._order(SaveClock(cause=self._cause, at=self.clock))
+
+    def _pass_time(self, now: datetime) -> None:
+        """What time does to the runs that there are: some are stopped, some are late."""
+        while self._stops and self._stops[0][0] <= now:
+            run = self.runs.get(heappop(self._stops)[1])
+            if run is not None and run.state is State.RUNNING:
+                self._stop_requested(run, now, "its stop time has come")
+        for late, kind in chain(
+            self._deadlines.take(now, self.runs), self._quiet_deadlines.take(now, self.runs)
+        ):
+            self._become_late(late, kind)
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
@@ -280,9 +296,11 @@ class Machine:
                     self._consider(run_id, now)
         if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
-        due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
-        others = (self._upcoming.next_at, self._waiting.next_end, self._deadlines.next_at(self.runs))
-        due += [at for at in others if at is not None]
+        times = [self._stops[0][0] if self._stops else None, self._deadlines.next_at(self.runs)]
+        if not self.is_draining:
+            times += [self._scheduled[0][0] if self._scheduled else None]
+            times += [self._upcoming.next_at, self._waiting.next_end]
+        due = [at for at in times if at is not None]
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -373,7 +391,7 @@ class Machine:
         later = run.scheduled_at > now
         when = f"scheduled for {format_utc(run.scheduled_at)}" if later else "scheduled for now"
         self._add(run, f"{when}: {why}" if why else when)
-        if later:
+        if later or self.is_draining:
             heappush(self._scheduled, (run.scheduled_at, run.run_id))
         else:
             self._begin(run, now)
@@ -404,7 +422,7 @@ class Machine:
     def _consider(self, run_id: RunId, now: datetime) -> None:
         """Start a waiting run if its conditions hold, in their order; else say what holds it."""
         run = self.runs.get(run_id)
-        if run is None or run.state is not State.WAITING:
+        if run is None or run.state is not State.WAITING or self.is_draining:
             return
         left, by, held = self._waiting.decide(run)
         if isinstance(held, Ask) and self._is_hopeless(run_id, held, now):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from apsis_nb.core.actions import RECOVERED
 from apsis_nb.core.errors import ApsisError, NotFound, Refused
 from apsis_nb.core.events import (
     BackfillRequested,
+    DrainRequested,
     Event,
     IdsReserved,
     JobsLoaded,
@@ -53,10 +54,11 @@ from apsis_nb.core.pauses import Pause
 from apsis_nb.core.preview import Ran, difference, lost, runs_again
 from apsis_nb.core.runs import Run, RunId
 from apsis_nb.core.schedules import due_between
+from apsis_nb.core.states import BUSY
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
-from apsis_nb.store import MetaRow, OutputRow, Store, content_type
+from apsis_nb.store import MetaRow, OutputRow, Store, StoreFull, content_type
 from apsis_nb.wire import late_facts, pause_facts, run_facts
 
 from .clock import utc_now
@@ -97,6 +99,7 @@ class Engine:
         self.started_at = utc_now()
         self.down: tuple[datetime, datetime] | None = None  #: from when to when no server ran before this one
         self.broken: str | None = None  #: why nothing is saved, and so nothing started, any more
+        self.broke = asyncio.Event()  #: set when it is
         self.store: Store
         self.programs: Programs
         self.notices: Notices
@@ -107,6 +110,7 @@ class Engine:
         self._meta: dict[RunId, MetaRow] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
         self._unsaved: set[asyncio.Future[None]] = set()
+        self._has_saved = asyncio.Event()  # something, or it failed
         self._polls: Polls
         self._finds: list[FindRun] = []
         self._found = asyncio.Event()
@@ -210,6 +214,26 @@ class Engine:
         jobs = self.folder.jobs.values()
         return [job.job_id for job in jobs if any(RECOVERED in a.when.events for a in job.actions)]
 
+    async def drain(self, tell: Callable[[Sequence[Run]], None]) -> None:
+        """Start nothing more, and return when the programs that run have ended and their ends are saved.
+
+        What comes due meanwhile is left to the next server, as if this one had been stopped already.
+
+        Args:
+            tell: gets the runs that are waited for, the oldest first: at once, and when fewer are left.
+        """
+        self.handle(DrainRequested())
+        told = -1
+        while self.broken is None:
+            busy = sorted((run for run in self.live.values() if run.state in BUSY), key=lambda r: r.run_id)
+            if not busy:
+                return
+            if len(busy) != told:
+                told = len(busy)
+                tell(busy)
+            self._has_saved.clear()
+            await self._has_saved.wait()
+
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""
         self._closing = True
@@ -224,7 +248,7 @@ class Engine:
         await asyncio.to_thread(self.store.close)
 
     def _is_well(self) -> bool:
-        return self.broken is None and bool(self.store.health()["ok"])
+        return self.broken is None and not self.machine.is_draining and bool(self.store.health()["ok"])
 
     # -- what others ask
 
@@ -442,6 +466,7 @@ class Engine:
         return {
             "ok": self.broken is None,
             "broken": self.broken,
+            "draining": self.machine.is_draining,
             "loops": self.tasks.facts(),
             "loop_lag_ms": round(self._loop_lag_s * 1000, 1),
             "commit_lag_ms": round(self._commit_lag_s * 1000, 1),
@@ -486,10 +511,22 @@ class Engine:
         error = packed.exception()
         if error is None:
             self._outputs[event.run_id] = packed.result()
+        elif isinstance(error, StoreFull):
+            # The end is not saved either: the output is still where the program wrote it, for the next try.
+            self._break(error)
+            return
         else:
             log.error("the output of r%d cannot be kept: %s", event.run_id, error)
         if not self._closing:
             self.handle(event)
+
+    def _break(self, error: BaseException) -> None:
+        """Nothing can be saved any more."""
+        if self.broken is None:
+            self.broken = str(error)
+            log.critical("the run store is out of order, nothing is started any more: %s", error)
+            self.broke.set()
+            self._has_saved.set()
 
     # -- instructions out
 
@@ -523,12 +560,12 @@ class Engine:
         effects: list[Effect],
     ) -> None:
         self._unsaved.discard(saved)
+        self._has_saved.set()
         self._commit_lag_s = self._loop.time() - began
         error = committed.exception()
         if error is not None:
             # Nothing that was to follow may happen: the store does not know of it.
-            self.broken = str(error)
-            log.critical("the run store is out of order, nothing is started any more: %s", error)
+            self._break(error)
             saved.set_exception(Refused(f"the run store is out of order: {error}"))
             saved.exception()  # it may be that nobody waits for it
             return
@@ -625,6 +662,8 @@ class Engine:
             due = self._loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
             self._loop_lag_s = self._loop.time() - due
+            if (error := self.store.error) is not None:  # a checkpoint failed for good
+                self._break(error)
             self.handle(Tick())
 
     async def _find(self) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.runs import Run
 from apsis_nb.engine import Engine, doctor
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
@@ -27,14 +30,23 @@ log = logging.getLogger(__name__)
 THREADS = 32  #: for what blocks: queries, outputs, job files
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
+#: How many of the runs that a server waits for are named.
+SHOWN = 10
 #: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
 KEEP_ALIVE_S = 75
+#: A store that broke is opened again after so long; after longer each time, unless it worked for a while.
+_FIRST_PAUSE_S, _LAST_PAUSE_S, _STAYED_S = 1.0, 300.0, 600.0
+#: But not before there is so much room, or a tenth of a small disk.
+_ROOM_B = 64_000_000
+_LOOK_S = 1.0
 #: Loggers of libraries that tell of each request or connection.
 _CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
 
 def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None:
     """Run a server until SIGTERM or SIGINT. The programs that it started go on.
+
+    With `drain` it starts nothing more then, and ends when they have ended; a second signal ends the waiting.
 
     Args:
         config: of the server; port 0 takes a free one.
@@ -46,10 +58,32 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     os.umask(0o077)  # what the server writes is for its own account
     _set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
-        asyncio.run(_serve(config.with_port(listening.getsockname()[1]), listening, ready))
+        config = config.with_port(listening.getsockname()[1])
+        is_again, pause_s = False, _FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            # Whoever serves closes what he listens on; the address stays ours until the end.
+            try:
+                if not asyncio.run(_serve(config, listening.dup(), ready, pause_s)):
+                    return
+            except ApsisError as error:
+                if not is_again:
+                    raise
+                log.critical("cannot start again, which is tried again in %.0f s: %s", pause_s, error)
+                time.sleep(pause_s)
+            is_again, ready = True, None  # told already
+            stayed = time.monotonic() - began > _STAYED_S
+            pause_s = _FIRST_PAUSE_S if stayed else min(pause_s * 2, _LAST_PAUSE_S)
 
 
-async def _serve(config: Config, listening: socket.socket, ready: Callable[[str], None] | None) -> None:
+async def _serve(
+    config: Config, listening: socket.socket, ready: Callable[[str], None] | None, pause_s: float
+) -> bool:
+    """Serve until a signal comes, or the store broke and may be in order if it is opened again.
+
+    Returns:
+        Whether to serve again.
+    """
     # Of Python's own choice there would be six on two cores, and a few slow queries would hold them all.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "apsis-nb"))
     gate = open_gate(config.state_dir, account())
@@ -67,16 +101,54 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
 
         app = make_app(engine, config, gate=gate, events=events)
-        server = _HttpServer(http_settings(app, config), events, tell_ready)
+        drain = partial(engine.drain, partial(_tell_waits_for, config)) if config.drain else None
+        server = _HttpServer(http_settings(app, config), events, tell_ready, drain)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop, number)
+        mending = loop.create_task(_start_again_when_mended(engine, server, pause_s))
         await server.serve([listening])
+        mending.cancel()
     finally:
         for file in runtime:
             file.unlink(missing_ok=True)
         await engine.stop()
-        log.info("stopped; programs that run go on")
+    log.info("%s; programs that run go on", "starting again" if server.starts_again else "stopped")
+    return server.starts_again
+
+
+async def _start_again_when_mended(engine: Engine, server: "_HttpServer", pause_s: float) -> None:
+    """Have a server whose store broke start again when there is room on the disk.
+
+    Until then it answers, and says how it is. What runs goes on; a start finds out what is in the store, as
+    after any crash.
+    """
+    await engine.broke.wait()
+    await asyncio.sleep(pause_s)
+    disk = shutil.disk_usage(engine.config.state_dir)
+    needed_b = min(_ROOM_B, disk.total // 10)
+    if disk.free < needed_b:
+        log.critical(
+            "%s has %.0f MB free: the server goes on when there are %.0f MB",
+            engine.config.state_dir,
+            disk.free / 1e6,
+            needed_b / 1e6,
+        )
+    while shutil.disk_usage(engine.config.state_dir).free < needed_b:  # noqa: ASYNC110  (it tells nobody)
+        await asyncio.sleep(_LOOK_S)
+    server.start_again()
+
+
+def _tell_waits_for(config: Config, runs: Sequence[Run]) -> None:
+    """Say what a server that is to stop waits for: in the log, and on the terminal if that is not there."""
+    names = ", ".join(f"{run.name} {run.inst.job_id}" for run in runs[:SHOWN])
+    more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
+    text = (
+        f"stops when {names}{more} {'has' if len(runs) == 1 else 'have'} ended; a second signal stops it now"
+    )
+    log.warning("%s", text)
+    if config.log.file is not None:
+        sys.stderr.write(text + "\n")
 
 
 def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
@@ -96,16 +168,49 @@ def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:
 
 
 class _HttpServer(uvicorn.Server):
-    """Uvicorn's server, but stopped by us: by itself it would end the process before the engine has."""
+    """Uvicorn's server, but stopped by us: by itself it would end the process before the engine has.
 
-    def __init__(self, settings: uvicorn.Config, events: Events, tell_ready: Callable[[], None]) -> None:
+    Args:
+        settings: of uvicorn.
+        events: end when it does.
+        tell_ready: called once connections are accepted.
+        drain: what is waited for before it stops, unless it is told twice; None: nothing.
+    """
+
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        events: Events,
+        tell_ready: Callable[[], None],
+        drain: Callable[[], Coroutine[None, None, None]] | None,
+    ) -> None:
         super().__init__(settings)
-        self._events, self._tell_ready = events, tell_ready
+        self._events, self._tell_ready, self._drain = events, tell_ready, drain
+        self._draining: asyncio.Task[None] | None = None
+        self.starts_again = False
+
+    def start_again(self) -> None:
+        """Stop, to serve anew; unless it is to stop anyway."""
+        if not self.should_exit and self._draining is None:
+            self.starts_again = self.should_exit = True
 
     def stop(self, number: signal.Signals) -> None:
+        self.starts_again = False
         if self.should_exit:
             self.force_exit = True  # asked twice: whatever is under way is cut off
+        elif self._drain is not None and self._draining is None:
+            log.info("%s: stopping; nothing more is started", number.name)
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+            self._draining.add_done_callback(self._drained)
+            return
         log.info("%s: stopping", number.name)
+        if self._draining is not None:
+            self._draining.cancel()
+        self.should_exit = True
+
+    def _drained(self, draining: "asyncio.Task[None]") -> None:
+        if not draining.cancelled() and (error := draining.exception()) is not None:
+            log.error("cannot wait for the programs: %s", error)
         self.should_exit = True
 
     @contextlib.contextmanager

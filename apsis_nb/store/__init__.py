@@ -1,6 +1,6 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
-from apsis_nb.store.errors import QueryError, StoreError
+from apsis_nb.store.errors import QueryError, StoreError, StoreFull
 from apsis_nb.store.outputs import content_type
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Store
@@ -15,5 +15,6 @@ __all__ = [
     "QueryError",
     "Store",
     "StoreError",
+    "StoreFull",
     "content_type",
 ]

@@ -7,5 +7,9 @@ class StoreError(ApsisError):
     """The run store cannot do it: another process has the file, the disk is full, a query is not allowed."""
 
 
+class StoreFull(StoreError):
+    """There is no room on the disk, or it does not work."""
+
+
 class QueryError(StoreError):
     """A query of a client is not allowed, is wrong, takes too long, or needs too much."""

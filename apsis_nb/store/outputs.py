@@ -5,6 +5,7 @@ block (four bytes, little endian). So any range can be read without the rest. On
 piece is called and where it lies: one whose row was never committed is dead weight, no more.
 """
 
+import errno
 import os
 import struct
 import threading
@@ -17,12 +18,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from apsis_nb.core.times import format_iso
-from apsis_nb.store.errors import StoreError
+from apsis_nb.store.errors import StoreError, StoreFull
 from apsis_nb.store.rows import OutputRow
 
 BLOCK = 1 << 18
 #: Text shrinks to a fifth; more effort costs time and wins little.
 LEVEL = 3
+#: What a disk says that takes nothing more; all else is wrong with the one output.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 CONTENT_TYPES = {
     ".csv": "text/csv",
@@ -118,7 +121,7 @@ class Packer:
                     try:
                         rows = [_append(pack.fileno(), name, what, path) for what, path in order.files]
                     except OSError as e:
-                        order.done.set_exception(StoreError(f"the outputs cannot be kept: {e}"))
+                        order.done.set_exception(_not_kept(e))
                     else:
                         packed.append((order, rows))
                 os.fdatasync(pack.fileno())
@@ -127,10 +130,15 @@ class Packer:
         except Exception as e:  # those who wait must hear of it
             for order in group:
                 if not order.done.done():
-                    order.done.set_exception(StoreError(f"the outputs cannot be kept: {e}"))
+                    order.done.set_exception(_not_kept(e))
             return
         for order, rows in packed:
             order.done.set_result(rows)
+
+
+def _not_kept(error: Exception) -> StoreError:
+    kind = StoreFull if isinstance(error, OSError) and error.errno in _FULL else StoreError
+    return kind(f"the outputs cannot be kept: {error}")
 
 
 def _append(pack: int, pack_name: str, name: str, path: Path) -> OutputRow:

@@ -388,6 +388,11 @@ class Store:
     def _broke(self, error: Exception) -> None:
         self._error = error
 
+    @property
+    def error(self) -> Exception | None:
+        """What broke the store, so that it must be opened again; None: it is in order."""
+        return self._error
+
     def health(self) -> dict[str, Any]:
         """How the store is: `ok`; `error`, what broke it (then it must be opened again); sizes, speeds."""
         return {

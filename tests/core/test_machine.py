@@ -7,6 +7,7 @@ import pytest
 
 from apsis_nb.core.errors import ApsisError, BindError, NotFound, Refused
 from apsis_nb.core.events import (
+    DrainRequested,
     IdsReserved,
     JobsLoaded,
     ProgramFinished,
@@ -37,6 +38,7 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.machine import Machine
+from apsis_nb.core.programs import Outcome
 from apsis_nb.core.runs import IllegalTransition, Origin, Run
 from apsis_nb.core.states import FINISHED, TRANSITIONS, State
 from tests.core.world import after
@@ -503,3 +505,65 @@ def test_moves_outside_the_table_are_illegal_and_times_never_go_back():
 def test_errors_of_users_are_of_one_family():
     assert issubclass(IllegalTransition, ApsisError)
     assert timedelta(seconds=60).total_seconds() == a_run().late_start_s
+
+
+def test_a_server_that_drains_starts_nothing_and_leaves_what_comes_due_to_the_next():
+    m = machine(job(schedule=EVERY_MINUTE), job("b", condition={"type": "max_running", "count": 1}), now_s=1)
+    m.handle(Tick(), after(60))
+    running(m, 1, 61)
+    clock = m.clock
+    for run_id in (2, 3):
+        m.handle(RunRequested(job_id="b"), after(61))
+        assert m.runs[run_id].state is (State.STARTING if run_id == 2 else State.WAITING)
+
+    m.handle(DrainRequested(), after(62))
+
+    assert m.handle(Tick(), after(200)) == []  # neither a run nor a later clock, nor one more look at once
+    assert m.clock == clock
+    assert "StartProgram" not in kinds(m.handle(ended(2), after(201)))  # it made place for the third
+    assert m.runs[3].state is State.WAITING
+    for request in (RunRequested(job_id="a"), StartRequested(run_id=3)):
+        with pytest.raises(Refused, match="about to end"):
+            m.handle(request, after(202))
+    assert saved(m.handle(SkipRequested(run_id=3), after(203))) == [("skipped", "skipped by hand")]
+
+    again = machine(job(schedule=EVERY_MINUTE), clock_s=60, now_s=204)
+    assert [r.nominal_at for r in again.runs.values() if r.state is not State.SKIPPED] == [
+        after(120),
+        after(180),
+    ]
+
+
+def test_what_follows_from_an_end_is_saved_by_a_server_that_drains_and_started_by_the_next():
+    m = machine(job(retry=1, successors=["b"]), job("b"))
+    for run_id in (1, 2):
+        m.handle(RunRequested(job_id="a"), after(0))
+        running(m, run_id)
+    m.handle(DrainRequested(), after(2))
+
+    m.handle(ended(1, "failure"), after(3))
+    m.handle(ended(2), after(3))
+
+    left = dict(m.runs.items())
+    assert sorted((r.inst.job_id, r.attempt, r.state) for r in left.values()) == [
+        ("a", 2, State.SCHEDULED),
+        ("b", 1, State.SCHEDULED),
+    ]
+    new = Machine()
+    new.handle(IdsReserved(first=100, stop=200), after(10))
+    new.handle(Restored(runs=tuple(left.values()), clock=after(2)), after(10))
+    orders = new.handle(JobsLoaded(jobs=(job(), job("b"))), after(10))
+    assert sorted(o.run.run_id for o in orders if isinstance(o, StartProgram)) == sorted(left)
+
+
+def test_a_server_that_drains_still_stops_what_is_to_be_stopped():
+    m = machine(job())
+    m.handle(RunRequested(job_id="a", stop_at=after(100)), after(0))
+    running(m, 1)
+    m.handle(DrainRequested(), after(2))
+
+    assert kinds(m.handle(Tick(), after(100))) == ["SaveRun", "StopProgram"]
+
+
+def ended(run_id: int, outcome: Outcome = "success") -> ProgramFinished:
+    return ProgramFinished(run_id=run_id, at=after(3), outcome=outcome)

@@ -145,6 +145,68 @@ def test_programs_go_on_without_the_server_and_the_next_one_finds_them(tmp_path:
         server.end()
 
 
+def begin(server: dict[str, Any], release: Path) -> str:
+    """Start a program that ends when `release` is written to; the path of its run."""
+    os.mkfifo(release)
+    command = {"job": {"program": f"echo begun; read line < {release}"}}
+    (run,) = api(server, "POST", "/runs", json=command).json()["runs"]
+    where = f"/runs/{run['run_id']}"
+    until("it runs", lambda: api(server, "GET", where).json()["state"] == "running")
+    return where
+
+
+def test_with_drain_it_waits_for_its_programs_and_starts_nothing_more(tmp_path: Path) -> None:
+    jobs = {"beat": "schedule: {type: interval, interval: 1}\nprogram: {type: no-op}\n"}
+    log = tmp_path / "server.log"
+    write_jobs(tmp_path / "jobs", jobs)
+    with process(tmp_path, drain="true", **{"log.file": str(log)}) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        where = begin(told, tmp_path / "release")
+        run_id = where.removeprefix("/runs/")
+        server.process.send_signal(signal.SIGTERM)
+        waits = f"stops when {run_id} "
+        until(
+            "it says what it waits for", lambda: waits in log.read_text() and waits in server.log.read_text()
+        )
+        beats = api(told, "GET", "/runs", params={"job_id": "beat", "state": "success"}).json()["runs"]
+        refused = api(told, "POST", "/runs", json={"job_id": "beat"})
+        assert refused.status_code == 409
+        assert "about to end" in refused.json()["detail"]
+        assert api(told, "GET", "/alive").json()["draining"] is True
+        (tmp_path / "release").write_text("well\n")
+        assert server.process.wait(30) == 0
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        assert api(told, "GET", where).json()["state"] == "success"
+        lines = api(told, "GET", f"{where}/log").json()["log"]
+        assert [line["state"] for line in lines][-1] == "success"
+        assert not list((server.state_dir / "runs").glob("*/r*"))  # the first server saw it to its end
+        until("it catches up", lambda: len(beats) < len(api(told, "GET", "/runs").json()["runs"]) - 1)
+        server.end()
+
+
+def test_a_second_signal_ends_the_waiting_and_the_program_goes_on(tmp_path: Path) -> None:
+    with process(tmp_path, drain="true") as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        where = begin(told, tmp_path / "release")
+        server.process.send_signal(signal.SIGTERM)
+        until("it waits", lambda: "stops when" in server.log.read_text())
+        assert server.end() == 0
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        assert api(told, "GET", where).json()["state"] == "running"
+        (tmp_path / "release").write_text("well\n")
+        until("it ends", lambda: api(told, "GET", where).json()["state"] == "success")
+        server.end()
+
+
+def test_with_drain_and_nothing_to_wait_for_it_ends_at_once(tmp_path: Path) -> None:
+    with process(tmp_path, drain="true") as server:
+        assert server.link
+        assert server.end() == 0
+        assert "stops when" not in server.log.read_text()
+
+
 def test_large_outputs_take_no_memory_of_the_server(tmp_path: Path) -> None:
     size = 200_000_000
     with process(tmp_path) as running:

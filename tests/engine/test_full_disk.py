@@ -1,0 +1,114 @@
+"""A disk without room: nothing is lost, the server says how it is, and goes on when there is room again."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needs
+from tests.engine.serving import Server, wait_for
+
+DISK_MB = 48
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, and a small one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(
+        [needs("mount"), "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], check=True
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run([needs("umount"), "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that leaves no room."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for piece_b in (1 << 20, 1 << 12, 1):
+            try:
+                while file.write(b"x" * piece_b):
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+def test_nothing_is_lost_and_it_goes_on_when_there_is_room(disk: Path, tmp_path: Path):
+    book, go, jobs = tmp_path / "book", tmp_path / "go", tmp_path / "jobs"
+    jobs.mkdir()
+    note = f"echo start $APSIS_RUN_ID >> {book}"
+    (jobs / "tick.yaml").write_text(f"schedule: {{type: interval, interval: 1}}\nprogram: {note}\n")
+    held = f"{note}; seq 100000; until [ -e {go} ]; do sleep 0.05; done; exit 3"
+    (jobs / "held.yaml").write_text(f'program: "{held}"\n')
+    server = Server(jobs, disk / "state")
+    server.log = tmp_path / "log"
+    server.start()
+
+    def alive() -> dict[str, object]:
+        facts: dict[str, object] = server.get("/api/v1/alive").json()
+        return facts
+
+    def runs(**params: str) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = server.get("/api/v1/runs", limit="1000", **params).json()["runs"]
+        return found
+
+    (made,) = server.post("/api/v1/runs", {"job_id": "held"}).json()["runs"]
+    name = made["run_id"]
+    wait_for("it runs", lambda: [r for r in runs(state="running") if r["run_id"] == name])
+    wait_for("others were run", lambda: len(runs(state="success")) >= 2)
+    boot_id = alive()["boot_id"]
+
+    filler = fill(disk)
+    wait_for("the server knows", lambda: not alive()["alive"])
+    assert "space" in str(alive()["broken"])
+    go.touch()  # it ends while there is no room to write that down
+    refused = server.post("/api/v1/runs", {"job_id": "tick"})
+    assert refused.status_code == 409, refused.text
+    assert "out of order" in refused.json()["detail"]
+    wait_for("the log says what is needed", lambda: "goes on when there are" in server.log.read_text())
+
+    filler.unlink()
+    wait_for("it serves again", lambda: server.answers() and alive()["boot_id"] != boot_id)
+    wait_for("the held one ends", lambda: [r for r in runs(state="failure") if r["run_id"] == name])
+    (ended,) = runs(state="failure")
+    assert ended["return_code"] == 3
+    output = server.get(f"/api/v1/runs/{name}/outputs/output").text
+    assert output == "".join(f"{n}\n" for n in range(1, 100_001))
+    before = len(runs(state="success"))
+    wait_for("it goes on", lambda: len(runs(state="success")) >= before + 2)
+    (jobs / "tick.yaml").unlink()
+    server.post("/api/v1/jobs/reload")
+    wait_for("every run ends", lambda: alive()["live_runs"] == 0)
+    finished = {str(r["run_id"]) for r in runs() if r["state"] in {"success", "failure"}}
+    assert server.stop() == 0
+
+    started = Counter(line.split()[1] for line in book.read_text().splitlines())
+    assert [run for run, n in started.items() if n > 1] == [], "a program ran twice"
+    assert set(started) == finished, "a run was lost"
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_it_can_be_stopped_without_room_and_the_next_one_goes_on(disk: Path, tmp_path: Path):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (jobs / "tick.yaml").write_text("schedule: {type: interval, interval: 1}\nprogram: 'true'\n")
+    server = Server(jobs, disk / "state")
+    server.log = tmp_path / "log"
+    server.start()
+    filler = fill(disk)
+    wait_for("the server knows", lambda: not server.get("/api/v1/alive").json()["alive"])
+
+    assert server.stop() == 0
+
+    filler.unlink()
+    server.start()
+    wait_for("it runs", lambda: server.get("/api/v1/runs", state="success").json()["runs"])
+    assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
