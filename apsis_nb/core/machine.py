@@ -117,6 +117,9 @@ class Machine:
         self._wake: datetime | None = None
         self._clock_saved: datetime | None = None
 
+    #: At most so many waiting runs are looked at in one event.
+    LOOKS = 100
+
     # -- in
 
     def handle(self, event: Event, now: datetime) -> list[Instruction]:
@@ -211,7 +214,8 @@ class Machine:
             case _:
                 assert_never(event)
         self._settle(now)
-        self.runs.clear_ended()
+        if self._waiting.is_calm:
+            self.runs.clear_ended()
         return self._out
 
     def why(self, run_id: RunId) -> str | None:
@@ -223,6 +227,11 @@ class Machine:
         """Whether a waiting run waits for a place, and the runs that take those up."""
         held = self._waiting.why(run_id)
         return held is not None and held.why == "limit", self._waiting.holders(run_id)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether all that an event may have let go was looked at; if not, a tick goes on with it."""
+        return self._waiting.is_calm
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -264,19 +273,23 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids.left):
+        looks = self.LOOKS
+        while (looks and not self._waiting.is_calm) or ((self._fired or self._retries) and self._ids.left):
             if self._retries and self._ids.left:
                 self._try_again(self._retries.popleft(), now)
             elif self._fired and self._ids.left:
                 self._fire(*self._fired.popleft(), now)
             else:
-                for run_id in self._waiting.to_look_at():
+                while looks and (run_id := self._waiting.next_to_look_at()) is not None:
                     self._consider(run_id, now)
+                    looks -= 1
         if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         due = [heap[0][0] for heap in (self._scheduled, self._stops) if heap]
         others = (self._upcoming.next_at, self._waiting.next_end, self._deadlines.next_at(self.runs))
         due += [at for at in others if at is not None]
+        if not self._waiting.is_calm:
+            due.append(now)  # the rest is looked at in the next step: none takes long
         if due and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
@@ -320,6 +333,7 @@ class Machine:
                 case State.WAITING:
                     self._note(run, "the server restarted")
                     self._waiting.add(run)
+                    self._waiting.wake(run.run_id)
                 case _:
                     self._order(ResumeProgram(cause=self._cause, run=run))
                     if run.state is State.STOPPING:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
-from apsis_nb.engine import Engine, doctor
+from apsis_nb.engine import Engine, doctor, garbage
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.tokens import open_gate
@@ -25,6 +25,8 @@ from apsis_nb.server.tokens import open_gate
 log = logging.getLogger(__name__)
 
 THREADS = 32  #: for what blocks: queries, outputs, job files
+#: How long another thread may keep that of the loop from going on, seconds; Python itself has 5 ms.
+SWITCH_S = 0.0005
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
 #: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
@@ -43,6 +45,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     Raises:
         ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
     """
+    sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # what the server writes is for its own account
     _set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
@@ -65,6 +68,7 @@ async def _serve(config: Config, listening: socket.socket, ready: Callable[[str]
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
+            engine.tasks.run("garbage", garbage.collect)
 
         app = make_app(engine, config, gate=gate, events=events)
         server = _HttpServer(http_settings(app, config), events, tell_ready)

@@ -362,6 +362,7 @@ class World:
                 for r in runs
             )
             or at == self.booted + HEAR_AFTER
+            or (at == self.now and not self.machine.is_calm)
             or any(
                 due.at == at
                 for j in self.jobs
