@@ -116,6 +116,7 @@ class Machine:
         self._maker = Maker(self._ids)
         self._wake: datetime | None = None
         self._clock_saved: datetime | None = None
+        self._knows_jobs = True  # not between a restart and the first look at the job folder
 
     #: At most so many waiting runs are looked at in one event.
     LOOKS = 100
@@ -247,6 +248,8 @@ class Machine:
 
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
+        if not self._knows_jobs:
+            return  # the clock must not pass what their schedules made due while no server ran
         self._due.extend(self._upcoming.take(now))
         if len(self._due) + len(self._fired) + len(self._retries) > self._ids.left:
             self._reserve(now)
@@ -290,7 +293,7 @@ class Machine:
         due += [at for at in others if at is not None]
         if not self._waiting.is_calm:
             due.append(now)  # the rest is looked at in the next step: none takes long
-        if due and not self._due and self._wake != min(due):
+        if due and self._knows_jobs and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
 
@@ -311,6 +314,7 @@ class Machine:
         """
         known, self._maker.jobs = self.jobs, {job.job_id: job for job in event.jobs}
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
+        self._knows_jobs = True
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)
         # What waits for its id is found due again if its job has changed: the clock has not passed it.
         self._due = deque(d for d in self._due if self.jobs.get(d.job.job_id, d.job) is d.job)
@@ -319,6 +323,7 @@ class Machine:
     def _restored(self, event: Restored, now: datetime) -> None:
         """Take up the live runs where the store says they are."""
         self.clock = self._clock_saved = event.clock
+        self._knows_jobs = False
         self.pauses.load(event.pauses)
         self._backfills.load(event.backfill_failures)
         self._following.load(event.bad_jobs)

@@ -151,6 +151,7 @@ class World:
                 backfill_failures=self._backfill_failures(),
             )
             self.handle(restored)
+            self.handle(Tick())  # the shell takes a moment before it tells of the jobs
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
             for key in self.notices:  # the shell takes up what was saved, and perhaps not sent
                 if not self.sent[key]:
