@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 JOBS ?= apsis_nb/demo/jobs
+SOAK ?= laws kills steady
 
 BIN := .venv/bin
 VENV := .venv/.installed
@@ -39,8 +40,12 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(BIN)/python $(PYTEST) -m alone
 	@$(MAKE) --no-print-directory newest
 
-soak: $(VENV)  ## the laws of the scheduler over 10,000 made-up worlds with crashes; half an hour
-	@$(BIN)/python $(PYTEST) --hypothesis-profile=soak tests/core/test_laws.py -k whatever_crashes
+soak: $(VENV)  ## laws over 10,000 worlds, 300 kills, half an hour of load; one of them: make soak SOAK=kills
+	@set -e; for part in $(SOAK); do case $$part in \
+		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak tests/core/test_laws.py -k whatever_crashes;; \
+		kills | steady) $(BIN)/python -m tests.soak.$$part;; \
+		*) echo "SOAK is laws, kills, steady, or several of them, not $$part" >&2; exit 2;; \
+	esac; done
 
 bench: $(VENV)  ## the benchmarks
 	@$(BIN)/python benchmarks/run.py

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import jobfiles, programs, queries, scheduler, schedules
+from benchmarks import jobfiles, programs, queries, scheduler, schedules, steps
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
     print("(bar: >= 100,000)")
     for name, value in schedules.measure().items():
         print(f"  {name:28} {value:12,.0f}")
+    steps.report()
 
 
 if __name__ == "__main__":

@@ -125,6 +125,10 @@ class Machine:
         self._maker = Maker(self._ids)
         self._wake: datetime | None = None
         self._clock_saved: datetime | None = None
+        self._knows_jobs = True  # not between a restart and the first look at the job folder
+
+    #: At most so many waiting runs are looked at in one event.
+    LOOKS = 100
 
     # -- in
 
@@ -224,7 +228,8 @@ class Machine:
             case _:
                 assert_never(event)
         self._settle(now)
-        self.runs.clear_ended()
+        if self._waiting.is_calm:
+            self.runs.clear_ended()
         return self._out
 
     def why(self, run_id: RunId) -> str | None:
@@ -236,6 +241,11 @@ class Machine:
         """Whether a waiting run waits for a place, and the runs that take those up."""
         held = self._waiting.why(run_id)
         return held is not None and held.why == "limit", self._waiting.holders(run_id)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether all that an event may have let go was looked at; if not, a tick goes on with it."""
+        return self._waiting.is_calm
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -251,6 +261,8 @@ class Machine:
 
     def _advance(self, now: datetime) -> None:
         """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
+        if not self._knows_jobs:
+            return  # the clock must not pass what their schedules made due while no server ran
         if self.is_draining:
             self._pass_time(now)
             return
@@ -286,22 +298,26 @@ class Machine:
 
     def _settle(self, now: datetime) -> None:
         """What every event ends with: actions, woken runs, ids, and the time of the next tick."""
-        while not self._waiting.is_calm or ((self._fired or self._retries) and self._ids.left):
+        looks = self.LOOKS
+        while (looks and not self._waiting.is_calm) or ((self._fired or self._retries) and self._ids.left):
             if self._retries and self._ids.left:
                 self._try_again(self._retries.popleft(), now)
             elif self._fired and self._ids.left:
                 self._fire(*self._fired.popleft(), now)
             else:
-                for run_id in self._waiting.to_look_at():
+                while looks and (run_id := self._waiting.next_to_look_at()) is not None:
                     self._consider(run_id, now)
+                    looks -= 1
         if self._ids.left < LOW_IDS or self._fired or self._retries or self._ended:
             self._reserve(now)
         times = [self._stops[0][0] if self._stops else None, self._deadlines.next_at(self.runs)]
         if not self.is_draining:
             times += [self._scheduled[0][0] if self._scheduled else None]
             times += [self._upcoming.next_at, self._waiting.next_end]
+            # The rest is looked at in the next step: none takes long.
+            times += [None if self._waiting.is_calm else now]
         due = [at for at in times if at is not None]
-        if due and not self._due and self._wake != min(due):
+        if due and self._knows_jobs and not self._due and self._wake != min(due):
             self._wake = min(due)
             self._order(WakeAt(cause=self._cause, at=self._wake))
 
@@ -322,6 +338,7 @@ class Machine:
         """
         known, self._maker.jobs = self.jobs, {job.job_id: job for job in event.jobs}
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
+        self._knows_jobs = True
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)
         # What waits for its id is found due again if its job has changed: the clock has not passed it.
         self._due = deque(d for d in self._due if self.jobs.get(d.job.job_id, d.job) is d.job)
@@ -330,6 +347,7 @@ class Machine:
     def _restored(self, event: Restored, now: datetime) -> None:
         """Take up the live runs where the store says they are."""
         self.clock = self._clock_saved = event.clock
+        self._knows_jobs = False
         self.pauses.load(event.pauses)
         self._backfills.load(event.backfill_failures)
         self._following.load(event.bad_jobs)
@@ -343,6 +361,7 @@ class Machine:
                 case State.WAITING:
                     self._note(run, "the server restarted")
                     self._waiting.add(run)
+                    self._waiting.wake(run.run_id)
                 case _:
                     self._order(ResumeProgram(cause=self._cause, run=run))
                     if run.state is State.STOPPING:

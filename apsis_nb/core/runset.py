@@ -40,11 +40,11 @@ Pool = Instance | Matching | Group
 
 
 class RunSet(Mapping[RunId, Run]):
-    """Runs that have not finished, and those that finish in the event being handled."""
+    """Runs that have not finished, and those that finished just now: not all who wait have heard of it."""
 
     def __init__(self) -> None:
         self._live: dict[RunId, Run] = {}
-        self._ended: dict[RunId, Run] = {}
+        self._ended: dict[Instance, dict[RunId, Run]] = {}
         self._busy: dict[str, dict[Instance, int]] = {}  # by job
         self._busy_in: dict[str, int] = {}  # by group
         self._of_schedules: dict[str, int] = {}
@@ -70,7 +70,7 @@ class RunSet(Mapping[RunId, Run]):
             self._count(run, change)
         if run.is_finished:
             self._live.pop(run.run_id, None)
-            self._ended[run.run_id] = run
+            self._ended.setdefault(run.inst, {})[run.run_id] = run
         else:
             self._live[run.run_id] = run
 
@@ -94,7 +94,7 @@ class RunSet(Mapping[RunId, Run]):
             _add(self._busy_in, group, change)
 
     def clear_ended(self) -> None:
-        """The event is handled: what finished in it is history now, which the store answers for."""
+        """All have heard of what finished: it is history now, which the store answers for."""
         self._ended.clear()
 
     def busy(self, pool: Pool) -> int:
@@ -127,7 +127,10 @@ class RunSet(Mapping[RunId, Run]):
 
     def ended_in(self, inst: Instance, states: frozenset[State]) -> bool:
         """Whether a run of `inst`, but a test run, finishes just now in one of `states`."""
-        return any(r.inst == inst and r.state in states and not r.is_test for r in self._ended.values())
+        if not self._ended:
+            return False
+        ended = self._ended.get(inst)
+        return ended is not None and any(r.state in states and not r.is_test for r in ended.values())
 
 
 def _add(counts: dict[K, int], key: K, change: int) -> None:

@@ -1,10 +1,10 @@
 """The runs that wait: what holds each, and which of them an event may let go."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from typing import Any
 
 from .conditions import Ask, Condition, Dependency, End, MaxRunning, Poll, Polled, Wait, Yes
 from .runs import Instance, Run, RunId
@@ -31,39 +31,45 @@ class Waiting:
         self._runs, self._limit, self._max_wait_s = runs, limit, max_wait_s
         self._dependents: dict[Instance, dict[RunId, None]] = {}
         self._hoping: dict[Instance, dict[RunId, None]] = {}  # those for which it must exist
-        self._held_by: dict[Pool, dict[RunId, int]] = {}  # with the count; first come, first served
-        self._matching: dict[str, dict[Matching, None]] = {}  # the pools of a job among these
+        self._needs: dict[RunId, set[Instance]] = {}  # where a run is among these two
+        self._lines: dict[Pool, list[tuple[int, RunId, int]]] = {}  # (ticket, who, count), sorted
+        self._stands: dict[
+            RunId, tuple[Pool, tuple[int, RunId, int]]
+        ] = {}  # in which line, and its entry there
+        self._tickets: dict[RunId, dict[Pool, int]] = {}  # also for lines that a run has left for a while
+        self._last_ticket = 0
+        self._matching: dict[str, dict[Matching, None]] = {}  # the pools of a job that have a line
         self._freed: dict[Pool, None] = {}
         self._woken: dict[RunId, None] = {}
         self._answers: dict[RunId, dict[Question, bool | None]] = {}  # None: it is asked
         self._held: dict[RunId, tuple[Condition | None, Wait | Ask | Poll]] = {}
         self._said: dict[RunId, tuple[Polled, str]] = {}  # why it does not hold, in the shell's words
         self._ends: list[tuple[datetime, RunId]] = []  # heap: when patience ends
-        self._places: dict[RunId, list[tuple[dict[Any, dict[RunId, Any]], Any]]] = {}  # where each stands
 
     # -- who waits
 
     def add(self, run: Run) -> None:
-        """A run waits from now on; look at it soon."""
+        """A run waits from now on: look at it."""
         for condition in run.conditions:
             if isinstance(condition, Dependency) and condition.inst is not None:
-                self._stand(run.run_id, self._dependents, condition.inst)
+                self._needs.setdefault(run.run_id, set()).add(condition.inst)
+                self._dependents.setdefault(condition.inst, {})[run.run_id] = None
                 if condition.exist:
-                    self._stand(run.run_id, self._hoping, condition.inst)
+                    self._hoping.setdefault(condition.inst, {})[run.run_id] = None
         patience_s = self._max_wait_s if run.max_wait_s is None else run.max_wait_s
         if patience_s is not None:
             heappush(self._ends, (run.state_at + timedelta(seconds=patience_s), run.run_id))
-        self._woken[run.run_id] = None
 
     def remove(self, run: Run) -> None:
         """It waits no more."""
-        for where, key in self._places.pop(run.run_id, ()):
-            standing = where.get(key, {})
-            standing.pop(run.run_id, None)
-            if not standing:
-                where.pop(key, None)
-                if isinstance(key, Matching) and not self._matching[key.job_id].pop(key, None):
-                    del self._matching[key.job_id]
+        for inst in self._needs.pop(run.run_id, ()):
+            for of_inst in (self._dependents, self._hoping):
+                waiting = of_inst.get(inst, {})
+                waiting.pop(run.run_id, None)
+                if not waiting:
+                    of_inst.pop(inst, None)
+        self._leave_line(run.run_id)
+        self._tickets.pop(run.run_id, None)
         self._answers.pop(run.run_id, None)
         self._held.pop(run.run_id, None)
         self._said.pop(run.run_id, None)
@@ -108,34 +114,31 @@ class Waiting:
         if not run.is_finished:
             return
         self._woken.update(self._dependents.get(run.inst, {}))
-        if not self._held_by:
+        if not self._lines:
             return
         pools: list[Pool] = [SERVER, run.inst, *map(Group, run.groups)]
         pools += [pool for pool in self._matching.get(run.job_id, ()) if pool.covers(run.inst)]
-        self._freed.update((pool, None) for pool in pools if pool in self._held_by)
+        self._freed.update((pool, None) for pool in pools if pool in self._lines)
 
     @property
     def is_calm(self) -> bool:
         """Whether nobody is to be looked at."""
         return not self._woken and not self._freed
 
-    def to_look_at(self) -> Iterator[RunId]:
-        """The runs to look at again, in their order; a place that is taken meanwhile wakes no more."""
-        while self._woken or self._freed:
-            if self._woken:
-                run_id = next(iter(self._woken))
-                del self._woken[run_id]
-                yield run_id
-                continue
-            pool, _ = self._freed.popitem()
-            held = self._held_by.get(pool, {})
-            most = max(held.values(), default=0)
-            for run_id, count in list(held.items()):
-                busy = self.busy(pool)
-                if busy >= most:
-                    break
+    def next_to_look_at(self) -> RunId | None:
+        """The run to look at next; None: nobody. A place that is taken meanwhile wakes no more."""
+        if self._woken:
+            run_id = next(iter(self._woken))
+            del self._woken[run_id]
+            return run_id
+        while self._freed:
+            pool = next(reversed(self._freed))
+            busy = self.busy(pool)
+            for _, run_id, count in self._lines.get(pool, ()):
                 if busy < count:
-                    yield run_id
+                    return run_id  # it starts, or stands no more in a line where there is a place for it
+            del self._freed[pool]
+        return None
 
     def busy(self, pool: Pool) -> int:
         """How many runs of a pool take up a place."""
@@ -161,34 +164,41 @@ class Waiting:
         by: Condition | None = None
         held: Wait | Ask | Poll | End | None = None
         for condition in run.conditions:
-            # A dependency that is met counts for good, whatever stands before it: it may be told only now.
-            if held is None or isinstance(condition, Dependency):
+            if held is None:
                 decision = condition.decide(run, self._runs)
                 if isinstance(decision, Yes):
                     if condition.is_monotonic:
                         continue
-                elif held is None:
+                else:
                     by, held = condition, decision
+            elif isinstance(condition, Dependency) and self._is_met(condition):
+                # It counts for good, whatever stands before it: it may be told only now.
+                continue
             left.append(condition)
         if held is None and self.is_full:
             held = Wait(f"{self._runs.busy_count} of {self._limit} of the server's runs running", "limit")
         return tuple(left), by, held
 
+    def _is_met(self, dependency: Dependency) -> bool:
+        return dependency.inst is not None and self._runs.ended_in(dependency.inst, dependency.states)
+
     def hold(self, run: Run, by: Condition | None, held: Wait | Ask | Poll) -> bool:
         """Remember what holds a run; whether that is news."""
+        self._leave_line(run.run_id)
         if by is None:
-            self._stand(run.run_id, self._held_by, SERVER, self._limit)
+            assert self._limit is not None, "only the limit of the server holds without a condition"
+            self._stand_in_line(run.run_id, SERVER, self._limit)
         elif isinstance(by, MaxRunning) and by.pool is not None:
-            self._stand(run.run_id, self._held_by, by.pool, int(by.count))
-            if isinstance(by.pool, Matching):
-                self._matching.setdefault(by.pool.job_id, {})[by.pool] = None
+            self._stand_in_line(run.run_id, by.pool, int(by.count))
         before = self._held.get(run.run_id)
         self._held[run.run_id] = by, held
         return before is None or before[1].text != held.text
 
     def questions(self, run: Run) -> list[Dependency]:
         """The dependencies of a run of which the store was not asked yet; now they count as asked."""
-        answers = self._answers.setdefault(run.run_id, {})
+        if run.run_id in self._answers:
+            return []
+        answers = self._answers[run.run_id] = {}
         new = []
         for condition in run.conditions:
             if isinstance(condition, Dependency) and condition.inst is not None:
@@ -227,12 +237,30 @@ class Waiting:
             if self._waits(run_id):
                 yield run_id
 
-    def _stand(self, run_id: RunId, where: dict[Any, dict[RunId, Any]], key: Any, count: Any = None) -> None:
-        """Put a run in a line, behind those that stand there; once."""
-        line = where.setdefault(key, {})
-        if run_id not in line:
-            line[run_id] = count
-            self._places.setdefault(run_id, []).append((where, key))
+    def _stand_in_line(self, run_id: RunId, pool: Pool, count: int) -> None:
+        """Stand in the line of a pool, before all who came to it later; in one line at a time."""
+        tickets = self._tickets.setdefault(run_id, {})
+        if pool not in tickets:
+            self._last_ticket += 1
+            tickets[pool] = self._last_ticket
+        entry = tickets[pool], run_id, count
+        insort(self._lines.setdefault(pool, []), entry)
+        self._stands[run_id] = pool, entry
+        if isinstance(pool, Matching):
+            self._matching.setdefault(pool.job_id, {})[pool] = None
+
+    def _leave_line(self, run_id: RunId) -> None:
+        if run_id not in self._stands:
+            return
+        pool, entry = self._stands.pop(run_id)
+        line = self._lines[pool]
+        del line[bisect_left(line, entry)]
+        if not line:
+            del self._lines[pool]
+            if isinstance(pool, Matching):
+                del self._matching[pool.job_id][pool]
+                if not self._matching[pool.job_id]:
+                    del self._matching[pool.job_id]
 
 
 def _is_in(run: Run, pool: Pool | None) -> bool:

@@ -78,6 +78,8 @@ TICK_S = 1.0
 AHEAD = timedelta(hours=1)
 #: No timer is set for longer; the idle clock covers what is further off.
 LONGEST_WAIT_S = 3600.0
+#: So many answers to those who wait are handled before the loop has its turn.
+FOUND_A_TURN = 20
 #: A preview of an edit looks so far ahead, and tells so many rows of each kind, of so many jobs.
 PREVIEW_SPAN, PREVIEW_ROWS, PREVIEWS = timedelta(days=7), 1000, 50
 
@@ -673,7 +675,9 @@ class Engine:
             self._found.clear()
             wanted, self._finds = self._finds, []
             found = await asyncio.to_thread(self.store.find_runs, wanted)
-            for want, (run_id, exists) in zip(wanted, found, strict=True):
+            for n, (want, (run_id, exists)) in enumerate(zip(wanted, found, strict=True), 1):
+                if n % FOUND_A_TURN == 0:
+                    await asyncio.sleep(0)
                 self.handle(
                     RunFound(
                         run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists

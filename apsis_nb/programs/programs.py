@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from .supervisor import OUTPUT, boot_id
 #: The second line, should a message be lost or a pidfd not be had: every so many seconds, so many runs.
 _LOOK_S = 0.5
 _LOOKS = 50
+#: So many events are told before the loop has its turn.
+_NEWS_A_TURN = 20
 #: What follows from the end of a program is done within this time.
 _ENDING = timedelta(hours=1)
 
@@ -85,7 +88,7 @@ class Programs:
         self._no_ops = NoOps(tell=self._tell_soon, now=now)
         self._resumed: set[int] = set()
         self._ended: dict[int, Ended] = {}  # how those ended that are not yet forgotten
-        self._news: list[Event] = []
+        self._news: deque[Event] = deque()
         self._to_look_at: list[int] = []
         self._look_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -408,7 +411,9 @@ class Programs:
         self._news.append(event)
 
     def _tell_news(self) -> None:
-        news, self._news = self._news, []
+        news = [self._news.popleft() for _ in range(min(_NEWS_A_TURN, len(self._news)))]
+        if self._news:
+            asyncio.get_running_loop().call_soon(self._tell_news)
         for event in news:
             self._tell(event)
 

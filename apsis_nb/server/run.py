@@ -20,7 +20,7 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.runs import Run
-from apsis_nb.engine import Engine, doctor
+from apsis_nb.engine import Engine, doctor, garbage
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.tokens import open_gate
@@ -28,6 +28,8 @@ from apsis_nb.server.tokens import open_gate
 log = logging.getLogger(__name__)
 
 THREADS = 32  #: for what blocks: queries, outputs, job files
+#: How long another thread may keep that of the loop from going on, seconds; Python itself has 5 ms.
+SWITCH_S = 0.0005
 #: How long requests under way may go on when the server stops, seconds.
 GRACE_S = 5
 #: How many of the runs that a server waits for are named.
@@ -55,6 +57,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     Raises:
         ApsisError: it cannot start: the address or the store is in use, there is no job folder ...
     """
+    sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # what the server writes is for its own account
     _set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
@@ -99,6 +102,7 @@ async def _serve(
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
+            engine.tasks.run("garbage", garbage.collect)
 
         app = make_app(engine, config, gate=gate, events=events)
         drain = partial(engine.drain, partial(_tell_waits_for, config)) if config.drain else None

@@ -567,3 +567,23 @@ def test_a_server_that_drains_still_stops_what_is_to_be_stopped():
 
 def ended(run_id: int, outcome: Outcome = "success") -> ProgramFinished:
     return ProgramFinished(run_id=run_id, at=after(3), outcome=outcome)
+
+
+def test_a_tick_before_the_jobs_are_known_loses_no_time_of_theirs():
+    each_second = job_from_dict(
+        "a", {"program": {"type": "no-op"}, "schedule": {"type": "interval", "interval": 1}}
+    )
+    first = Machine()
+    first.handle(IdsReserved(first=1, stop=50), after(0))
+    first.handle(Restored(), after(0))
+    first.handle(JobsLoaded(jobs=(each_second,)), after(0))
+    first.handle(RunRequested(job_id="a", at=after(3)), after(0.5))
+    again = Machine()
+    again.handle(IdsReserved(first=50, stop=99), after(5.5))
+    restored = again.handle(Restored(runs=tuple(first.runs.values()), clock=after(0.5)), after(5.5))
+    tick = again.handle(Tick(), after(5.5))
+    loaded = again.handle(JobsLoaded(jobs=(each_second,)), after(5.5))
+    assert [o for o in (*restored, *tick) if isinstance(o, SaveClock | WakeAt)] == []
+    made = [o.run.nominal_at for o in loaded if isinstance(o, SaveRun) and o.is_new]
+    assert made == [after(n) for n in (1, 2, 3, 4, 5)]
+    assert State.SCHEDULED not in {run.state for run in again.runs.values()}

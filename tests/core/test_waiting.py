@@ -403,6 +403,54 @@ def test_ten_thousand_that_wait_cost_little_when_a_place_is_free():
     assert looked == [2], "only the one that takes the place is looked at"
 
 
+def test_who_waits_for_something_else_is_not_looked_at_each_time_a_place_is_free():
+    needs = [{"type": "max_running", "group": "g"}, {"type": "dependency", "job_id": "b"}]
+    m = Started(job(condition=needs), job("b"), job("c", condition=needs[:1]))
+    m.ask("c")
+    m.ask(count=500)
+    looked: list[int] = []
+    decide = m._waiting.decide
+    m._waiting.decide = lambda run: looked.append(run.run_id) or decide(run)  # type: ignore[method-assign,func-returns-value]
+    orders = m.end(1)
+    assert len(looked) == Machine.LOOKS, "no event takes long"
+    while any(isinstance(o, WakeAt) and o.at == after(2) for o in orders):
+        orders = m.handle(Tick(), after(2))
+    assert looked == list(range(2, 502)), "each learns once that it waits for the other"
+    assert m.is_calm
+    m.ask("c")
+    looked.clear()
+    m.end(502)
+    assert looked == [], "none of them waits for a place"
+
+
+def test_what_ended_is_known_until_all_who_wait_for_it_have_heard():
+    m = Started(job(condition={"type": "dependency", "job_id": "b"}), job("b"))
+    m.ask("b")
+    m.ask(count=500)
+    orders, events = m.end(1), 1
+    while not m.is_calm:
+        assert [o.at for o in orders if isinstance(o, WakeAt)] == [after(2)]
+        orders, events = m.handle(Tick(), after(2)), events + 1
+    assert set(m.states().values()) == {"starting"}
+    assert events == -(-500 // Machine.LOOKS)
+
+
+def test_who_left_a_line_for_another_comes_back_to_the_same_place():
+    two = [{"type": "max_running", "group": "g"}, {"type": "max_running", "group": "h"}]
+    m = Started(job(condition=two), job("g", condition=two[:1]), job("h", condition=two[1:]))
+    m.ask("g")
+    m.ask("h")
+    m.ask()  # 3 waits for g
+    m.ask("g")  # 4 stands behind it
+    m.end(1)  # 3 waits for h now, and 4 takes its place
+    assert m.states() == {2: "starting", 3: "waiting", 4: "starting"}
+    m.ask("g")
+    m.end(2)  # back in the line of g, 3 stands before 5
+    assert m.states() == {3: "waiting", 4: "starting", 5: "waiting"}
+    m.end(4)
+    assert m.states() == {3: "starting", 5: "waiting"}
+
+
 def test_a_world_of_pools_keeps_to_them():
     data = {
         "condition": {"type": "max_running", "group": "g", "count": 2},

@@ -154,6 +154,7 @@ class World:
                 backfill_failures=self._backfill_failures(),
             )
             self.handle(restored)
+            self.handle(Tick())  # the shell takes a moment before it tells of the jobs
             self.handle(JobsLoaded(jobs=tuple(self.jobs)))
             for key in self.notices:  # the shell takes up what was saved, and perhaps not sent
                 if not self.sent[key]:
@@ -369,6 +370,7 @@ class World:
                 for r in runs
             )
             or at == self.booted + HEAR_AFTER
+            or (at == self.now and not self.machine.is_calm)
             or any(
                 due.at == at
                 for j in self.jobs

@@ -48,6 +48,12 @@ class Server:
 
     def start(self) -> "Server":
         """Start it and return when it answers."""
+        self.spawn()
+        wait_for(f"the server answers; its log: {self.log}", self.answers, 60)
+        return self
+
+    def spawn(self) -> None:
+        """Start it, and do not wait."""
         state = ["--state-dir", str(self.state_dir), "--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -66,8 +72,6 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"XDG_RUNTIME_DIR": str(self.state_dir.parent)},
             )
-        wait_for(f"the server answers; its log: {self.log}", self.answers, 60)
-        return self
 
     def answers(self) -> bool:
         assert self.process is not None
