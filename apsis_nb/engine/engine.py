@@ -437,6 +437,8 @@ class Engine:
                 return self.store.read_output(run_id, found, offset, limit)
         if is_live and name == "output":
             return b"", 0
+        if not is_live and (dropped := self.store.dropped(run_id)) is not None:
+            raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
         raise NotFound(f"run r{run_id} has no output {name!r}")
 
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:

@@ -73,6 +73,8 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /why/{job_id}",
         "GET /doctor",
         "POST /doctor",
+        "GET /retention",
+        "POST /retention",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",

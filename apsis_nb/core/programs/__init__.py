@@ -1,5 +1,6 @@
 """What a run executes: the kinds of program, as values. `apsis_nb.programs` really runs them."""
 
+from .amounts import read_size
 from .classes import ClassKeys, ClassOf
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
 from .kinds import (
@@ -55,6 +56,7 @@ __all__ = [
     "name_reader",
     "program_from_dict",
     "read_program_text",
+    "read_size",
     "read_template",
     "read_templates",
 ]
