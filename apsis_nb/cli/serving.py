@@ -181,7 +181,7 @@ def retention(
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
-    """The outputs of runs that are beyond what is kept, and how much that is.
+    """Which outputs are not to be kept, and their size.
 
     Without --apply it only tells. The server gives them up by itself once a day; what is kept stands under
     `retention` in its configuration and in job files.

@@ -62,6 +62,7 @@ from apsis_nb.wire import pause_facts, run_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
+from .internals import workers_of
 from .job_folder import Changes, JobFolder, error_facts
 from .notices import Notices
 from .polls import Polls
@@ -158,6 +159,7 @@ class Engine:
             env=config.env,
             folder=config.jobs,
             tell=self._tell,
+            workers=workers_of(self),
         )
         await self.programs.open()
         for error in self.folder.errors:

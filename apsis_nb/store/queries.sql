@@ -390,6 +390,10 @@ WHERE job_id = $job_id AND state = 'success' AND origin <> 'test'
 -- The jobs that had a run since a time.
 SELECT DISTINCT job_id FROM runs WHERE scheduled_at >= $since AND state <> 'skipped';
 
+-- ends_lately --
+-- How many runs have finished since a time, by how they ended.
+SELECT state, count(*) FROM base.runs WHERE finished_at >= $since GROUP BY state;
+
 -- lateness_lately --
 -- Of each job, how many runs of schedules it had since a time, and how many of them started late.
 SELECT job_id, count(*), count(*) FILTER (late)

@@ -564,6 +564,14 @@ class Store:
         rows = self._readers.rows(queries()["jobs_that_ran"].text, {"since": naive(since)})
         return {job_id for (job_id,) in rows}
 
+    def ends_lately(self, since: datetime) -> dict[str, int]:
+        """How many runs have finished since a time, by state."""
+        return dict(self._readers.rows(queries()["ends_lately"].text, {"since": naive(since)}))
+
+    def outputs_bytes(self) -> int:
+        """Room that the kept outputs take on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self._packs.glob("*.pack"))
+
     def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
         """By job: how many runs of schedules were due since then, and how many of them started late."""
         rows = self._readers.rows(queries()["lateness_lately"].text, {"since": naive(since)})
