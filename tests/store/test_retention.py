@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.retention import FOREVER, Keep, KeepRules
-from apsis_nb.store import Store
+from apsis_nb.store import Store, StoreError, retention
 from apsis_nb.store.retention import joined
 from apsis_nb.store.rows import DroppedRow
 from apsis_nb.store.writer import Work
@@ -220,3 +221,23 @@ def test_neighbours_become_one_hole_and_small_ones_are_left() -> None:
     pieces = [(0, 3000), (3000, 3000), (9000, 100), (9100, 5000), (20_000, 4095)]
     assert list(joined(pieces)) == [(0, 6000), (9000, 5100)]
     assert list(joined([])) == []
+
+
+def test_closing_the_store_ends_what_is_under_way_after_its_batch(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    with Store.open(path, now=Clock()) as store:
+        for n in range(1, 101):
+            finish(store, tmp_path, n, b"x")
+        with ThreadPoolExecutor() as pool:
+            done = pool.submit(store.retention.carry_out, rules(Keep(count=1)), NOON)
+            wait_for("it is at it", lambda: store.dropped(1))
+            store.close()
+            told = done.result(30)
+    with pytest.raises(StoreError, match="the store is closed"):
+        store.run(1)
+    with Store.open(path, now=Clock()) as store:
+        gone = [n for n in range(1, 101) if store.dropped(n)]
+        assert 0 < len(gone) < 99
+        assert [amount.runs for amount in told] == [len(gone)]
