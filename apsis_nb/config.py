@@ -35,6 +35,8 @@ from apsis_nb.core.actions import Action, Names, action_from_dict, unknown_names
 from apsis_nb.core.errors import ApsisError, JobError
 from apsis_nb.core.fields import Fields
 from apsis_nb.core.private import REFERENCE, is_name
+from apsis_nb.core.programs import read_size
+from apsis_nb.core.retention import Keep
 from apsis_nb.core.times import parse_duration, zone
 
 DEFAULT_BIND = "127.0.0.1:5577"
@@ -203,6 +205,25 @@ class Notify(_Section):
         return self
 
 
+class KeptOutputs(_Section):
+    """What of the outputs of each job's runs is kept, by jobs that say nothing themselves; None: no bound."""
+
+    age: Annotated[Duration, Field(gt=0)] | None = None  #: seconds since the run finished
+    bytes: Annotated[int, BeforeValidator(read_size)] | None = None  #: of the newest runs, on the disk
+    count: Annotated[int, Field(gt=0)] | None = None  #: of the newest runs
+
+    @property
+    def keep(self) -> Keep:
+        """The same, for the core."""
+        return Keep(age_s=self.age, size_b=self.bytes, count=self.count)
+
+
+class Retention(_Section):
+    """What is given up in the end."""
+
+    outputs: KeptOutputs = KeptOutputs()
+
+
 class Heartbeat(_Section):
     """An outside monitor, which tells people when it hears nothing any more."""
 
@@ -244,6 +265,7 @@ class Config(_Section):
     waiting: Waiting = Waiting()
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
+    retention: Retention = Retention()
     notify: Notify = Notify()
     secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
     action: Annotated[tuple[Action, ...], PlainValidator(_actions)] = ()  #: what follows the runs of all jobs
@@ -469,11 +491,13 @@ _SECTIONS: dict[str, type[_Section]] = {
     "limits": Limits,
     "store": StoreSettings,
     "heartbeat": Heartbeat,
+    "retention": Retention,
+    "outputs": KeptOutputs,  # below retention
 }
 
 
 def _suggestion(path: tuple[str, ...]) -> str:
-    section = Config if len(path) == 1 else _SECTIONS.get(path[0])
+    section = Config if len(path) == 1 else _SECTIONS.get(path[-2])
     if section is None:
         return ""
     near = difflib.get_close_matches(path[-1], section.model_fields, n=1)

@@ -41,7 +41,7 @@ from apsis_nb.core.instructions import (
 )
 from apsis_nb.core.jobs import Job, coming_args
 from apsis_nb.core.machine import Machine
-from apsis_nb.core.programs import NoOp, Outcome
+from apsis_nb.core.programs import Internal, NoOp, Outcome
 from apsis_nb.core.runs import Instance, Origin, Run, RunId
 from apsis_nb.core.schedules import due_between, stop_time
 from apsis_nb.core.states import State
@@ -280,6 +280,8 @@ class _World:
         if isinstance(program, NoOp):
             outcome, message = program.end
             self._finish(run, self._now + timedelta(seconds=float(program.duration_s)), outcome, message)
+        elif isinstance(program, Internal):
+            self._finish(run, self._now, "success", None)
         elif program.timeout is not None and seconds > float(program.timeout.duration_s):
             limit_s = float(program.timeout.duration_s)
             text = f"killed by {program.timeout.signal} (timeout after {limit_s:g} s)"

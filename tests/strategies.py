@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
@@ -25,6 +25,8 @@ from apsis_nb.core.private import read_address, read_header, read_web_address
 from apsis_nb.core.programs import (
     Custom,
     Ecs,
+    Internal,
+    InternalType,
     KeptFile,
     NoOp,
     Output,
@@ -311,7 +313,8 @@ def programs() -> st.SearchStrategy[Program]:
         return replace(made, output=replace(made.output, split=is_split))
 
     no_ops = st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.none() | st.booleans())
-    return processes() | no_ops
+    internal = st.sampled_from(get_args(InternalType)).map(lambda kind: Internal(type=kind))
+    return processes() | no_ops | internal
 
 
 def dates() -> st.SearchStrategy[date]:

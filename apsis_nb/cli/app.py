@@ -47,6 +47,7 @@ for command in (
     edits.revert,
     serving.reload,
     serving.doctor,
+    serving.retention,
     serving.notify_test,
     serving.token,
     serving.version,

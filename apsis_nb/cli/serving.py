@@ -176,6 +176,38 @@ def doctor(
         raise typer.Exit(1)
 
 
+def retention(
+    apply: Annotated[bool, typer.Option("--apply", help="Give them up now.")] = False,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Which outputs are not to be kept, and their size.
+
+    Without --apply it only tells. The server gives them up by itself once a day; what is kept stands under
+    `retention` in its configuration and in job files.
+
+    \b
+    Examples:
+      apsis-nb retention
+      apsis-nb retention --apply
+    """
+    from apsis_nb.cli.listing import Shown, local, show
+
+    rows = client_of(url).retention(apply=apply)
+    columns = [
+        Shown("job", lambda r: r["job_id"], gives_way=True),
+        Shown("runs", lambda r: str(r["runs"]), right=True),
+        Shown("outputs", lambda r: str(r["outputs"]), right=True),
+        Shown("bytes", lambda r: str(r["bytes"]), right=True),
+        Shown("up to", lambda r: local(r["last_at"])),
+    ]
+    show(rows, columns, format, empty="nothing is beyond what is kept")
+    if rows and format is Format.table:
+        runs, size = sum(row["runs"] for row in rows), sum(row["bytes"] for row in rows)
+        said = "freed" if apply else "would be freed; --apply does it now"
+        sys.stderr.write(f"{size} bytes of {runs} runs {said}\n")
+
+
 def notify_test(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As under `notify` in the configuration.")],
     url: UrlOption = None,

@@ -87,6 +87,15 @@ class Client:
         """As `doctor`, as plain values: `findings`, and `mended`: what was done, in words."""
         return self.connection.json("POST" if fix else "GET", "/doctor")
 
+    def retention(self, *, apply: bool = False) -> list[dict[str, Any]]:
+        """The outputs that are beyond what is kept: job_id, runs, outputs, bytes, last_at, a mapping a job.
+
+        Args:
+            apply: give them up now; the server does so by itself once a day. Else only tell.
+        """
+        told = self.connection.json("POST" if apply else "GET", "/retention")
+        return list(told["jobs"])
+
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""
         return self.connection.json("GET", "/version")

@@ -167,6 +167,14 @@ class Run:
         ]
         return outputs
 
+    @property
+    def outputs_dropped(self) -> dict[str, str] | None:
+        """When its outputs were given up (`at`, ISO 8601, UTC), and the `reason`; None: they were not."""
+        dropped: dict[str, str] | None = self._connection.json("GET", f"/runs/{self.run_id}/outputs")[
+            "dropped"
+        ]
+        return dropped
+
     def pieces(self, name: str = "output") -> Iterator[bytes]:
         """What it writes, from the start, as it grows; ends when the run has."""
         offset, pause_s, had_finished = 0, _FIRST_LOOK_S, False

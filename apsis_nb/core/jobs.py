@@ -44,6 +44,7 @@ from .programs import (
     read_template,
     read_templates,
 )
+from .retention import Keep, retention_from
 from .runs import Instance, Origin, Retry, Run, RunId
 from .runset import Group
 from .schedules import (
@@ -86,6 +87,7 @@ class Job:
     retry: Retry | None = None
     late_finish_s: float | None = None  #: so is one that has not finished so long after its scheduled time
     late_finish_by: time | None = None  #: or by this daytime, in the zone of its schedule, else UTC
+    keep: Keep | None = None  #: of the outputs of its runs; None: as the server says
     ad_hoc: bool = False
     source: str | None = None  #: folder of its file: where relative paths start
     #: Those of files, by name, for its templates. Its schedules hold theirs.
@@ -320,6 +322,7 @@ def _job_from(
     max_wait_s = fields.get_at("waiting", _waiting_from, None)
     retry = fields.get_at("retry", retry_from, None)
     late = fields.get_at("late", _late_from, _Late())
+    keep = fields.get_at("retention", retention_from, None)
     ad_hoc = fields.get("ad_hoc", read_bool, False)
     said = fields.get("job_id", read_text, job_id)
     if said not in {job_id, None}:
@@ -355,6 +358,7 @@ def _job_from(
         late_start_s=late.start_s,
         late_finish_s=late.finish_s,
         late_finish_by=late.finish_by,
+        keep=keep,
         ad_hoc=ad_hoc,
         source=source,
         calendars=calendars,
@@ -379,6 +383,8 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         more["waiting"] = {"max_time": job.max_wait_s}
     if job.retry is not None:
         more["retry"] = job.retry.to_dict()
+    if job.keep is not None:
+        more["retention"] = {"outputs": job.keep.to_dict()}
     return {
         "job_id": job.job_id,
         "params": {p.name: param_to_dict(p) for p in job.params},

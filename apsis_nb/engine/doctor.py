@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from apsis_nb.core.doctor import Checkup, Finding, Loop, Missed, findings
 from apsis_nb.core.events import ProgramFinished
@@ -14,7 +15,9 @@ from apsis_nb.core.states import BUSY, State
 from apsis_nb.core.times import zone
 
 from .clock import utc_now
-from .engine import Engine
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 log = logging.getLogger("apsis_nb.doctor")
 
@@ -24,7 +27,7 @@ _VISIT_EVERY_S = 86_400
 _LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 
 
-async def examine(engine: Engine) -> list[Finding]:
+async def examine(engine: "Engine") -> list[Finding]:
     """What is not as it should be, the worst first."""
     # The machine and the programs belong to the loop's thread, and are asked here; the rest may take a while.
     live = list(engine.live.values())
@@ -59,7 +62,7 @@ async def examine(engine: Engine) -> list[Finding]:
     )
 
 
-def _examined(engine: Engine, facts: Checkup) -> list[Finding]:
+def _examined(engine: "Engine", facts: Checkup) -> list[Finding]:
     """What the facts, and what the store and the disk say on top of them, amount to."""
     lately = facts.now - LATELY
     missed = engine.store.missed_lately(lately).items()
@@ -77,7 +80,7 @@ def _examined(engine: Engine, facts: Checkup) -> list[Finding]:
     return findings(facts)
 
 
-async def mend(engine: Engine, found: Sequence[Finding]) -> list[str]:
+async def mend(engine: "Engine", found: Sequence[Finding]) -> list[str]:
     """Mend what can be mended without harm; says what was done."""
     done = []
     for finding in found:
@@ -91,14 +94,14 @@ async def mend(engine: Engine, found: Sequence[Finding]) -> list[str]:
     return done
 
 
-async def visit(engine: Engine) -> None:
+async def visit(engine: "Engine") -> None:
     """Look it over now, and then once a day, and write to the log what is not as it should be."""
     while True:
         await tell(engine)
         await asyncio.sleep(_VISIT_EVERY_S)
 
 
-async def tell(engine: Engine) -> None:
+async def tell(engine: "Engine") -> None:
     """Write to the log what is not as it should be."""
     for finding in await examine(engine):
         level = _LOG_LEVELS.get(finding.level)

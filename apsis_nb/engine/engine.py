@@ -63,6 +63,7 @@ from apsis_nb.wire import late_facts, pause_facts, run_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
+from .internals import workers_of
 from .job_folder import Changes, JobFolder, error_facts
 from .notices import Notices
 from .polls import Polls
@@ -162,6 +163,7 @@ class Engine:
             env=config.env,
             folder=config.jobs,
             tell=self._tell,
+            workers=workers_of(self),
         )
         await self.programs.open()
         for error in self.folder.errors:
@@ -442,6 +444,8 @@ class Engine:
                 return self.store.read_output(run_id, found, offset, limit)
         if is_live and name == "output":
             return b"", 0
+        if not is_live and (dropped := self.store.dropped(run_id)) is not None:
+            raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
         raise NotFound(f"run r{run_id} has no output {name!r}")
 
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:

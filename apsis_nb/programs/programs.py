@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, assert_never
 
 from apsis_nb.core.events import Event, ProgramFinished, ProgramStarted, SignalFailed
-from apsis_nb.core.programs import NoOp, Outcome, Process
+from apsis_nb.core.programs import Internal, NoOp, Outcome, Process
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
 
 from .environment import Account, World, signal_number, spec
+from .internals import Internals, Workers
 from .noops import NoOps
 from .remains import end_remains
 from .removal import Removal
@@ -61,6 +63,7 @@ class Programs:
         now: the wall clock, aware; for times that no supervisor wrote down.
         max_output_b: bytes of captured output at which a program is stopped.
         sudo: how programs of other accounts are run; by default through sudo, unless by root's right.
+        workers: what does the work of internal programs, by type.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Programs:
         now: Callable[[], datetime] = _utc_now,
         max_output_b: int = 10**9,
         sudo: Sequence[str] | None = None,
+        workers: Workers = MappingProxyType({}),
     ) -> None:
         self._root = root.absolute()
         self._tell, self._now = tell, now
@@ -86,6 +90,7 @@ class Programs:
         self._live: dict[int, _Live] = {}
         self._ending: dict[int, datetime] = {}  # since when: they are told of, and not yet forgotten
         self._no_ops = NoOps(tell=self._tell_soon, now=now)
+        self._internals = Internals(self._root, workers, tell=self._tell_soon, now=now)
         self._resumed: set[int] = set()
         self._ended: dict[int, Ended] = {}  # how those ended that are not yet forgotten
         self._news: deque[Event] = deque()
@@ -113,6 +118,8 @@ class Programs:
         match run.program:
             case NoOp() as no_op:
                 self._no_ops.start(run, no_op)
+            case Internal() as internal:
+                self._internals.start(run, internal)
             case Process() as process:
                 self._live[run.run_id] = live = _Live(run, is_started=False)
                 self._ask(live, process)
@@ -124,6 +131,8 @@ class Programs:
         match run.program:
             case NoOp() as no_op:
                 self._no_ops.resume(run, no_op)
+            case Internal() as internal:
+                self._internals.resume(run, internal)
             case Process() as process:
                 self._resumed.add(run.run_id)
                 self._live[run.run_id] = live = _Live(
@@ -149,11 +158,13 @@ class Programs:
         """Whether a program of a run runs, or has ended so lately that its outputs may still be packed."""
         ending = self._ending.get(run_id)
         is_ending = ending is not None and self._now() - ending < _ENDING
-        return is_ending or run_id in self._live or run_id in self._no_ops
+        places = (self._live, self._no_ops, self._internals)
+        return is_ending or any(run_id in place for place in places)
 
     def stop(self, run: Run) -> None:
         """Ask a program to end: its stop signal, after the grace period SIGKILL to all that is left of it."""
         self._no_ops.stop(run)
+        self._internals.stop(run)
         live = self._live.get(run.run_id)
         if live is not None:
             live.is_stopped = True
@@ -170,6 +181,8 @@ class Programs:
         live = self._live.get(run_id)
         if run_id in self._no_ops:
             self._tell_soon(SignalFailed(run_id=run_id, message="a no-op takes no signals"))
+        elif run_id in self._internals:
+            self._tell_soon(SignalFailed(run_id=run_id, message="the server itself takes no signals"))
         elif live is None or not live.is_started:
             self._tell_soon(SignalFailed(run_id=run_id, message="its program does not run"))
         else:
@@ -243,6 +256,7 @@ class Programs:
         if self._look_timer is not None:
             self._look_timer.cancel()
         self._no_ops.close()
+        await self._internals.close()
         for live in self._live.values():
             self._let_go(live)
         self._live.clear()

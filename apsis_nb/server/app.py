@@ -24,6 +24,7 @@ from apsis_nb.server.pages import page_routes
 from apsis_nb.server.pauses import pause_routes
 from apsis_nb.server.problems import handle_problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
+from apsis_nb.server.retention import retention_routes
 from apsis_nb.server.runs import run_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
@@ -99,6 +100,7 @@ def make_app(
     api.include_router(history_routes(engine, config))
     api.include_router(why_routes(engine, config))
     api.include_router(doctor_routes(engine))
+    api.include_router(retention_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

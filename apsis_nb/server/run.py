@@ -20,7 +20,7 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.runs import Run
-from apsis_nb.engine import Engine, doctor, garbage
+from apsis_nb.engine import Engine, doctor, garbage, retention
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.tokens import open_gate
@@ -103,6 +103,7 @@ async def _serve(
                 ready(f"{config.link_url}/?token={gate.token}")
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
             engine.tasks.run("garbage", garbage.collect)
+            engine.tasks.run("retention", lambda: retention.every_day(engine))
 
         app = make_app(engine, config, gate=gate, events=events)
         drain = partial(engine.drain, partial(_tell_waits_for, config)) if config.drain else None

@@ -272,12 +272,19 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
 
     @router.get("/runs/{run_id}/outputs")
     async def outputs(run_id: str) -> Response:
-        """What a run wrote: name, length in bytes, content_type."""
+        """What a run wrote: name, length in bytes, content_type.
+
+        `dropped` is null; where its outputs are not kept any more, when they were given up, and why.
+        """
         number = run_id_of(run_id)
         found = await asyncio.to_thread(engine.outputs, number)
+        dropped = None
         if not found:
             await facts_of(number)
-        return answer({"outputs": found})
+            dropped = await asyncio.to_thread(engine.store.dropped, number)
+        if dropped is not None:
+            dropped["at"] = format_time(dropped["at"])
+        return answer({"outputs": found, "dropped": dropped})
 
     @router.get("/runs/{run_id}/outputs/{name:path}")
     async def output(

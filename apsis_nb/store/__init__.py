@@ -2,11 +2,13 @@
 
 from apsis_nb.store.errors import QueryError, StoreError, StoreFull
 from apsis_nb.store.outputs import content_type
+from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Store
 
 __all__ = [
     "HISTORY",
+    "Amount",
     "LogLine",
     "MetaRow",
     "NoticeRow",

@@ -14,7 +14,7 @@ from apsis_nb.store.errors import StoreError
 from apsis_nb.store.queries import comments, read_sql
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool) -> duckdb.DuckDBPyConnection:

@@ -35,8 +35,15 @@ INSERT INTO base.job_versions
 SELECT $ts, $by, unnest($job_ids::VARCHAR[]), unnest($versions::INTEGER[]), unnest($texts::VARCHAR[]);
 
 -- log_of_run --
--- The story of one run.
-SELECT ts, state, message FROM base.run_log WHERE run_id = $run_id ORDER BY rowid;
+-- The story of one run. That its outputs were given up is not in the journal: a row of an old run among those of
+-- new ones would make every look-up by run slower.
+SELECT ts, state, message FROM (
+    SELECT rowid AS n, ts, state, message FROM base.run_log WHERE run_id = $run_id
+    UNION ALL
+    SELECT NULL, d.ts, r.state, 'its outputs were dropped: ' || d.reason
+    FROM base.dropped d JOIN base.runs r USING (run_id) WHERE d.run_id = $run_id AND r.run_id = $run_id
+)
+ORDER BY n NULLS LAST;
 
 -- run --
 -- One finished run.
@@ -52,9 +59,64 @@ SELECT cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta WHERE 
 -- run_outputs --
 -- Where the outputs of a run lie. A run that was packed again after a crash has only its last rows.
 SELECT name, content_type, length, pack, pack_offset, stored
-FROM base.outputs WHERE run_id = $run_id
+FROM base.outputs
+WHERE run_id = $run_id AND NOT EXISTS (SELECT 1 FROM base.dropped WHERE run_id = $run_id)
 QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1
 ORDER BY rowid;
+
+-- dropped_of_run --
+-- When the outputs of a run were given up, and why.
+SELECT ts, reason FROM base.dropped WHERE run_id = $run_id LIMIT 1;
+
+-- outputs_beyond --
+-- Whose outputs are beyond what is kept: a row a run, the oldest first, or a row a job. Of each job the newest run's
+-- stay, whatever their size.
+WITH kept AS (
+    SELECT run_id, sum(stored)::BIGINT AS stored, count(DISTINCT name) AS outputs
+    FROM base.outputs ANTI JOIN base.dropped USING (run_id)
+    GROUP BY run_id
+), rules AS (
+    SELECT unnest($jobs::VARCHAR[]) AS job_id, unnest($ages_s::DOUBLE[]) AS age_s,
+        unnest($sizes_b::BIGINT[]) AS size_b, unnest($counts::BIGINT[]) AS count
+), ranked AS (
+    SELECT r.job_id, r.run_id, r.finished_at, k.stored, k.outputs,
+        row_number() OVER newest AS nth, sum(k.stored) OVER newest AS total,
+        CASE WHEN o.job_id IS NULL THEN $age_s::DOUBLE ELSE o.age_s END AS age_s,
+        CASE WHEN o.job_id IS NULL THEN $size_b::BIGINT ELSE o.size_b END AS size_b,
+        CASE WHEN o.job_id IS NULL THEN $count::BIGINT ELSE o.count END AS count
+    FROM kept k JOIN base.runs r USING (run_id) LEFT JOIN rules o USING (job_id)
+    WINDOW newest AS (
+        PARTITION BY r.job_id ORDER BY r.finished_at DESC, r.run_id DESC ROWS UNBOUNDED PRECEDING)
+), judged AS (
+    SELECT job_id, run_id, finished_at, stored, outputs,
+        CASE WHEN finished_at < $now::TIMESTAMP - to_seconds(age_s) THEN 'age'
+            WHEN nth > count THEN 'count'
+            WHEN nth > 1 AND total > size_b THEN 'bytes' END AS bound
+    FROM ranked
+)
+SELECT
+    job_id, CASE WHEN $by_run THEN run_id END AS run_id, CASE WHEN $by_run THEN bound END AS bound,
+    min(run_id) AS first_id, count(*) AS runs, sum(outputs)::BIGINT AS outputs, sum(stored)::BIGINT AS stored,
+    max(finished_at) AS last_at
+FROM judged WHERE bound IS NOT NULL
+GROUP BY ALL ORDER BY CASE WHEN $by_run THEN first_id END, job_id
+LIMIT $limit;
+
+-- packs_dropped_last --
+-- Where the outputs lie that were given up last: a crash may have come before their room was freed.
+SELECT DISTINCT pack FROM base.outputs
+SEMI JOIN (SELECT run_id FROM base.dropped WHERE ts = (SELECT max(ts) FROM base.dropped)) d USING (run_id);
+
+-- pieces_dropped --
+-- The pieces of a pack that nobody needs.
+SELECT pack_offset, stored FROM base.outputs SEMI JOIN base.dropped USING (run_id)
+WHERE pack = $pack ORDER BY pack_offset;
+
+-- packs_not_needed --
+-- Of some packs those of which every piece was given up.
+SELECT pack FROM base.outputs o LEFT JOIN base.dropped d USING (run_id)
+WHERE list_contains($packs::VARCHAR[], pack)
+GROUP BY pack HAVING count(*) = count(d.run_id);
 
 -- find_runs --
 -- For each wish the newest run that satisfies it, for all who wait in one scan. A test run satisfies nobody.
@@ -327,6 +389,10 @@ WHERE job_id = $job_id AND state = 'success' AND origin <> 'test'
 -- jobs_that_ran --
 -- The jobs that had a run since a time.
 SELECT DISTINCT job_id FROM runs WHERE scheduled_at >= $since AND state <> 'skipped';
+
+-- ends_lately --
+-- How many runs have finished since a time, by how they ended.
+SELECT state, count(*) FROM base.runs WHERE finished_at >= $since GROUP BY state;
 
 -- lateness_lately --
 -- Of each job, how many runs of schedules it had since a time, and how many of them started late.

@@ -21,7 +21,7 @@ class Readers:
 
     def __init__(self, cursors: Sequence[duckdb.DuckDBPyConnection], live: LiveRuns) -> None:
         self._live = live
-        self._free: LifoQueue[tuple[duckdb.DuckDBPyConnection, int]] = LifoQueue()
+        self._free: LifoQueue[tuple[duckdb.DuckDBPyConnection, int] | None] = LifoQueue()  # None: closed
         self._size = len(cursors)
         for cursor in cursors:
             self._free.put((cursor, -1))
@@ -31,9 +31,13 @@ class Readers:
         """A cursor whose views see the runs that are live now.
 
         Raises:
-            StoreError: DuckDB refuses the query, or cannot carry it out.
+            StoreError: DuckDB refuses the query, or cannot carry it out; or the store is closed.
         """
-        cursor, known = self._free.get()
+        free = self._free.get()
+        if free is None:
+            self._free.put(None)  # for the next who asks
+            raise StoreError("the store is closed")
+        cursor, known = free
         try:
             version, ids = self._live.ids()
             if version != known:
@@ -53,4 +57,7 @@ class Readers:
     def close(self) -> None:
         """Wait for the queries that run, and close every cursor."""
         for _ in range(self._size):
-            self._free.get()[0].close()
+            free = self._free.get()
+            assert free is not None, "it is closed once"
+            free[0].close()
+        self._free.put(None)

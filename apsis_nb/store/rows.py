@@ -63,6 +63,14 @@ class OutputRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DroppedRow:
+    """That the outputs of a run are given up."""
+
+    run_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetaRow:
     """What a run's program used, and what it says of itself."""
 

@@ -1,4 +1,4 @@
--- Version 3 of the run store. Base tables are in the schema `base` and may change with a version; the views in
+-- Version 4 of the run store. Base tables are in the schema `base` and may change with a version; the views in
 -- `main` are stable and documented: each line `-- view.column: meaning` below is a comment in the database too.
 --
 -- Rows are only ever appended: an open reader would make a CHECKPOINT fail after an UPDATE, not after an INSERT.
@@ -77,6 +77,13 @@ CREATE TABLE base.outputs (
     pack VARCHAR NOT NULL,
     pack_offset BIGINT NOT NULL,
     stored BIGINT NOT NULL
+);
+
+-- The runs whose outputs were given up, when and why: the pieces of the pack files that they had are free.
+CREATE TABLE base.dropped (
+    run_id BIGINT NOT NULL,
+    ts TIMESTAMP NOT NULL,
+    reason VARCHAR NOT NULL
 );
 
 -- The texts of job files, each as it was when the server took it up; NULL when the file was gone.
@@ -191,7 +198,8 @@ CREATE VIEW run_log AS
 SELECT run_id, ts, state, message FROM base.run_log;
 
 CREATE VIEW outputs AS
-SELECT run_id, name, content_type, length FROM base.outputs;
+SELECT o.run_id, o.name, o.content_type, o.length, d.ts AS dropped_at
+FROM base.outputs o LEFT JOIN base.dropped d USING (run_id);
 
 CREATE VIEW run_meta AS
 SELECT run_id, cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta;
@@ -262,11 +270,12 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- run_log.ts: When, UTC.
 -- run_log.state: The state that the run was in then.
 -- run_log.message: What happened.
--- outputs: The kept outputs of finished runs.
+-- outputs: The outputs of finished runs.
 -- outputs.run_id: The run.
 -- outputs.name: The output: output, or as the job names it.
 -- outputs.content_type: Its media type.
 -- outputs.length: Its size in bytes.
+-- outputs.dropped_at: When it was given up, UTC; NULL while it is kept.
 -- programs: What runs executed: the form of the job file as JSON, templates expanded.
 -- programs.program_id: As in runs.program_id.
 -- programs.program: The program, JSON.

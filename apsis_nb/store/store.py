@@ -24,6 +24,7 @@ from apsis_nb.store.opening import connect, lock_down, set_up
 from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import queries
 from apsis_nb.store.readers import Readers
+from apsis_nb.store.retention import Retention
 from apsis_nb.store.rows import (
     LogLine,
     LogRow,
@@ -119,6 +120,8 @@ class Store:
         )
         self._packs = path.with_suffix(".outputs")
         self._packer = Packer(self._packs, now)
+        #: Gives up outputs that are not to be kept.
+        self.retention = Retention(self._readers, self._writer, self._packs)
         self._closing = threading.Event()
         self._checkpointer = threading.Thread(
             target=self._checkpoint_now_and_then, name="apsis-nb-checkpoint", daemon=True
@@ -180,6 +183,7 @@ class Store:
         if self._closing.is_set():
             return
         self._closing.set()
+        self.retention.close()
         self._packer.close()
         self._writer.close()
         self._checkpointer.join()
@@ -484,7 +488,15 @@ class Store:
         for row in self._output_rows(run_id):
             if row.name == name:
                 return read_range(self._packs, row, offset, limit), row.length
+        dropped = self.dropped(run_id)
+        if dropped is not None:
+            raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
         raise NotFound(f"run r{run_id} has no output {name}")
+
+    def dropped(self, run_id: int) -> dict[str, Any] | None:
+        """When the outputs of a run were given up (`at`, aware), and the `reason`; None: they were not."""
+        rows = self._readers.rows(queries()["dropped_of_run"].text, {"run_id": run_id})
+        return {"at": aware(rows[0][0]), "reason": rows[0][1]} if rows else None
 
     def _output_rows(self, run_id: int) -> list[OutputRow]:
         rows = self._readers.rows(queries()["run_outputs"].text, {"run_id": run_id})
@@ -556,6 +568,14 @@ class Store:
         """The jobs that had a run, not only skipped ones, that was due since then."""
         rows = self._readers.rows(queries()["jobs_that_ran"].text, {"since": naive(since)})
         return {job_id for (job_id,) in rows}
+
+    def ends_lately(self, since: datetime) -> dict[str, int]:
+        """How many runs have finished since a time, by state."""
+        return dict(self._readers.rows(queries()["ends_lately"].text, {"since": naive(since)}))
+
+    def outputs_bytes(self) -> int:
+        """Room that the kept outputs take on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self._packs.glob("*.pack"))
 
     def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
         """By job: how many runs of schedules were due since then, and how many of them started late."""

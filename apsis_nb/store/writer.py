@@ -21,6 +21,7 @@ from apsis_nb.core.runs import Run
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.queries import queries
 from apsis_nb.store.rows import (
+    DroppedRow,
     LogLine,
     LogRow,
     MetaRow,
@@ -65,6 +66,7 @@ class Work:
     noted_at: datetime | None = None  #: when a line that is no transition was noted
     notices: Sequence[NoticeRow] = ()  #: steps of those that were saved before
     lines: Sequence[LogLine] = ()
+    dropped: Sequence[DroppedRow] = ()
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
     program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
     done: "Future[None]" = field(default_factory=Future)
@@ -83,9 +85,21 @@ class Rows:
     ids: list[tuple[int]] = field(default_factory=list)
     pauses: list[tuple[Any, ...]] = field(default_factory=list)
     notices: list[tuple[Any, ...]] = field(default_factory=list)
+    dropped: list[tuple[Any, ...]] = field(default_factory=list)
     marks: list[SaveMark] = field(default_factory=list)
 
-    TABLES = ("run_log", "runs", "outputs", "run_meta", "programs", "clock", "ids", "pauses", "notices")
+    TABLES = (
+        "run_log",
+        "runs",
+        "outputs",
+        "run_meta",
+        "programs",
+        "clock",
+        "ids",
+        "pauses",
+        "notices",
+        "dropped",
+    )
 
     def add_notice(self, row: NoticeRow, at: datetime) -> None:
         """A step of a notice, at a naive time in UTC."""
@@ -260,6 +274,7 @@ class Writer:
             if work.noted_at is not None:
                 for notice_step in work.notices:
                     rows.add_notice(notice_step, naive(work.noted_at))
+                rows.dropped += [(d.run_id, naive(work.noted_at), d.reason) for d in work.dropped]
                 for line in work.lines:
                     self._add_line(line, work.noted_at, rows, changed)
             for run_id, outputs in work.outputs.items():

@@ -104,9 +104,9 @@ class OutputPane(pn.custom.JSComponent):
                 piece, size, is_finished = await asyncio.to_thread(run._output_piece, name, offset)
             except NoSuch:  # nothing is there before the program starts, or after it was deleted
                 is_finished = await asyncio.to_thread(lambda: run.is_finished)
-                self._tell(
-                    {}, words="There is no output." if is_finished else "The program has not started yet."
-                )
+                dropped = await asyncio.to_thread(lambda: run.outputs_dropped) if is_finished else None
+                none = f"The output was dropped: {dropped['reason']}." if dropped else "There is no output."
+                self._tell({}, words=none if is_finished else "The program has not started yet.")
                 if is_finished:
                     return
                 await asyncio.sleep(2 * POLL_S)

@@ -469,3 +469,29 @@ def test_rerun_takes_other_args_and_may_be_a_test(shell: Shell):
     assert made.endswith("greet/hello name=y\n")
     (again,) = listed(shell, "run", made.split()[0])
     assert (again["origin"], again["rerun_of"]) == ("test", run["run_id"])
+
+
+def test_what_is_beyond_what_is_kept_is_told_before_it_goes(shell: Shell, server: Served):
+    file = server.jobs / "kept.yaml"
+    file.write_text("program: echo something\nretention: {outputs: {count: 1}}\n")
+    try:
+        shell("reload")
+        runs = [scheduled(shell, "kept")["run_id"] for _ in range(3)]
+        (row,) = listed(shell, "retention")
+        assert (row["job_id"], row["runs"], row["outputs"]) == ("kept", 2, 2)
+        ended = shell("retention")
+        assert f"{row['bytes']} bytes of 2 runs would be freed; --apply does it now\n" == ended.stderr
+        assert shell.good("output", runs[0]) == "something\n"
+        with server.client() as client:
+            assert [told["runs"] for told in client.retention(apply=True)] == [2]
+            assert client.run(runs[0]).outputs_dropped["reason"] == "not among the newest 1 of its job"
+            assert client.run(runs[2]).outputs_dropped is None
+        assert shell("retention").stderr == "nothing is beyond what is kept\n"
+        told = shell("output", runs[0])
+        assert (told.returncode, told.stdout) == (1, "")
+        assert f"the outputs of run {runs[0]} were dropped: not among the newest 1" in told.stderr
+        assert "its outputs were dropped: not among the newest 1 of its job" in shell.good("log", runs[0])
+        assert shell.good("output", runs[2]) == "something\n"
+    finally:
+        file.unlink()
+        shell("reload")

@@ -120,6 +120,9 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
         ("dashboards", "maybe", "'process' or 'off'"),
         ("store__memory_limit", "lots", "1GB"),
         ("nonsense", "1", "known are jobs"),
+        ("retention.outputs.agee", "1d", "did you mean 'age'?"),
+        ("retention.outputs.bytes", "many", "must be a size such as 2GB"),
+        ("retention.outputs.count", "0", "greater than 0"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_would_be_right(key: str, value: str, says: str):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -32,6 +33,7 @@ from apsis_nb.core.jobs import (
 )
 from apsis_nb.core.params import Param
 from apsis_nb.core.programs import ClassKeys, NoOp, Process, Site, Stop, Timeout, program_from_dict
+from apsis_nb.core.retention import FOREVER, Keep
 from apsis_nb.core.runs import Origin, Retry
 from apsis_nb.core.schedules import schedule_from_dict, times_between
 from apsis_nb.core.states import State
@@ -766,3 +768,33 @@ def test_the_args_of_a_schedule_make_a_run():
         "date": "2026-01-31",
         "region": "eu",
     }
+
+
+def test_a_job_says_how_long_its_outputs_are_kept():
+    kept = job_from_dict(
+        "a", {"program": "x", "retention": {"outputs": {"age": "90d", "bytes": "10GB", "count": 1000}}}
+    )
+    assert kept.keep == Keep(age_s=90 * 86400, size_b=10**10, count=1000)
+    assert job_to_dict(kept)["retention"] == {"outputs": {"age": 7776000, "bytes": 10**10, "count": 1000}}
+    for said in ({"outputs": None}, {"outputs": {}}, {"outputs": {"age": None}}):
+        always = job_from_dict("a", {"program": "x", "retention": said})
+        assert always.keep == FOREVER
+        assert job_to_dict(always)["retention"] == {"outputs": {}}
+    for said in (None, {}):
+        assert job_from_dict("a", {"program": "x", "retention": said}).keep is None
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"output": {}}, "unknown key 'output': did you mean 'outputs'?"),
+        ({"outputs": "90d"}, "must be a mapping such as {age: 90d, bytes: 10GB}, not the text '90d'"),
+        ({"outputs": {"age": 0}}, "must be more than 0, not 0"),
+        ({"outputs": {"bytes": "lots"}}, "must be a size such as 2GB or 500MB, not the text 'lots'"),
+        ({"outputs": {"count": 0}}, "must be how many runs, from 1 on, not 0"),
+        ({"outputs": {"days": 3}}, "unknown key 'days'"),
+    ],
+)
+def test_what_is_wrong_with_a_retention_is_told(said: object, text: str):
+    with pytest.raises(JobErrors, match=re.escape(text)):
+        job_from_dict("a", {"program": "x", "retention": said})

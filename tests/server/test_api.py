@@ -73,6 +73,8 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /why/{job_id}",
         "GET /doctor",
         "POST /doctor",
+        "GET /retention",
+        "POST /retention",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",
@@ -721,3 +723,11 @@ def test_a_preview_tells_what_a_text_would_change(tmp_path: Path) -> None:
         assert (told["added_count"], told["removed_count"]) == (7, 0)
         assert told["added"][0]["at"].endswith("T00:00:00Z")
         assert problem(api.post("/jobs/preview", json={"job_id": "fresh", "yaml": "a: ["}), 422)
+
+
+def test_a_job_that_comes_with_a_request_may_look_the_server_over(api: httpx2.Client) -> None:
+    (run,) = api.post("/runs", json={"job": {"program": {"type": "doctor"}}}).json()["runs"]
+    ended = until("it ends", lambda: (r := api.get(f"/runs/{run['run_id']}").json())["finished_at"] and r)
+    assert ended["state"] == "failure"  # one of the job files is broken
+    found = api.get(f"/runs/{run['run_id']}/outputs/result.json").json()
+    assert "broken" in [finding["kind"] for finding in found]

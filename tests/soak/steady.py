@@ -21,7 +21,7 @@ MOST_GROWTH, MOST_DELAY_S = 0.10, 1.0
 
 
 def memory_by_name(pid: int) -> dict[str, float]:
-    """MB of memory (its share of what is shared) of a process and of all that it started, by what they are."""
+    """MB of memory (its share of what is shared) of a process and all that it started, by what they are."""
     found: dict[str, float] = defaultdict(float)
     for child, command in _family(pid):
         try:
@@ -89,7 +89,7 @@ def hold_out(folder: Path, minutes: float) -> list[str]:
     print("\n".join(told))
     faults += [line for line in told if " WARNING " not in line]
     print(
-        f"{len(outcome.runs)} runs in {minutes:g} minutes, {len(told)} warnings or errors, {len(faults)} faults"
+        f"{len(outcome.runs)} runs in {minutes:g} min, {len(told)} warnings or errors, {len(faults)} faults"
     )
     return faults
 

@@ -23,6 +23,8 @@ VALUES: dict[str, Any] = {
     "limit": 5, "jobs": ["a"], "unit": "day", "tz": "Europe/London", "by_job": True, "px": 9, "max_bars": 4,
     "ts": NOON.replace(tzinfo=None), "by": "ann", "versions": [1], "texts": ["program: x"],
     "state": "success", "message": "marked", "backfill_id": 1,
+    "now": NOON.replace(tzinfo=None), "ages_s": [9.5], "sizes_b": [10], "counts": [None], "age_s": None,
+    "size_b": 5, "count": 2, "by_run": True, "pack": "2026-03-02.pack", "packs": ["2026-03-02.pack"],
 }  # fmt: skip
 
 

@@ -1,11 +1,14 @@
 """What a run executes: the kinds of program, as values. `apsis_nb.programs` really runs them."""
 
+from .amounts import read_size
 from .classes import ClassKeys, ClassOf, is_import_path, read_keys
 from .hosts import ECS_HOST, HOSTS_OF_ITS_OWN, LOCAL, Hosts, host_of
 from .kinds import (
     SHELL,
     Custom,
     Ecs,
+    Internal,
+    InternalType,
     NoOp,
     Outcome,
     Process,
@@ -43,6 +46,8 @@ __all__ = [
     "Ecs",
     "Expand",
     "Hosts",
+    "Internal",
+    "InternalType",
     "KeptFile",
     "NoOp",
     "Outcome",
@@ -65,6 +70,7 @@ __all__ = [
     "program_from_dict",
     "read_keys",
     "read_program_text",
+    "read_size",
     "read_template",
     "read_templates",
     "values",

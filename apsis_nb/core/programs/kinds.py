@@ -264,4 +264,22 @@ class Process:
         return jso
 
 
-Program = NoOp | Process
+InternalType = Literal["doctor", "stats", "retention"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Internal:
+    """Work that the server does itself, of the type that it has in a job file."""
+
+    type: InternalType
+
+    def bind(self, expand: Expand) -> "Internal":
+        """The same: it has no templates."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form of the job file."""
+        return {"type": self.type}
+
+
+Program = NoOp | Process | Internal

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast, get_args
 
 from apsis_nb.core.errors import BindError, JobError
 from apsis_nb.core.fields import Fields, KeyPath, article, choose, read_bool, read_name, read_text_map
@@ -14,6 +14,8 @@ from .kinds import (
     SHELL,
     Custom,
     Ecs,
+    Internal,
+    InternalType,
     NoOp,
     Process,
     Program,
@@ -39,11 +41,13 @@ from .texts import (
     values,
 )
 
+_INTERNAL_TYPES = get_args(InternalType)
 PROGRAM_TYPES = (
     *("no-op", "shell", "argv", "program", "python", "sql"),
+    *_INTERNAL_TYPES,
     *("procstar", "procstar-shell", "procstar-ecs"),
 )
-_LATER = ("notebook", "dask", "stats", "archive", "backup", "doctor")
+_LATER = ("notebook", "dask", "archive", "backup")
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
@@ -93,6 +97,9 @@ def program_from_dict(
         kind = choose(data, path, "program", PROGRAM_TYPES, later=_LATER)
     fields = Fields(data, path, f"{article(kind)} program")
     fields.get("type", str)
+    if kind in _INTERNAL_TYPES:
+        fields.done()
+        return Internal(type=cast(InternalType, kind))
     if kind == "no-op":
         duration_s = fields.get("duration", or_template(read_pause), 0.0)
         success = fields.get("success", lambda value: None if value is None else read_bool(value), True)

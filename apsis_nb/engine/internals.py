@@ -1,0 +1,48 @@
+"""The work of internal programs: what jobs may have the server do itself."""
+
+import json
+from typing import TYPE_CHECKING
+
+from apsis_nb.programs import Answer, Workers
+from apsis_nb.wire import finding_facts, plain
+
+from . import doctor, retention
+from .stats import stats
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+RESULT = "result.json"
+
+
+def workers_of(engine: "Engine") -> Workers:
+    """What does the work, by the type of the program."""
+
+    async def look_over() -> Answer:
+        found = await doctor.examine(engine)
+        lines = [f"{f.level}: {f.kind}: {f.subject}: {f.message}\n    {f.fix}\n" for f in found]
+        errors = [f for f in found if f.level == "error"]
+        failure = f"{len(errors)} errors; the first: {errors[0].message}" if errors else None
+        text = "".join(lines) or "all is well\n"
+        return Answer(outputs=_outputs(text, [finding_facts(f) for f in found]), failure=failure)
+
+    async def count() -> Answer:
+        told = await stats(engine)
+        return Answer(outputs=_outputs(_json(told), told))
+
+    async def give_up() -> Answer:
+        done = await retention.carry_out(engine)
+        lines = [f"{a.job_id}: {a.outputs} outputs of {a.runs} runs, {a.bytes} bytes\n" for a in done]
+        text = "".join(lines) or "nothing is beyond what is kept\n"
+        return Answer(outputs=_outputs(text, [plain(a.facts()) for a in done]))
+
+    return {"doctor": look_over, "stats": count, "retention": give_up}
+
+
+def _outputs(text: str, result: object) -> dict[str, str]:
+    """What people read, and the same for programs."""
+    return {"output": text, RESULT: _json(result)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,74 @@
+"""Jobs that have the server itself do something: the doctor, figures, and what is not to be kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apsis_nb.core.events import RunRequested
+from apsis_nb.engine import Engine
+from tests.engine.test_engine import World, finished
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def run(engine: Engine, job_id: str) -> tuple[dict[str, Any], str, Any]:
+    """The facts of a run, its output, and its result."""
+    (made,) = await engine.ask(RunRequested(job_id=job_id))
+    facts = await finished(engine, made)
+    output, result = (engine.read_output(made.run_id, name)[0] for name in ("output", "result.json"))
+    return facts, output.decode(), json.loads(result)
+
+
+def test_the_doctor_as_a_job_fails_if_something_is_wrong(world: World):
+    world.write("look", "program: {type: doctor}\n")
+    world.write("bad", "progam: x\n")
+
+    async def check(engine: Engine) -> None:
+        facts, output, result = await run(engine, "look")
+        assert facts["state"] == "failure"
+        assert "unknown key 'progam'" in facts["message"]
+        assert "error: broken: bad: " in output
+        assert ("broken", "bad") in [(found["kind"], found["subject"]) for found in result]
+        assert engine.store.run(facts["run_id"])["program"] == {"type": "doctor"}
+
+    world.run(check)
+
+
+def test_figures_are_told_as_json(world: World):
+    world.write("figures", "program: {type: stats}\n")
+    world.write("other", "program: {type: no-op}\n")
+
+    async def check(engine: Engine) -> None:
+        await finished(engine, (await engine.ask(RunRequested(job_id="other")))[0])
+        facts, output, told = await run(engine, "figures")
+        assert facts["state"] == "success"
+        assert json.loads(output) == told
+        assert sum(told["runs"]["live"].values()) == 1
+        assert told["runs"]["finished_1d"] == {"success": 1}
+        assert told["jobs"] == 2
+        assert told["process"]["memory_b"] > 10_000_000
+        assert told["store"]["file_bytes"] > 0
+        assert told["store"]["outputs_bytes"] == 0
+
+    world.run(check)
+
+
+def test_what_is_not_to_be_kept_goes_when_a_job_says_so(world: World):
+    world.write("tidy", "program: {type: retention}\n")
+    world.write("wordy", "program: echo word\nretention: {outputs: {count: 1}}\n")
+
+    async def check(engine: Engine) -> None:
+        for _ in range(3):
+            await finished(engine, (await engine.ask(RunRequested(job_id="wordy")))[0])
+        facts, output, (gone,) = await run(engine, "tidy")
+        assert facts["state"] == "success"
+        assert (gone["job_id"], gone["runs"]) == ("wordy", 2)
+        assert output.startswith("wordy: 2 outputs of 2 runs, ")
+        assert (await run(engine, "tidy"))[1:] == ("nothing is beyond what is kept\n", [])
+
+    world.run(check)
