@@ -1,5 +1,6 @@
 """A real server process, as a user starts it, for tests that kill it."""
 
+import atexit
 import os
 import signal
 import socket
@@ -72,6 +73,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"XDG_RUNTIME_DIR": str(self.state_dir.parent)},
             )
+        atexit.register(self.process.kill)  # that of a test which failed would stay
 
     def answers(self) -> bool:
         assert self.process is not None

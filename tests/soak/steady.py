@@ -21,19 +21,31 @@ MOST_GROWTH, MOST_DELAY_S = 0.10, 1.0
 
 
 def memory_by_name(pid: int) -> dict[str, float]:
-    """MB of memory (its share of what is shared) of a process and all that it started, by what they are."""
+    """MB of memory of a server and of all that it started, by what they are.
+
+    Server and spawner are one process each: all that they hold. Of the others, which come and go with runs
+    and share most of the spawner's, their shares.
+    """
     found: dict[str, float] = defaultdict(float)
-    for child, command in _family(pid):
+    for child, parent, command in _family(pid):
         try:
             lines = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()
         except OSError:  # it has ended
             continue
-        name = "server" if child == pid else "spawner" if "supervisor.py" in command else "programs"
-        found[name] += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
+        is_supervisor = "supervisor.py" in command
+        if child == pid:
+            name = "server"
+        elif is_supervisor:
+            name = "spawner" if parent == pid else "supervisors"
+        else:
+            name = "programs"
+        kind = "Rss:" if name in ("server", "spawner") else "Pss:"
+        found[name] += next((int(line.split()[1]) for line in lines if line.startswith(kind)), 0) / 1024
     return dict(found)
 
 
-def _family(pid: int) -> Iterator[tuple[int, str]]:
+def _family(pid: int) -> Iterator[tuple[int, int, str]]:
+    """A process and its descendants: pid, that of its parent, command line."""
     children: dict[int, list[int]] = defaultdict(list)
     commands: dict[int, str] = {}
     for process in Path("/proc").iterdir():
@@ -44,10 +56,10 @@ def _family(pid: int) -> Iterator[tuple[int, str]]:
             except OSError:
                 continue
             children[parent].append(int(process.name))
-    found = [pid]
-    for each in found:
-        yield each, commands.get(each, "")
-        found += children[each]
+    found = [(pid, 0)]
+    for each, parent in found:
+        yield each, parent, commands.get(each, "")
+        found += [(child, each) for child in children[each]]
 
 
 def hold_out(folder: Path, minutes: float) -> list[str]:
@@ -89,7 +101,8 @@ def hold_out(folder: Path, minutes: float) -> list[str]:
     print("\n".join(told))
     faults += [line for line in told if " WARNING " not in line]
     print(
-        f"{len(outcome.runs)} runs in {minutes:g} min, {len(told)} warnings or errors, {len(faults)} faults"
+        f"{len(outcome.runs)} runs in {minutes:g} minutes,"
+        f" {len(told)} warnings or errors, {len(faults)} faults"
     )
     return faults
 
@@ -102,14 +115,14 @@ def _grown(samples: list[dict[str, float]]) -> list[str]:
     """Print the memory of the first quarter and of the last, by process; what the server's grew too much."""
     quarter = max(1, len(samples) // 4)
     faults = []
-    for name in ("server", "spawner", "programs"):
+    for name in ("server", "spawner", "supervisors", "programs"):
         first, last = (
             statistics.median(sample.get(name, 0.0) for sample in part)
             for part in (samples[:quarter], samples[-quarter:])
         )
         growth = last / first - 1 if first else 0.0
         print(f"memory of the {name}: {first:.1f} MB, at last {last:.1f} MB: {growth:+.1%}")
-        if name != "programs" and growth > MOST_GROWTH:  # these come and go
+        if name in ("server", "spawner") and growth > MOST_GROWTH:  # the others come and go
             faults.append(f"the memory of the {name} grew by {growth:.1%}")
     return faults
 

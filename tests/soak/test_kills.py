@@ -11,7 +11,7 @@ from tests.soak.kills import kill_again_and_again
 @pytest.mark.slow
 @pytest.mark.alone
 def test_kills_under_load_lose_nothing_and_start_nothing_twice(tmp_path: Path):
-    faults, told = kill_again_and_again(tmp_path, kills=20, seed=int(time.time()))
+    faults, told = kill_again_and_again(tmp_path, kills=10, seed=int(time.time()))
 
     print(told)
     assert faults == []
