@@ -37,7 +37,7 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(MAKE) --no-print-directory static
 	@tools/chromium
 	@$(BIN)/python $(PYTEST) $(ABREAST) -m "not alone"
-	@$(BIN)/python $(PYTEST) -m alone
+	@$(BIN)/python $(PYTEST) -n 2 --dist loadfile -m alone
 	@$(MAKE) --no-print-directory newest
 
 soak: $(VENV)  ## laws over 10,000 worlds, 300 kills, half an hour of load; one of them: make soak SOAK=kills

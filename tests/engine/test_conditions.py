@@ -98,8 +98,13 @@ def jobs(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "jobs"
     folder.mkdir()
     (folder / "deliveries_of_test.py").write_text(MODULE)
+    sys.modules.pop("deliveries_of_test", None)  # a check that outlived its test may have it imported again
     yield folder
-    sys.modules.pop("deliveries_of_test", None)
+    if found := sys.modules.pop("deliveries_of_test", None):
+        found.LET_GO.set()
+    for thread in threading.enumerate():
+        if thread.name == "apsis-nb-outside":
+            thread.join(10)
 
 
 def module() -> Any:
@@ -135,7 +140,14 @@ async def until(engine: Engine, is_so: Callable[[], bool]) -> None:
     changed = asyncio.Event()
     unlisten = engine.listen(lambda kind, facts: changed.set())
     while not is_so():
-        await changed.wait()
+        try:
+            async with asyncio.timeout(40):
+                await changed.wait()
+        except TimeoutError:
+            told = {
+                run.name: (run.state.value, engine.machine.why(run_id)) for run_id, run in engine.live.items()
+            }
+            raise AssertionError(f"nothing was saved for 40 s; live are {told}") from None
         changed.clear()
     unlisten()
 

@@ -344,7 +344,7 @@ def test_a_storm_of_failures_is_a_few_messages(world: World, mailbox: Mailbox):
     subjects = [subject(mail) for mail in mailbox.items]
     assert any(re.fullmatch(r"\d+ (more|events): \d+ failure(, 1 success)?", line) for line in subjects)
     body = max((text(mail) for mail in mailbox.items), key=len)
-    assert "r2 of a ended in failure" in body or "r3 of a ended in failure" in body
+    assert re.search(r"r\d+ of a ended in failure", body)
     assert re.search(r"and \d+ more: a \(\d+\)", body)
     sent = world.sql("SELECT count(*), count(DISTINCT run_id) FROM base.notices WHERE state = 'sent'")
     assert sent == [(201, 201)]

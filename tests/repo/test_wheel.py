@@ -20,9 +20,9 @@ from tests.client.serving import environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"overview": "Overview", "timeline": "Timeline", "run": "Run"}
-WITHIN_S = 180.0  # other tests run beside it
+WITHIN_S = 180.0  # its modules are compiled at the first import
 
-pytestmark = [pytest.mark.wheel, pytest.mark.slow]
+pytestmark = [pytest.mark.wheel, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
