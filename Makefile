@@ -10,7 +10,7 @@ VENV := .venv/.installed
 VENV_NEW := .venv-new/.installed
 PYTEST := -m pytest -q
 # Most tests wait for programs half of their time, so a few at once share the cores; who has done his takes others'.
-ABREAST := -n 3 --dist worksteal
+ABREAST := -n 4 --dist worksteal
 
 # A newer Python than ours, if the machine has one; and what core, store and engine need there, no more.
 NEWEST = $(shell $(PYTHON) tools/newest_python.py)

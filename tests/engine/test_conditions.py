@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -174,10 +175,15 @@ def logged(engine: Engine, run: Run) -> list[str]:
     return [row["message"] or "" for row in engine.store.log(run.run_id)]
 
 
-def test_a_run_waits_until_its_class_says_that_it_holds_and_why_it_does_not_is_told(jobs: Path):
+@pytest.fixture
+def there() -> Iterator[Path]:
+    """A folder whose path is short: what is long is cut."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_a_run_waits_until_its_class_says_that_it_holds_and_why_it_does_not_is_told(jobs: Path, there: Path):
     write(jobs, "load", "{type: Delivered, folder: '{{ date }}', files: 2}", "params: [date]\n")
-    there = jobs.parent / "there"
-    there.mkdir()
 
     async def check(engine: Engine) -> None:
         assert [str(error) for error in engine.folder.errors] == []
