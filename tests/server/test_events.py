@@ -232,13 +232,16 @@ def test_a_late_run_is_heard_of_as_it_becomes_late(tmp_path: Path) -> None:
         "late: {start: 0.2s, finish: 0.5s}\n"
         "program: {type: no-op}\n"
     )
-    write_jobs(tmp_path / "jobs", {"held": job})
     with serving(tmp_path) as served, stream(served, params={"types": "late"}) as response:
+        told = blocks(response)
+        assert next(told)[1] == "hello"
+        # Only now, for a run is told to be late once, and nobody hears it later.
+        write_jobs(tmp_path / "jobs", {"held": job})
+        httpx2.post(f"{served.url}/api/v1/jobs/reload", headers=served.bearer, trust_env=False)
         kinds: dict[str, dict[str, Any]] = {}
-        for _, kind, facts in blocks(response):
-            if kind != "hello":
-                assert kind == "late"
-                kinds.setdefault(facts["kind"], facts)
+        for _, kind, facts in told:
+            assert kind == "late"
+            kinds.setdefault(facts["kind"], facts)
             if len(kinds) == 3:
                 break
         run_id = kinds["start"]["run_id"]
