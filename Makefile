@@ -42,7 +42,7 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 
 soak: $(VENV)  ## laws over 10,000 worlds, 300 kills, half an hour of load; one of them: make soak SOAK=kills
 	@set -e; for part in $(SOAK); do case $$part in \
-		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak tests/core/test_laws.py -k whatever_crashes;; \
+		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
 		kills | steady) $(BIN)/python -m tests.soak.$$part;; \
 		*) echo "SOAK is laws, kills, steady, or several of them, not $$part" >&2; exit 2;; \
 	esac; done
