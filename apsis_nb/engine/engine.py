@@ -142,21 +142,31 @@ class Engine:
             threads=config.store.threads,
             memory_limit=config.store.memory_limit,
         )
+        async with contextlib.AsyncExitStack() as undo:
+            # Whoever tries again, in this process too, must find the store free.
+            undo.push_async_callback(asyncio.to_thread, self.store.close)
+            undo.callback(self._close)
+            await self._begin(undo)
+            undo.pop_all()
+
+    async def _begin(self, undo: contextlib.AsyncExitStack) -> None:
+        """Take up what was under way.
+
+        Args:
+            undo: gets what is to be done if the start fails further on.
+        """
+        config = self.config
         live, clock = await asyncio.to_thread(self.store.restore)
         self._polls = Polls(self.store, self.live, self.handle, config.jobs)
-        try:
-            self.job_folder = JobFolder(config, self.store, self._take_up)
-            await self.job_folder.open()
-            self.notices = Notices(
-                config,
-                self.store,
-                jobs=lambda: self.machine.jobs,
-                read_output=self.read_output,
-                tell_line=self._publish_line,
-            )
-        except ApsisError:
-            await asyncio.to_thread(self.store.close)
-            raise
+        self.job_folder = JobFolder(config, self.store, self._take_up)
+        await self.job_folder.open()
+        self.notices = Notices(
+            config,
+            self.store,
+            jobs=lambda: self.machine.jobs,
+            read_output=self.read_output,
+            tell_line=self._publish_line,
+        )
         self.programs = Programs(
             config.state_dir / "runs" / self.store.epoch,
             url=config.base_url,
@@ -166,6 +176,7 @@ class Engine:
             workers=workers_of(self),
         )
         await self.programs.open()
+        undo.push_async_callback(self.programs.close)
         for error in self.folder.errors:
             log.error("%s", error)
         self.notices.look_at(self.folder.jobs.values())
@@ -240,9 +251,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Save what is under way and leave; programs go on, and the next server finds them."""
-        self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._close()
         await self.tasks.cancel()
         await self._polls.close()
         await asyncio.sleep(0)  # the batch of this turn is handed to the store
@@ -250,6 +259,12 @@ class Engine:
         await self.notices.close()
         await self.programs.close()
         await asyncio.to_thread(self.store.close)
+
+    def _close(self) -> None:
+        """Nothing new happens from here on."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _is_well(self) -> bool:
         return self.broken is None and not self.machine.is_draining and bool(self.store.health()["ok"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,21 @@ def test_nothing_is_started_that_cannot_be_saved(world: World, tmp_path: Path):
         assert not witness.exists()
 
     world.run(check)
+
+
+def test_a_start_that_fails_lets_the_store_go(world: World):
+    async def nothing(engine: Engine) -> None:
+        pass
+
+    world.run(nothing)
+    (folder,) = (world.state_dir / "runs").iterdir()
+    shutil.rmtree(folder)
+    folder.touch()  # so no program can be started
+    with pytest.raises((ApsisError, OSError)):
+        world.run(nothing)
+
+    folder.unlink()
+    world.run(nothing)
 
 
 def test_expected_runs_come_in_the_order_of_time(world: World):
