@@ -97,6 +97,11 @@ def _make_history(database: Path, count: int, tell: Callable[[str], None]) -> No
     # Under another name until it is whole, so that a demo that is stopped half-way begins anew.
     half = database.with_name("half.duckdb")
     half.unlink(missing_ok=True)
-    make_history(half, count, until=now, days=_HISTORY_DAYS, progress=progress)
+    try:
+        make_history(half, count, until=now, days=_HISTORY_DAYS, progress=progress)
+    except RuntimeError as error:
+        if "interrupted" in str(error):  # so DuckDB tells of a Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     half.replace(database)
     shutil.rmtree(half.with_suffix(".outputs"), ignore_errors=True)  # made-up runs wrote nothing

@@ -256,3 +256,20 @@ def _read(fd: int) -> bytes:
 def test_a_path_that_cannot_be_read_is_told(alone: Shell, tmp_path: Path):
     ended = alone("serve", "--config", str(tmp_path / "none.yaml"))
     assert ended.stderr == f"apsis-nb: {tmp_path / 'none.yaml'}: cannot be read: No such file or directory\n"
+
+
+def test_ctrl_c_ends_demo_while_it_makes_its_history_and_the_next_begins_anew(alone: Shell):
+    command = [COMMAND, "demo", "--dir", "demo", "--history", "9000000", "--no-browser"]
+    with subprocess.Popen(
+        command, cwd=alone.folder, env=dict(alone.env), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("250,000 of"):
+                break
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode != 0
+    assert "fault" not in told
+    assert "Traceback" not in told
+    assert not (alone.folder / "demo/state/runs.duckdb").exists()
