@@ -429,50 +429,46 @@ WITH used AS (
 SELECT job_id, n AS runs, elapsed_h, cpu_h, memory_gb_h, cost, cost / n AS cost_per_run FROM priced ORDER BY job_id;
 
 -- concurrency --
--- How many programs ran at once: a sweep over their starts and ends. What starts in the instant in which another ends
--- is not counted together with it. Times are whole microseconds: quicker than timestamps.
-WITH scale AS (
-    SELECT epoch_us($since::TIMESTAMP) AS first_us, epoch_us($until::TIMESTAMP) AS last_us, epoch_us($every) AS every_us
-), seen AS (
-    SELECT epoch_us(started_at) AS began_us, epoch_us(finished_at) AS ended_us
+-- How many programs ran at once: a sweep over their starts and ends. Of changes in one instant the ends come first, so
+-- what starts when another ends is not counted together with it. Times are whole microseconds from $since on: quicker
+-- than timestamps.
+WITH seen AS (
+    SELECT started_at, finished_at
     FROM base.runs
     WHERE finished_at > $since AND started_at < $until AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
     UNION ALL
-    SELECT epoch_us(started_at), epoch_us(utc_now())
+    SELECT started_at, utc_now()
     FROM live_runs
     WHERE started_at < $until AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 ), changes AS (
-    SELECT us, sum(change) AS change
-    FROM (
-        SELECT greatest(began_us, first_us) AS us, 1 AS change FROM seen CROSS JOIN scale
-        UNION ALL
-        SELECT least(ended_us, last_us), -1 FROM seen CROSS JOIN scale
-    )
-    GROUP BY us
+    SELECT epoch_us(greatest(started_at, $since)) - epoch_us($since::TIMESTAMP) AS us, 1 AS change FROM seen
+    UNION ALL
+    SELECT epoch_us(least(finished_at, $until)) - epoch_us($since::TIMESTAMP), -1 FROM seen
 ), levels AS (
-    SELECT us, (us - first_us) // every_us AS piece, (sum(change) OVER so_far)::BIGINT AS running,
-        lead(us, 1, last_us) OVER so_far AS next_us
-    FROM changes CROSS JOIN scale
-    WINDOW so_far AS (ORDER BY us)
+    SELECT us, change, us // epoch_us($every) AS piece, (sum(change) OVER so_far)::BIGINT AS running,
+        lead(us, 1, us) OVER so_far AS next_us
+    FROM changes
+    WINDOW so_far AS (ORDER BY us, change ROWS UNBOUNDED PRECEDING)
 ), inside AS (
-    SELECT piece, max(running) AS peak, min(us) AS began_us, arg_min(running, us) AS first_running,
-        arg_max(running, us) AS last_running,
-        sum(running * (least(next_us, first_us + (piece + 1) * every_us) - us)) AS busy_us
-    FROM levels CROSS JOIN scale GROUP BY piece
+    SELECT piece, max(running) AS peak, min(us) AS began_us, sum(change) AS change,
+        sum(change) FILTER (us = piece * epoch_us($every)) AS first_change,
+        sum(running::DOUBLE * (least(next_us, (piece + 1) * epoch_us($every)) - us)) AS busy_us
+    FROM levels GROUP BY piece
 ), pieces AS (
-    SELECT piece, first_us + piece * every_us AS us, least(first_us + (piece + 1) * every_us, last_us) AS stop_us
-    FROM (SELECT unnest(range((last_us - first_us + every_us - 1) // every_us)) AS piece, * FROM scale)
+    SELECT piece, piece * epoch_us($every) AS us,
+        least((piece + 1) * epoch_us($every), epoch_us($until::TIMESTAMP) - epoch_us($since::TIMESTAMP)) AS stop_us
+    FROM (SELECT unnest(range(ceil(epoch($until::TIMESTAMP - $since::TIMESTAMP) / epoch($every))::BIGINT)) AS piece)
 ), begun AS (
-    SELECT us, stop_us, coalesce(began_us, stop_us) AS began_us, coalesce(peak, 0) AS peak,
-        coalesce(busy_us, 0) AS busy_us,
-        coalesce(CASE WHEN began_us = us THEN first_running END, last_value(last_running IGNORE NULLS) OVER (
-            ORDER BY us ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS running
+    SELECT us, stop_us, began_us, peak, busy_us,
+        coalesce(sum(change) OVER (ORDER BY piece ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            + coalesce(first_change, 0) AS running
     FROM pieces LEFT JOIN inside USING (piece)
 )
-SELECT make_timestamp(us) AS period, running, greatest(running, peak) AS peak,
-    (running * (began_us - us) + busy_us) / (stop_us - us) AS mean
+SELECT make_timestamp(epoch_us($since::TIMESTAMP) + us) AS period, running::BIGINT AS running,
+    greatest(running, peak)::BIGINT AS peak,
+    (running * (coalesce(began_us, stop_us) - us) + coalesce(busy_us, 0))::DOUBLE / (stop_us - us) AS mean
 FROM begun ORDER BY period;
 
 -- estimates --

@@ -514,7 +514,7 @@ def test_every_named_question_is_answered(listed: httpx2.Client, name: str) -> N
         ("runs?args=1", 422, "args"),
         ("drift?period=often", 422, "period"),
         ("drift?since=7d", 422, "no parameter 'since'"),
-        ("concurrency?every=1ms", 422, "100,000 pieces"),
+        ("concurrency?every=0.01", 422, "100,000 pieces"),
         ("cost?cpu_hour=dear", 422, "cpu_hour: must be a price"),
         ("cost?gb_hour=-1", 422, "gb_hour: must be a price"),
         ("missed?arg.date=1", 422, "arg.date"),
