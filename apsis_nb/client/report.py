@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FIRST = 10
 #: Failures that are told one by one, the newest.
 MOST_FAILURES = 200
+#: A job of which a smaller share of the runs was on time stands out.
+ENOUGH = 0.95
 #: Characters of a message.
 MOST_WORDS = 500
 _NONE = "\u2013"
@@ -142,7 +144,7 @@ def _tiles(jobs: Sequence[Row], before: Sequence[Row], used: Sequence[Row]) -> s
         ("On time", _share(_on_time(jobs)), _points(_on_time(jobs), _on_time(before))),
         ("Failed", _count(_total(jobs, "failed")), f"{_count(_total(before, 'failed'))} the month before"),
         ("Not run", _count(_total(jobs, "skipped")), f"{_count(_total(before, 'skipped'))} the month before"),
-        ("Program time", f"{hours:,.1f} h", f"{_total(used, 'cpu_h'):,.1f} h of processors"),
+        ("Program time", f"{hours:,.1f} h", f"{_total(used, 'cpu_h'):,.1f} h of CPU"),
     ]
     if cost:
         tiles.append(("Cost", f"{cost:,.2f}", "at the prices of the server"))
@@ -223,12 +225,13 @@ def _jobs(jobs: Sequence[Row], before: Mapping[str, Row], used: Mapping[str, Row
     rows = []
     for job in jobs:
         old, use = before.get(job["job_id"], {}), used.get(job["job_id"])
+        on_time = _on_time([job])
         rows.append(
             (
                 _job(job["job_id"]),
                 _n(f"{_count(job['runs'])}"),
                 _n(_share(_success([job]))),
-                _n(_share(_on_time([job])), "late" if job["late"] else ""),
+                _n(_share(on_time), "late" if on_time is not None and on_time < ENOUGH else ""),
                 _n(_count(job["failed"]), "bad" if job["failed"] else ""),
                 _n(_count(job["skipped"])),
                 _n(_with_change(job["p50_s"], old.get("p50_s"))),
