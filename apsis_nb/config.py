@@ -231,6 +231,13 @@ class Heartbeat(_Section):
     every: Annotated[Duration, Field(ge=1)] = 60.0  #: seconds
 
 
+class Cost(_Section):
+    """Prices, in whatever currency, with which `history.cost` counts unless it is told others."""
+
+    cpu_hour: Annotated[float, Field(ge=0)] = 0.0  #: of an hour of processor time
+    gb_hour: Annotated[float, Field(ge=0)] = 0.0  #: of a gigabyte (10^9 bytes) of memory for an hour
+
+
 class StoreSettings(_Section):
     """Resources of the run store."""
 
@@ -266,6 +273,7 @@ class Config(_Section):
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
     retention: Retention = Retention()
+    cost: Cost = Cost()
     notify: Notify = Notify()
     secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
     action: Annotated[tuple[Action, ...], PlainValidator(_actions)] = ()  #: what follows the runs of all jobs
@@ -492,6 +500,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "store": StoreSettings,
     "heartbeat": Heartbeat,
     "retention": Retention,
+    "cost": Cost,
     "outputs": KeptOutputs,  # below retention
 }
 

@@ -167,6 +167,83 @@ JOBS: tuple[Column, ...] = (
     Column("last_scheduled_at", "time", "when it was due"),
 )
 
+#: One row a job, over the runs of a window: what a report needs.
+SUMMARY: tuple[Column, ...] = (
+    Column("job_id", "text", "the job"),
+    Column("runs", "count", "how many runs were due"),
+    Column("success", "count", "how many succeeded"),
+    Column("failed", "count", "how many ended in failure or error"),
+    Column("skipped", "count", "how many were not run"),
+    Column("due", "count", "how many a schedule made, without the skipped ones"),
+    Column("late", "count", "how many of these were late"),
+    Column("p50_s", "number", "median time that its program took to succeed, seconds"),
+    Column("p95_s", "number", "95th percentile of the same, seconds"),
+    Column("max_s", "number", "longest time that its program took, seconds"),
+    Column("longest_run_id", "run", "the run that took it"),
+    Column("max_late_s", "number", "the latest start of a run of a schedule, seconds after it was due"),
+    Column("latest_run_id", "run", "the run that started so late"),
+)
+
+#: One row a job and period: which share of the runs of its schedules kept its budgets.
+ON_TIME: tuple[Column, ...] = (
+    Column("job_id", "text", "the job"),
+    Column("period", "time", "start of the period in which the runs were due"),
+    Column("runs", "count", "how many runs a schedule made, without the skipped ones"),
+    Column("late_start", "count", "how many of them started beyond their budget, whenever they ended"),
+    Column("late_finish", "count", "how many of the others finished beyond their budget"),
+    Column("started_share", "number", "share that started within its budget, 0 to 1"),
+    Column("on_time_share", "number", "share that started and finished within its budgets, 0 to 1"),
+)
+
+#: One row a job: medians over its schedules' successes, of the last period and of the one before.
+DRIFT: tuple[Column, ...] = (
+    Column("job_id", "text", "the job"),
+    Column("runs", "count", "how many successes in the last period"),
+    Column("runs_before", "count", "how many in the period before"),
+    Column("late_s", "number", "median from when it was due to its start, seconds"),
+    Column("late_before_s", "number", "the same of the period before, seconds"),
+    Column("late_change_s", "number", "difference, seconds; above 0: it starts later now"),
+    Column("finish_s", "number", "median end, seconds from the midnight before it was due"),
+    Column("finish_before_s", "number", "the same of the period before, seconds"),
+    Column("finish_change_s", "number", "difference, seconds; above 0: it ends later in the day now"),
+    Column("elapsed_s", "number", "median time that its program took, seconds"),
+    Column("elapsed_before_s", "number", "the same of the period before, seconds"),
+    Column("elapsed_change_s", "number", "difference, seconds; above 0: it takes longer now"),
+)
+
+#: One row a job: what its programs used, over the runs whose use is known.
+COST: tuple[Column, ...] = (
+    Column("job_id", "text", "the job"),
+    Column("runs", "count", "how many runs of which it is known"),
+    Column("elapsed_h", "number", "hours that its programs took"),
+    Column("cpu_h", "number", "hours of processor time"),
+    Column(
+        "memory_gb_h", "number", "gigabytes (10^9 bytes) of memory times hours: the most it had, all the time"
+    ),
+    Column("cost", "number", "both at their prices, in the currency of the prices; 0 without prices"),
+    Column("cost_per_run", "number", "the same by run"),
+)
+
+#: One row a piece of time: how many programs ran at once.
+CONCURRENCY: tuple[Column, ...] = (
+    Column("period", "time", "start of the piece"),
+    Column("running", "count", "how many ran then"),
+    Column("peak", "count", "the most that ran at once in it"),
+    Column("mean", "number", "how many ran on average in it"),
+)
+
+#: One row a run whose program runs: when it will end, as the last successes of its job say.
+ESTIMATES: tuple[Column, ...] = (
+    Column("run_id", "run", "the run"),
+    Column("job_id", "text", "its job"),
+    Column("started_at", "time", "when its program started"),
+    Column("runs", "count", "how many successes the estimate rests on; 0: there is none"),
+    Column("p50_s", "number", "their median time, seconds"),
+    Column("p95_s", "number", "their 95th percentile, seconds"),
+    Column("p50_at", "time", "when it ends if it takes the median; it may be past"),
+    Column("p95_at", "time", "when it ends if it takes the 95th percentile; it may be past"),
+)
+
 #: One row a thing that is not as it should be, the worst first. Only `Client.doctor` gives it.
 DOCTOR: tuple[Column, ...] = (
     Column("kind", "text", "what it is: broken, orphaned, stuck, missed ..."),
@@ -187,6 +264,12 @@ FRAMES: dict[str, tuple[Column, ...]] = {
     "calendar": CALENDAR,
     "missed": MISSED,
     "jobs": JOBS,
+    "summary": SUMMARY,
+    "on_time": ON_TIME,
+    "drift": DRIFT,
+    "cost": COST,
+    "concurrency": CONCURRENCY,
+    "estimates": ESTIMATES,
 }
 
 

@@ -44,6 +44,7 @@ for command in (
     holds.backfill,
     holds.backfills,
     runs.sql,
+    runs.report,
     edits.revert,
     serving.reload,
     serving.doctor,

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -416,6 +417,34 @@ def sql(
                 for name in names
             ]
             show(rows, columns, format, empty="no rows")
+
+
+def report(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="As 2026-11, in the server's zone.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it; by default standard output."),
+    ] = None,
+    url: UrlOption = None,
+) -> None:
+    """Write a month as one page of HTML, for people without the tool.
+
+    What ran and how it ended, each job against the month before, and the failures. The page needs no network.
+
+    \b
+    Examples:
+      apsis-nb report 2026-11 -o november.html
+    """
+    from apsis_nb.core.errors import ApsisError
+
+    page = client_of(url).report(month)
+    if out is None:
+        sys.stdout.write(page.html)
+        return
+    try:
+        page.save(out)
+    except OSError as error:
+        raise ApsisError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 def _text_of(name: str) -> Callable[[Any], str]:

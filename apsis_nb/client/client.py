@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from apsis_nb.client.report import Report
+
 #: How many runs a listing asks for at once.
 PAGE_RUNS = 1000
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -484,8 +486,24 @@ class Client:
 
     @property
     def history(self) -> History:
-        """Frames over all runs: `.lateness()`, `.durations()`, `.counts()`, `.missed()`, `.calendar()` ..."""
+        """Frames over all runs: `.lateness()`, `.durations()`, `.drift()`, `.cost()`, `.calendar()` ..."""
         return History(self.connection)
+
+    def report(self, month: str) -> "Report":
+        """A month as one page of HTML for people without the tool; it shows itself in a notebook.
+
+        Args:
+            month: `2026-11`, in the server's zone: what was due in it.
+
+        Returns:
+            The page: `.save(FILE)` writes it, `.html` is its text. It asks nothing of any network.
+
+        Raises:
+            BadRequest: it is no month.
+        """
+        from apsis_nb.client.report import report_of
+
+        return report_of(self, month)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> "pd.DataFrame":
         """The answer to one SELECT over the views `runs`, `run_log`, `jobs` ...; times are aware UTC.

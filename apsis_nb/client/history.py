@@ -1,6 +1,7 @@
 """Questions over all runs, each answered by a frame."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
@@ -99,12 +100,101 @@ class History:
         """One row a job: how its runs were: `frames.JOBS`."""
         return self._ask("jobs", since, until, job)
 
+    def summary(
+        self, since: When = "90d", until: When | None = None, *, job: str | Sequence[str] = ()
+    ) -> "pd.DataFrame":
+        """One row a job: how its runs ended, the longest and the latest: `frames.SUMMARY`."""
+        return self._ask("summary", since, until, job)
+
+    def on_time(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+    ) -> "pd.DataFrame":
+        """Which share of the runs of schedules kept its budgets, by job and period: `frames.ON_TIME`."""
+        return self._ask("on_time", since, until, job, unit=unit)
+
+    def drift(
+        self,
+        period: str | timedelta = "28d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        tz: str = "UTC",
+    ) -> "pd.DataFrame":
+        """Which jobs start, end or take longer than they did a period before: `frames.DRIFT`.
+
+        Args:
+            period: how long each of the two periods is, back to back; text such as `28d`, or a timedelta.
+            until: the end of the later one; by default now.
+            job: one job or several; none means all.
+            tz: the zone of the midnights that ends are counted from.
+
+        Raises:
+            BadRequest: there is no such zone, or the period is no duration above 0.
+        """
+        return self._ask("drift", None, until, job, period=_span(period), tz=tz)
+
+    def cost(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        cpu_hour: float | None = None,
+        gb_hour: float | None = None,
+    ) -> "pd.DataFrame":
+        """What the programs of each job used, and what it costs: `frames.COST`.
+
+        Args:
+            since, until: when the runs were due.
+            job: one job or several; none means all.
+            cpu_hour: the price of an hour of processor time; by default `cost.cpu_hour` of the server.
+            gb_hour: the price of a gigabyte (10^9 bytes) for an hour; by default its `cost.gb_hour`.
+
+        Raises:
+            BadRequest: a price is below 0.
+        """
+        return self._ask("cost", since, until, job, cpu_hour=cpu_hour, gb_hour=gb_hour)
+
+    def concurrency(
+        self,
+        since: When = "7d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        every: str | timedelta = "5m",
+    ) -> "pd.DataFrame":
+        """How many programs ran at once, over time: `frames.CONCURRENCY`.
+
+        Args:
+            since, until: the window, here of what ran and not of what was due.
+            job: one job or several; none means all.
+            every: how long a piece of time is that has a row; text such as `5m`, or a timedelta.
+
+        Raises:
+            BadRequest: the window has more than 100,000 pieces.
+        """
+        return self._ask("concurrency", since, until, job, every=_span(every))
+
+    def estimates(self, *, job: str | Sequence[str] = (), runs: int = 30) -> "pd.DataFrame":
+        """When the runs will end that run now: `frames.ESTIMATES`.
+
+        Args:
+            job: one job or several; none means all.
+            runs: of how many successes of a job, the newest of 90 days, the estimate is made.
+        """
+        return self._ask("estimates", None, None, job, limit=runs)
+
     def log(self, since: When = "24h", until: When | None = None) -> "pd.DataFrame":
         """What happened to all runs, line by line: `frames.LOG`."""
         return self._ask("log", since, until, ())
 
     def _ask(
-        self, name: str, since: When, until: When | None, job: str | Sequence[str], **params: Any
+        self, name: str, since: When | None, until: When | None, job: str | Sequence[str], **params: Any
     ) -> "pd.DataFrame":
         window = {
             "since": self._connection.past_text_of(since),
@@ -113,3 +203,8 @@ class History:
         }
         table = self._connection.arrow("GET", f"/history/{name}", params=window | params)
         return frames.to_frame(table, frames.FRAMES[name])
+
+
+def _span(span: str | timedelta) -> str:
+    """A duration in the form of a request."""
+    return span if isinstance(span, str) else f"{span.total_seconds():f}s"

@@ -38,6 +38,9 @@ class PastJob:
     is_daytime: bool = False  #: only in office hours: 08:00 to 18:00, Monday to Friday
     params: str = ""  #: which it has: none, a date, or a date and a region
     labels: tuple[str, ...] = ()
+    slower: float = 0.0  #: by which share the median grows in four weeks, up to `median_s` now
+    cpu_share: float = 0.3  #: processors that it keeps busy while it runs
+    memory_mb: float = 120  #: typical size
 
 
 #: The jobs of the demo. The most frequent is due every few minutes, the rarest every day.
@@ -46,14 +49,43 @@ JOBS = (
     PastJob("ops/disk-usage", weight=8, median_s=3.5, failing=0.01, labels=("ops",)),
     PastJob("etl/load", weight=16, median_s=45, spread=0.7, params="region", labels=("etl",)),
     PastJob("etl/flaky", weight=12, median_s=8, spread=0.6, failing=0.18, labels=("etl",)),
-    PastJob("etl/nightly", weight=1, median_s=1800, spread=0.3, params="date", labels=("etl",)),
+    PastJob(
+        "etl/nightly",
+        weight=1,
+        median_s=1800,
+        spread=0.3,
+        params="date",
+        labels=("etl",),
+        slower=0.15,
+        memory_mb=2500,
+    ),
     PastJob("sales/import", weight=10, median_s=25, is_daytime=True, params="date", labels=("sales",)),
     PastJob(
         "sales/report", weight=10, median_s=60, spread=0.5, is_daytime=True, params="date", labels=("sales",)
     ),
     PastJob("sales/chart", weight=6, median_s=12, is_daytime=True, params="date", labels=("sales",)),
-    PastJob("ml/train", weight=1, median_s=2700, spread=0.25, failing=0.05, labels=("ml",)),
-    PastJob("ml/score", weight=6, median_s=90, spread=0.5, failing=0.04, params="date", labels=("ml",)),
+    PastJob(
+        "ml/train",
+        weight=1,
+        median_s=2700,
+        spread=0.25,
+        failing=0.05,
+        labels=("ml",),
+        cpu_share=1.8,
+        memory_mb=6000,
+    ),
+    PastJob(
+        "ml/score",
+        weight=6,
+        median_s=90,
+        spread=0.5,
+        failing=0.04,
+        params="date",
+        labels=("ml",),
+        slower=-0.1,
+        cpu_share=0.9,
+        memory_mb=1500,
+    ),
 )
 
 
@@ -105,6 +137,7 @@ def make_history(
             cursor.begin()
             cursor.execute(sql["runs"])
             cursor.execute(sql["log"])
+            cursor.execute(sql["meta"])
             cursor.commit()
             if progress is not None:
                 progress(stop, count)
@@ -140,6 +173,9 @@ def _columns(jobs: list[PastJob], program_id: int, count: float, days: int) -> d
         "failing": [job.failing for job in jobs],
         "is_daytime": [job.is_daytime for job in jobs],
         "params": [job.params for job in jobs],
+        "slower": [job.slower for job in jobs],
+        "cpu_share": [job.cpu_share for job in jobs],
+        "memory_mb": [job.memory_mb for job in jobs],
         "labels": [json.dumps(job.labels) for job in jobs],
     }
 

@@ -15,7 +15,8 @@ SELECT
     unnest($period_s::DOUBLE[]) AS period_s, unnest($median_s::DOUBLE[]) AS median_s,
     unnest($spread::DOUBLE[]) AS spread, unnest($failing::DOUBLE[]) AS failing,
     unnest($is_daytime::BOOLEAN[]) AS is_daytime, unnest($params::VARCHAR[]) AS params,
-    unnest($labels::VARCHAR[]) AS labels;
+    unnest($labels::VARCHAR[]) AS labels, unnest($slower::DOUBLE[]) AS slower,
+    unnest($cpu_share::DOUBLE[]) AS cpu_share, unnest($memory_mb::DOUBLE[]) AS memory_mb;
 
 -- occurrences --
 -- When each job was due: every period, in office hours or all day; the newest $count of them, oldest first.
@@ -47,7 +48,9 @@ SELECT count(*) FROM made_due;
 CREATE OR REPLACE TEMP TABLE made_lives AS
 WITH drawn AS (
     SELECT
-        d.i, d.n, d.k, d.nominal_at, j.job_id, j.program_id, j.median_s, j.spread, j.failing, j.labels, j.params,
+        d.i, d.n, d.k, d.nominal_at, j.job_id, j.program_id, j.spread, j.failing, j.labels, j.params, j.cpu_share,
+        j.memory_mb, j.median_s * (1 + j.slower) ** (epoch(d.nominal_at - $until::TIMESTAMP) / 2419200) AS median_s,
+        draw(d.n, d.k, 'use', $seed) AS u_use,
         draw(d.n, d.k, 'late', $seed) AS u_late,
         -ln(1 - draw(d.n, d.k, 'wait', $seed)) AS wait,
         sqrt(-2 * ln(1 - draw(d.n, d.k, 'radius', $seed))) * cos(2 * pi() * draw(d.n, d.k, 'angle', $seed)) AS normal,
@@ -107,6 +110,9 @@ SELECT
     CASE WHEN NOT is_skipped THEN greatest(0, epoch(least(began_at, $until::TIMESTAMP) - nominal_at)) END AS late_s,
     late_why, return_code,
     CASE WHEN started_at IS NOT NULL THEN elapsed_s END AS elapsed_s,
+    -- what of the processor time is not the same from run to run, nor is the size
+    round(elapsed_s * cpu_share * (0.8 + 0.4 * u_use), 3) AS cpu_s,
+    (memory_mb * (0.9 + 0.2 * u_use) * 1e6)::BIGINT AS max_rss_b,
     CASE
         WHEN state = 'failure' AND return_code < 0 THEN 'killed by SIGKILL'
         WHEN state = 'failure' THEN 'exit code ' || return_code
@@ -144,6 +150,11 @@ WITH moves AS (
     SELECT run_id, finished_at, state, message, NULL FROM made_lives
 )
 SELECT run_id, ts, state, message, data FROM moves ORDER BY ts, run_id, state;
+
+-- meta --
+-- What the programs used.
+INSERT INTO base.run_meta (run_id, cpu_s, max_rss_b)
+SELECT run_id, cpu_s, max_rss_b FROM made_lives WHERE started_at IS NOT NULL ORDER BY finished_at, run_id;
 
 -- clean --
 -- Nothing is left on the connection.

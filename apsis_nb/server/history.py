@@ -1,9 +1,11 @@
 """Routes about the past: frames of named questions, and SQL."""
 
 import asyncio
+import math
 import re
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from apsis_nb.config import Config, Sql
+from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import caller_of, instant
 from apsis_nb.server.problems import Problem
@@ -45,7 +48,8 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
         """The frame of a named question: an Arrow stream, if `Accept` names it, or JSON.
 
         `since` and `until` are about the time when runs were due; by default the last 90 days. `job_id` and
-        `state` may be given several times; `arg.NAME=VALUE` chooses by args.
+        `state` may be given several times; `arg.NAME=VALUE` chooses by args. `period` and `every` are
+        durations such as `28d` or `5m`.
         """
         if name not in HISTORY:
             raise Problem(404, f"there is no history of {name!r}; there are {', '.join(HISTORY)}")
@@ -159,7 +163,7 @@ def _params(name: str, request: Request, config: Config) -> dict[str, Any]:
         Problem: there is no such parameter, or a value is not of its kind.
     """
     defaults, query = HISTORY[name], request.query_params
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = config.cost.model_dump() if name == "cost" else {}
     args = {key.removeprefix("arg."): query[key] for key in query if key.startswith("arg.")}
     if args:
         params["args"] = args
@@ -182,8 +186,25 @@ def _value(name: str, texts: list[str], default: Any, config: Config) -> Any:
         if text.lower() not in _FLAGS:
             raise Problem(422, f"{name}: say true or false, not {text!r}")
         return _FLAGS[text.lower()]
+    if isinstance(default, timedelta):
+        try:
+            return timedelta(seconds=parse_duration(text))
+        except (ValueError, OverflowError) as error:
+            raise Problem(422, f"{name}: {error}") from None
+    if isinstance(default, float):
+        return _price(name, text)
     if name == "limit" or isinstance(default, int):
         if not re.fullmatch(r"[1-9][0-9]{0,11}", text):
             raise Problem(422, f"{name}: must be a whole number above 0, not {text!r}")
         return int(text)
     return text
+
+
+def _price(name: str, text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = math.nan
+    if not 0 <= price < math.inf:
+        raise Problem(422, f"{name}: must be a price, a number from 0 on, not {text!r}")
+    return price

@@ -348,6 +348,151 @@ WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
 GROUP BY job_id ORDER BY job_id;
 
+-- summary --
+-- A row a job for a report: how its runs ended, how long its programs took, which was the longest and the latest.
+SELECT job_id, count(*) AS runs,
+    count(*) FILTER (state = 'success') AS success,
+    count(*) FILTER (state IN ('failure', 'error')) AS failed,
+    count(*) FILTER (state = 'skipped') AS skipped,
+    count(late_s) AS due,
+    count(*) FILTER (late AND late_s IS NOT NULL) AS late,
+    quantile_cont(elapsed_s, 0.5) FILTER (state = 'success') AS p50_s,
+    quantile_cont(elapsed_s, 0.95) FILTER (state = 'success') AS p95_s,
+    max(elapsed_s) AS max_s, arg_max(run_id, elapsed_s) AS longest_run_id,
+    max(late_s) AS max_late_s, arg_max(run_id, late_s) AS latest_run_id
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+GROUP BY job_id ORDER BY job_id;
+
+-- on_time --
+-- Which share of the runs of each job's schedules kept its budgets. A run that started late is counted for its start
+-- alone, whenever it ended; one that is late and never started, for its start too.
+WITH counted AS (
+    SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS n,
+        count(*) FILTER (late AND (late_why IS NOT NULL OR started_at IS NULL)) AS late_start,
+        count(*) FILTER (late AND late_why IS NULL AND started_at IS NOT NULL) AS late_finish
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND late_s IS NOT NULL AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY ALL
+)
+SELECT job_id, period, n AS runs, late_start, late_finish, 1 - late_start / n AS started_share,
+    1 - (late_start + late_finish) / n AS on_time_share
+FROM counted ORDER BY job_id, period;
+
+-- drift --
+-- What has slowly moved: the successes of each job's schedules, of the last period and of the one before it. An end is
+-- counted from the midnight before its run was due, so that an end after midnight is late and not early. The offset
+-- of a zone is found once for each quarter of an hour, as in counts.
+WITH seen AS (
+    SELECT job_id, scheduled_at >= $until::TIMESTAMP - $period AS is_now, scheduled_at, finished_at, late_s, elapsed_s,
+        epoch_us(scheduled_at) // 900_000_000 AS quarter
+    FROM base.runs
+    WHERE scheduled_at >= $until::TIMESTAMP - 2 * $period AND scheduled_at < $until
+        AND state = 'success' AND origin = 'schedule'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), offsets AS (
+    SELECT quarter, epoch_us(timezone($tz, timezone('UTC', make_timestamp(quarter * 900_000_000))))
+        - quarter * 900_000_000 AS offset_us
+    FROM (SELECT DISTINCT quarter FROM seen)
+), facts AS (
+    SELECT job_id, is_now, late_s, elapsed_s,
+        (epoch_us(finished_at) - epoch_us(scheduled_at) + (epoch_us(scheduled_at) + offset_us) % 86_400_000_000) / 1e6
+            AS finish_s
+    FROM seen JOIN offsets USING (quarter)
+), medians AS (
+    SELECT job_id, is_now, count(*) AS runs, quantile_cont(late_s, 0.5) AS late_s,
+        quantile_cont(finish_s, 0.5) AS finish_s, quantile_cont(elapsed_s, 0.5) AS elapsed_s
+    FROM facts GROUP BY job_id, is_now
+)
+SELECT job_id, coalesce(n.runs, 0) AS runs, coalesce(b.runs, 0) AS runs_before,
+    n.late_s, b.late_s AS late_before_s, n.late_s - b.late_s AS late_change_s,
+    n.finish_s, b.finish_s AS finish_before_s, n.finish_s - b.finish_s AS finish_change_s,
+    n.elapsed_s, b.elapsed_s AS elapsed_before_s, n.elapsed_s - b.elapsed_s AS elapsed_change_s
+FROM (FROM medians WHERE is_now) n FULL JOIN (FROM medians WHERE NOT is_now) b USING (job_id)
+ORDER BY job_id;
+
+-- cost --
+-- What the programs of each job used, and what that costs. Memory is the most that a program had, for as long as it
+-- ran.
+WITH used AS (
+    SELECT job_id, count(*) AS n, sum(elapsed_s) / 3600 AS elapsed_h, coalesce(sum(cpu_s), 0) / 3600 AS cpu_h,
+        coalesce(sum(max_rss_b * elapsed_s), 0) / 3.6e12 AS memory_gb_h
+    FROM base.runs JOIN base.run_meta USING (run_id)
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND elapsed_s IS NOT NULL AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY job_id
+), priced AS (
+    SELECT *, cpu_h * $cpu_hour::DOUBLE + memory_gb_h * $gb_hour::DOUBLE AS cost FROM used
+)
+SELECT job_id, n AS runs, elapsed_h, cpu_h, memory_gb_h, cost, cost / n AS cost_per_run FROM priced ORDER BY job_id;
+
+-- concurrency --
+-- How many programs ran at once: a sweep over their starts and ends. Of changes in one instant the ends come first, so
+-- what starts when another ends is not counted together with it. Times are whole microseconds from $since on: quicker
+-- than timestamps.
+WITH seen AS (
+    SELECT started_at, finished_at
+    FROM base.runs
+    WHERE finished_at > $since AND started_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    UNION ALL
+    SELECT started_at, utc_now()
+    FROM live_runs
+    WHERE started_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), changes AS (
+    SELECT epoch_us(greatest(started_at, $since)) - epoch_us($since::TIMESTAMP) AS us, 1 AS change FROM seen
+    UNION ALL
+    SELECT epoch_us(least(finished_at, $until)) - epoch_us($since::TIMESTAMP), -1 FROM seen
+), levels AS (
+    SELECT us, change, us // epoch_us($every) AS piece, (sum(change) OVER so_far)::BIGINT AS running,
+        lead(us, 1, us) OVER so_far AS next_us
+    FROM changes
+    WINDOW so_far AS (ORDER BY us, change ROWS UNBOUNDED PRECEDING)
+), inside AS (
+    SELECT piece, max(running) AS peak, min(us) AS began_us, sum(change) AS change,
+        sum(change) FILTER (us = piece * epoch_us($every)) AS first_change,
+        sum(running::DOUBLE * (least(next_us, (piece + 1) * epoch_us($every)) - us)) AS busy_us
+    FROM levels GROUP BY piece
+), pieces AS (
+    SELECT piece, piece * epoch_us($every) AS us,
+        least((piece + 1) * epoch_us($every), epoch_us($until::TIMESTAMP) - epoch_us($since::TIMESTAMP)) AS stop_us
+    FROM (SELECT unnest(range(ceil(epoch($until::TIMESTAMP - $since::TIMESTAMP) / epoch($every))::BIGINT)) AS piece)
+), begun AS (
+    SELECT us, stop_us, began_us, peak, busy_us,
+        coalesce(sum(change) OVER (ORDER BY piece ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            + coalesce(first_change, 0) AS running
+    FROM pieces LEFT JOIN inside USING (piece)
+)
+SELECT make_timestamp(epoch_us($since::TIMESTAMP) + us) AS period, running::BIGINT AS running,
+    greatest(running, peak)::BIGINT AS peak,
+    (running * (coalesce(began_us, stop_us) - us) + coalesce(busy_us, 0))::DOUBLE / (stop_us - us) AS mean
+FROM begun ORDER BY period;
+
+-- estimates --
+-- When those that run will end, as the last $limit successes of their jobs say.
+WITH running AS (
+    SELECT run_id, job_id, started_at FROM live_runs
+    WHERE started_at IS NOT NULL AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), newest AS (
+    SELECT job_id, arg_max(elapsed_s, finished_at, $limit) AS took
+    FROM base.runs SEMI JOIN running USING (job_id)
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND state = 'success' AND origin <> 'test'
+        AND elapsed_s IS NOT NULL
+    GROUP BY job_id
+), typical AS (
+    SELECT job_id, len(took) AS runs, list_aggregate(took, 'quantile_cont', 0.5) AS p50_s,
+        list_aggregate(took, 'quantile_cont', 0.95) AS p95_s
+    FROM newest
+)
+SELECT run_id, job_id, started_at, coalesce(runs, 0) AS runs, p50_s, p95_s,
+    started_at + to_microseconds((p50_s * 1e6)::BIGINT) AS p50_at,
+    started_at + to_microseconds((p95_s * 1e6)::BIGINT) AS p95_at
+FROM running LEFT JOIN typical USING (job_id)
+ORDER BY started_at, run_id;
+
 -- last_runs --
 -- The newest $limit runs of each job, newest first: what its row of small bars shows.
 SELECT job_id, unnest(arg_max(

@@ -68,11 +68,19 @@ HISTORY: dict[str, dict[str, Any]] = {
     "calendar": _WINDOW | {"unit": "day", "tz": "UTC"},
     "missed": _WINDOW | {"limit": None},
     "jobs": _WINDOW,
+    "summary": _WINDOW,
+    "on_time": _WINDOW | {"unit": "day"},
+    "drift": {"until": None, "job_id": None, "period": timedelta(days=28), "tz": "UTC"},
+    "cost": _WINDOW | {"cpu_hour": 0.0, "gb_hour": 0.0},
+    "concurrency": _WINDOW | {"every": timedelta(minutes=5)},
+    "estimates": _WINDOW | {"limit": 30},
     "last_runs": _WINDOW | {"limit": 30},
 }
 #: What a finished run has that it was not made with.
 _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
 UNITS = ("hour", "day", "week", "month", "year")
+#: Of which the answer to `concurrency` has no more.
+MOST_PIECES = 100_000
 
 
 def _utc_now() -> datetime:
@@ -709,7 +717,8 @@ class Store:
         Args:
             name: one of `HISTORY`; the columns are those of the frame of that name.
             given: its parameters; what is not given, or None, is as in `HISTORY`. `since` and `until` are
-                aware, and about the scheduled times; `job_id` and `state` are one or several.
+                aware, and about the scheduled times; `job_id` and `state` are one or several; `period` and
+                `every` are timedeltas.
 
         Raises:
             StoreError: there is no such query or parameter, or a value does not fit.
@@ -726,11 +735,10 @@ class Store:
             raise StoreError(f"unit is one of {', '.join(UNITS)}, not {asked['unit']}")
         _check_zone(asked.get("tz", "UTC"))
         until = asked["until"] or self._now()
-        params = {
-            **{k: v for k, v in asked.items() if k not in _TRANSLATED},
-            "since": naive(asked["since"] or until - DEFAULT_WINDOW),
-            "until": naive(until),
-        }
+        since = asked.get("since") or until - DEFAULT_WINDOW
+        _check_spans(asked, until - since)
+        params = {k: v for k, v in asked.items() if k not in _TRANSLATED}
+        params |= {"until": naive(until)} | ({"since": naive(since)} if "since" in asked else {})
         if "job_id" in asked:
             params["jobs"] = _several(asked["job_id"])
         if "state" in asked:
@@ -748,6 +756,14 @@ def _check_zone(name: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise StoreError(f"there is no time zone {name}") from None
+
+
+def _check_spans(asked: Mapping[str, Any], window: timedelta) -> None:
+    for name in ("period", "every"):
+        if asked.get(name, DEFAULT_WINDOW) <= timedelta(0):
+            raise StoreError(f"{name} must be longer than nothing")
+    if "every" in asked and window > MOST_PIECES * asked["every"]:
+        raise StoreError(f"every: the window would have more than {MOST_PIECES:,} pieces; choose longer ones")
 
 
 def _rebuilt(rows: Sequence[LogRow], program: Mapping[str, Any]) -> Run:

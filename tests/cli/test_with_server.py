@@ -73,6 +73,8 @@ def test_count_makes_several(shell: Shell):
         (["sql", "DROP VIEW runs"], "SELECT"),
         (["runs", "--since", "nonsense"], "nonsense"),
         (["job", "nonsense"], "nonsense"),
+        (["report", "2026-13"], "write YYYY-MM"),
+        (["report", "2026-03", "-o", "no/such/file.html"], "cannot be written"),
     ],
 )
 def test_what_is_refused_is_one_line_and_ends_with_1(shell: Shell, words: list[str], says: str):
@@ -81,6 +83,14 @@ def test_what_is_refused_is_one_line_and_ends_with_1(shell: Shell, words: list[s
     assert ended.stderr.startswith("apsis-nb: ")
     assert says in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_report_writes_a_page_to_a_file_or_to_standard_output(shell: Shell):
+    assert shell.good("report", "2026-03", "-o", "march.html") == ""
+    page = (shell.folder / "march.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Runs of March 2026" in page
+    assert shell.good("report", "2026-03").startswith("<!doctype html>")
 
 
 def test_adhoc_runs_words_here_and_shell_lines(shell: Shell):

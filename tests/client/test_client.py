@@ -120,12 +120,21 @@ def test_a_query_that_is_wrong_is_told(client: Client, query: str):
         client.sql(query)
 
 
-@pytest.mark.parametrize(
-    "name", ["counts", "durations", "lateness", "calendar", "missed", "timeline", "jobs", "log"]
-)
+@pytest.mark.parametrize("name", sorted(frames.FRAMES.keys() - {"runs"}))
 def test_each_history_has_the_columns_of_its_frame(client: Client, name: str):
     frame = getattr(client.history, name)()
     assert [str(t) for t in frame.dtypes] == [c.dtype for c in frames.FRAMES[name]]
+
+
+def test_history_takes_periods_prices_and_zones(client: Client):
+    client.schedule("fails").wait(WITHIN_S)
+    assert client.history.drift(timedelta(days=7), tz="Europe/London").empty  # no schedule made it
+    cost = client.history.cost("1d", job="fails", cpu_hour=3600, gb_hour=0)
+    assert cost["cost"][0] == pytest.approx(cost["cpu_h"][0] * 3600)
+    assert cost["cost"][0] > 0
+    assert len(client.history.concurrency("2026-03-01", "2026-03-02", every="10m")) == 144
+    with pytest.raises(BadRequest, match="cpu_hour: must be a price"):
+        client.history.cost(cpu_hour=-1)
 
 
 def test_history_takes_a_unit_and_jobs(client: Client):

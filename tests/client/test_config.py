@@ -123,6 +123,8 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
         ("retention.outputs.agee", "1d", "did you mean 'age'?"),
         ("retention.outputs.bytes", "many", "must be a size such as 2GB"),
         ("retention.outputs.count", "0", "greater than 0"),
+        ("cost.cpu_hour", "-1", "greater than or equal to 0"),
+        ("cost.cpu", "1", "known are cpu_hour, gb_hour"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_would_be_right(key: str, value: str, says: str):

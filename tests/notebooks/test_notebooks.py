@@ -51,6 +51,21 @@ def test_the_quickstart_shows_what_it_tells(executed):
     assert "success" in of("form.wait")
 
 
+@pytest.mark.parametrize("executed", NOTEBOOKS[1:2], indirect=True, ids=lambda file: file.stem)
+def test_the_notebook_of_history_shows_what_it_tells(executed):
+    shown = {cell["source"]: text_of(cell) for cell in executed.cells if cell["cell_type"] == "code"}
+
+    def of(words):
+        return next(text for source, text in shown.items() if words in source)
+
+    slower = of("history.drift(")
+    assert slower.index("etl/nightly") < slower.index("ml/score"), "the one that was made slower comes first"
+    assert "exit code 1" in of("message, count(*)")
+    assert "server" in of("late_why, count(*)")
+    assert sum("<iframe" in text for text in shown.values()) == 7
+    assert "Runs of" in of("client.report(month)")
+
+
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_is_kept_with_its_outputs(file):
     notebook = nbformat.read(file, as_version=4)

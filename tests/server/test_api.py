@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from apsis_nb.frames import FRAMES
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
 from tests.server.conftest import Served, serving, until, write_jobs
 
@@ -493,7 +494,7 @@ def test_history_of_runs_is_chosen_as_the_listing_is(listed: httpx2.Client) -> N
         assert len(listed.get("/history/runs", params=params).json()["rows"]) == 1
 
 
-@pytest.mark.parametrize("name", ["timeline", "durations", "lateness", "calendar", "missed", "jobs"])
+@pytest.mark.parametrize("name", sorted(FRAMES))
 def test_every_named_question_is_answered(listed: httpx2.Client, name: str) -> None:
     response = listed.get(f"/history/{name}", headers={"Accept": ARROW})
     assert response.status_code == 200, response.text
@@ -511,6 +512,11 @@ def test_every_named_question_is_answered(listed: httpx2.Client, name: str) -> N
         ("runs?limit=-1", 422, "limit"),
         ("runs?since=then", 422, "since"),
         ("runs?args=1", 422, "args"),
+        ("drift?period=often", 422, "period"),
+        ("drift?since=7d", 422, "no parameter 'since'"),
+        ("concurrency?every=0.01", 422, "100,000 pieces"),
+        ("cost?cpu_hour=dear", 422, "cpu_hour: must be a price"),
+        ("cost?gb_hour=-1", 422, "gb_hour: must be a price"),
         ("missed?arg.date=1", 422, "arg.date"),
     ],
 )

@@ -1,5 +1,7 @@
 """The frames have the columns and dtypes that their documentation says."""
 
+from datetime import timedelta
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from apsis_nb import frames
 from apsis_nb.core.states import State
 from apsis_nb.frames import FRAMES, RUNS, Column, expand_args, to_frame
-from apsis_nb.store import HISTORY, Store
+from apsis_nb.store import HISTORY, MetaRow, Store
 from tests.store.made import NOON, a_run, ended, saved
 
 
@@ -17,7 +19,7 @@ def filled(store: Store) -> Store:
     store.save([saved(run, is_new=True) for run in made])
     store.save([saved(ended(made[3], return_code=0))])
     store.save([saved(ended(made[0], State.FAILURE, return_code=-9)), saved(ended(made[1], State.SKIPPED))])
-    store.save(()).result(10)
+    store.save((), meta={4: MetaRow(cpu_s=1.0)}).result(10)
     return store
 
 
@@ -25,7 +27,18 @@ def filled(store: Store) -> Store:
 @pytest.mark.parametrize("is_empty", [True, False])
 def test_each_query_gives_the_frame_of_its_name(filled: Store, name: str, is_empty: bool) -> None:
     since = NOON.replace(year=2025 if is_empty else 2026, month=1)
-    table = filled.arrow(name, since=since, until=since.replace(month=12))
+    window: dict[str, object] = {
+        "since": since,
+        "until": since.replace(month=12),
+        "period": timedelta(days=365),
+    }
+    if name == "estimates" and not is_empty:
+        run = a_run(5).moved(State.STARTING, NOON).moved(State.RUNNING, NOON)
+        filled.save([saved(a_run(5), is_new=True), saved(run)]).result(10)
+    if name == "concurrency":
+        window["every"] = timedelta(days=1)
+        is_empty = False  # a row a piece, whether something runs or not
+    table = filled.arrow(name, **{key: value for key, value in window.items() if key in HISTORY[name]})
     frame = to_frame(table, FRAMES[name])
     assert frame.empty == is_empty
     assert list(frame.columns) == [column.name for column in FRAMES[name]]

@@ -24,6 +24,7 @@ VALUES: dict[str, Any] = {
     "ts": NOON.replace(tzinfo=None), "by": "ann", "versions": [1], "texts": ["program: x"],
     "state": "success", "message": "marked", "backfill_id": 1,
     "now": NOON.replace(tzinfo=None), "ages_s": [9.5], "sizes_b": [10], "counts": [None], "age_s": None,
+    "period": timedelta(days=28), "every": timedelta(days=9), "cpu_hour": 1.0, "gb_hour": 0.5,
     "size_b": 5, "count": 2, "by_run": True, "pack": "2026-03-02.pack", "packs": ["2026-03-02.pack"],
 }  # fmt: skip
 
@@ -256,4 +257,4 @@ def test_the_default_window_is_the_last_90_days(store: Store) -> None:
         store.save(whole_life(a_run(n + 1, scheduled_at=at, state_at=at)))
     store.save(()).result(10)
     assert sorted(store.arrow("runs").column("run_id").to_pylist()) == [1, 2]
-    assert all(defaults["since"] is None for defaults in HISTORY.values())
+    assert all(defaults.get("since") is None for defaults in HISTORY.values())
