@@ -15,7 +15,7 @@ from apsis_nb.store.errors import StoreError, StoreInUse
 from apsis_nb.store.queries import comments, read_sql
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 #: The name of a file that is attached to be read.
 ATTACHED = "history"
 USE_ATTACHED = f"USE {ATTACHED}"
