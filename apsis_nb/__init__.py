@@ -13,10 +13,10 @@ from apsis_nb._version import __version__
 if TYPE_CHECKING:
     from apsis_nb import widgets
     from apsis_nb.client import Client, Run
-    from apsis_nb.notebook import connect, local
+    from apsis_nb.notebook import connect, local, open
     from apsis_nb.simulation import expected, simulate
 
-__all__ = ["Client", "Run", "__version__", "connect", "expected", "local", "simulate", "widgets"]
+__all__ = ["Client", "Run", "__version__", "connect", "expected", "local", "open", "simulate", "widgets"]
 
 _MODULES = {"widgets"}
 _MODULE_OF = {
@@ -25,6 +25,7 @@ _MODULE_OF = {
     "connect": "apsis_nb.notebook",
     "expected": "apsis_nb.simulation",
     "local": "apsis_nb.notebook",
+    "open": "apsis_nb.notebook",
     "simulate": "apsis_nb.simulation",
 }
 

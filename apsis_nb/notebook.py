@@ -13,7 +13,9 @@ from apsis_nb.local import start_or_join
 if TYPE_CHECKING:
     from bokeh.model import Model
 
-__all__ = ["NotebookClient", "Picture", "connect", "local"]
+    from apsis_nb.history_file import FileConnection
+
+__all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open"]
 
 
 class NotebookClient(Client):
@@ -43,6 +45,23 @@ class NotebookClient(Client):
         frame = self.history.timeline(since=start, until=stop, job=job)
         figure = timeline_figure(frame, start=start, stop=stop, now=now, dark=dark, width=width)
         return Picture(figure)
+
+
+class HistoryFile(NotebookClient):
+    """The runs of files, asked as a client asks a server; made by `open`.
+
+    `runs`, `run`, `list_runs`, `sql`, `history` and `timeline` answer; all else raises RequestRefused, for it
+    needs a server.
+    """
+
+    def __init__(self, connection: "FileConnection") -> None:
+        self.connection = connection
+
+    def __repr__(self) -> str:
+        return f"<the runs of {self.url}>"
+
+    def __enter__(self) -> "HistoryFile":
+        return self
 
 
 class Picture:
@@ -117,6 +136,28 @@ def local(
     """
     url, token = start_or_join(jobs, name=name, state_dir=state_dir, dashboards=dashboards, tell=_tell)
     return NotebookClient(url, token)
+
+
+def open(*paths: str | Path) -> HistoryFile:
+    """The runs of a database file of a server that is stopped, or of a backup: read, never changed.
+
+    Runs that had not finished are not told. Until `close`, or the end of the `with`, no server can use the
+    file; others may read it too.
+
+    Args:
+        paths: of the file, or of the state folder of a server. Of several each is asked by itself; its rows
+            have its path in a last column, `source`.
+
+    Raises:
+        CannotOpen: there is no such file, a server holds it (its address is told), a later release wrote it,
+            or it is no run store.
+    """
+    from apsis_nb.client import BadRequest
+    from apsis_nb.history_file import FileConnection
+
+    if not paths:
+        raise BadRequest('open what? give the path of a database file: ap.open("runs.duckdb")')
+    return HistoryFile(FileConnection([Path(path).expanduser() for path in paths]))
 
 
 def _tell(line: str) -> None:

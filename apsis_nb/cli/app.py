@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, jobs, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -55,3 +55,5 @@ for command in (
 ):
     name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
     app.command(name)(command)
+
+app.add_typer(imports.app, name="import")

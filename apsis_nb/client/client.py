@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb import frames
 from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
-from apsis_nb.client.errors import BadRequest
+from apsis_nb.client.errors import BadRequest, RequestRefused
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Jobs
 from apsis_nb.client.runs import Run, arg_text
@@ -97,6 +97,34 @@ class Client:
         """
         told = self.connection.json("POST" if apply else "GET", "/retention")
         return list(told["jobs"])
+
+    def import_runs(
+        self, file: str | os.PathLike[str], *, dry_run: bool = False
+    ) -> Generator[dict[str, Any], None, None]:
+        """Bring the finished runs of another store of ours, or of Apsis's database, into the server.
+
+        They get new ids; those that are there already are left out, so it may be done again. Whoever stops
+        asking stops it; what was brought stays.
+
+        Args:
+            file: on this machine, which must be the server's; of a store of ours also its state folder.
+            dry_run: only tell what would be done.
+
+        Yields:
+            How far it has come, again and again: `done` of `of` runs; `imported` and `known`, how many runs;
+            `jobs`: the same by job; `problems`: what could not be read, of how many runs, and the `first`.
+
+        Raises:
+            BadRequest, NoSuch: the file cannot be read.
+                RequestRefused: the server is on another machine.
+        """
+        if not self.connection.is_local:
+            raise RequestRefused(f"{self.url} is another machine: copy the file there, and import it there")
+        body = {"path": os.path.abspath(file), "dry_run": dry_run}
+        for told in self.connection.lines("POST", "/import/runs", body=body):
+            if "error" in told:
+                raise BadRequest(told["error"])
+            yield told
 
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""

@@ -129,6 +129,26 @@ class Connection:
             raise _error_of(response, self.url)
         return response
 
+    def lines(self, method: str, path: str, *, body: Any = None) -> Generator[dict[str, Any], None, None]:
+        """The JSON objects of an answer that comes line by line, as they come.
+
+        Raises:
+            ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
+        """
+        import httpx2
+
+        try:
+            with self._http.stream(
+                method, self._address(path), json=body, headers=self._headers({"Accept": "*/*"})
+            ) as response:
+                if response.is_error or response.is_redirect:
+                    response.read()
+                    raise _error_of(response, self.url)
+                for line in response.iter_lines():
+                    yield json.loads(line)
+        except httpx2.TransportError as error:
+            raise ServerDown(_down_text(self.url, str(error))) from None
+
     def moment(self, when: When) -> datetime:
         """An instant of the past, aware, UTC; `7d` or a timedelta goes back from now.
 

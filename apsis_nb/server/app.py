@@ -19,6 +19,7 @@ from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
 from apsis_nb.server.history import history_routes
+from apsis_nb.server.importing import import_routes
 from apsis_nb.server.jobs import job_routes
 from apsis_nb.server.pages import page_routes
 from apsis_nb.server.pauses import pause_routes
@@ -101,6 +102,7 @@ def make_app(
     api.include_router(why_routes(engine, config))
     api.include_router(doctor_routes(engine))
     api.include_router(retention_routes(engine))
+    api.include_router(import_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

@@ -1,10 +1,12 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
-from apsis_nb.store.errors import QueryError, StoreError, StoreFull
+from apsis_nb.store.errors import QueryError, StoreError, StoreFull, StoreInUse
+from apsis_nb.store.importing import Report, import_runs, open_source
 from apsis_nb.store.outputs import content_type
 from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
-from apsis_nb.store.store import HISTORY, Store
+from apsis_nb.store.store import HISTORY, Questions, Store
+from apsis_nb.store.store_file import StoreFile
 
 __all__ = [
     "HISTORY",
@@ -15,8 +17,14 @@ __all__ = [
     "NoticeState",
     "OutputRow",
     "QueryError",
+    "Questions",
+    "Report",
     "Store",
     "StoreError",
+    "StoreFile",
     "StoreFull",
+    "StoreInUse",
     "content_type",
+    "import_runs",
+    "open_source",
 ]

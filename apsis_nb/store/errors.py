@@ -1,10 +1,20 @@
 """What can go wrong with the run store."""
 
+from pathlib import Path
+
 from apsis_nb.core.errors import ApsisError
 
 
 class StoreError(ApsisError):
     """The run store cannot do it: another process has the file, the disk is full, a query is not allowed."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the file."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"{path} is in use by process {pid}")
+        self.path, self.pid = path, pid
 
 
 class StoreFull(StoreError):

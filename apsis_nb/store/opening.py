@@ -3,18 +3,22 @@
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
 import duckdb
 
-from apsis_nb.store.errors import StoreError
+from apsis_nb.store.errors import StoreError, StoreInUse
 from apsis_nb.store.queries import comments, read_sql
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+#: The name of a file that is attached to be read.
+ATTACHED = "history"
+USE_ATTACHED = f"USE {ATTACHED}"
 
 
 def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool) -> duckdb.DuckDBPyConnection:
@@ -27,32 +31,106 @@ def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool)
         if not create:
             raise StoreError(f"there is no run store at {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
-    if threads is None:
-        # One core stays free: with all of them a heavy query makes commits wait, p99 31 ms against 6.
-        threads = max(1, (os.cpu_count() or 1) - 1)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
-        "memory_limit": memory_limit,
-        "temp_directory": str(path.with_suffix(".tmp")),
+    config = _settings(threads, memory_limit, temp=path.with_suffix(".tmp"))
+    config |= {
         "max_temp_directory_size": "20GB",
         "wal_autocheckpoint": "256MB",  # a net: the checkpoint thread comes long before, and stops no commit
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "python_enable_replacements": False,  # a name in SQL is never a variable of ours
     }
-    try:
+    with _told(path):
         connection = duckdb.connect(str(path), config=config)
-    except duckdb.IOException as e:
-        holder = re.search(r"PID (\d+)", str(e))
-        if holder:
-            raise StoreError(f"{path} is in use by process {holder[1]}") from None
-        raise StoreError(f"{path} cannot be opened: {e}") from e
-    except duckdb.Error as e:
-        raise StoreError(f"{path} cannot be opened: {e}") from e
     path.chmod(0o600)
     # Cursors inherit only what is set for all.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
+
+
+def attach(path: Path, *, threads: int | None, memory_limit: str, temp: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that reads the file and changes nothing of it. Each cursor must `USE` the file first.
+
+    The file is attached to a database in memory, not opened: DuckDB would give a second opener in this
+    process the same database, with settings that are locked by then.
+
+    Args:
+        path: of the file; what is committed, but only in its journal, is read too.
+        threads, memory_limit: as of `connect`.
+        temp: folder for what does not fit into memory.
+
+    Raises:
+        StoreError: it is not there, another process writes it, a later release wrote it, or it is no run
+            store.
+    """
+    if not path.is_file():
+        raise StoreError(f"there is no run store at {path}")
+    connection = duckdb.connect(":memory:", config=_settings(threads, memory_limit, temp=temp))
+    try:
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        with _told(path):
+            connection.execute(
+                f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS {ATTACHED} (READ_ONLY)"
+            )
+        connection.execute(USE_ATTACHED)
+        schema_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def journal_of(path: Path) -> Path:
+    """Where DuckDB writes what is committed, but not yet in the file."""
+    return path.with_name(path.name + ".wal")
+
+
+def _settings(
+    threads: int | None, memory_limit: str, *, temp: Path
+) -> dict[str, str | bool | int | float | list[str]]:
+    if threads is None:
+        # One core stays free: with all of them a heavy query makes commits wait, p99 31 ms against 6.
+        threads = max(1, (os.cpu_count() or 1) - 1)
+    return {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "temp_directory": str(temp),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,  # a name in SQL is never a variable of ours
+    }
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong when DuckDB opens a file, in our words."""
+    try:
+        yield
+    except duckdb.IOException as e:
+        holder = re.search(r"PID (\d+)", str(e))
+        if holder:
+            raise StoreInUse(path, int(holder[1])) from None
+        raise StoreError(f"{path} cannot be opened: {e}") from e
+    except duckdb.Error as e:
+        raise StoreError(f"{path} cannot be opened: {e}") from e
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, str]:
+    """The version of the schema of a file that is not empty, and its epoch.
+
+    Raises:
+        StoreError: it is no run store, or a later release wrote it.
+    """
+    tables = connection.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables()"
+        " WHERE database_name = current_database()"
+    ).fetchall()
+    if ("base.meta",) not in tables:
+        raise StoreError(f"{path} is a DuckDB file, but no run store")
+    version, epoch = connection.execute(
+        "SELECT schema_version, epoch FROM base.meta ORDER BY rowid DESC LIMIT 1"
+    ).fetchall()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a later release (schema {version}, this one knows {SCHEMA_VERSION})"
+        )
+    return int(version), str(epoch)
 
 
 def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> str:
@@ -75,20 +153,12 @@ def set_up(connection: duckdb.DuckDBPyConnection, path: Path, now: datetime) -> 
         connection.execute("INSERT INTO base.meta VALUES ($1, $2, $3)", [SCHEMA_VERSION, epoch, now])
         connection.commit()
         return epoch
-    if ("base.meta",) not in tables:
-        raise StoreError(f"{path} is a DuckDB file, but no run store")
-    version, epoch = connection.execute(
-        "SELECT schema_version, epoch FROM base.meta ORDER BY rowid DESC LIMIT 1"
-    ).fetchall()[0]
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a later release (schema {version}, this one knows {SCHEMA_VERSION})"
-        )
+    version, epoch = schema_version(connection, path)
     if version < SCHEMA_VERSION:
         migrate(connection, path, version, _migrations(), now)
         _make_views(connection)
         _comment(connection)
-    return str(epoch)
+    return epoch
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection) -> None:

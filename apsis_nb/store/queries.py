@@ -33,6 +33,12 @@ def queries() -> dict[str, Query]:
     return {q.name: q for q in parse(read_sql("queries.sql"))}
 
 
+@cache
+def import_queries() -> dict[str, Query]:
+    """All blocks of `importing.sql`."""
+    return {q.name: q for q in parse(read_sql("importing.sql"))}
+
+
 def parse(text: str) -> list[Query]:
     """The blocks of a text: a line `-- name --`, lines of comment, then SQL up to the next block.
 

@@ -1,4 +1,4 @@
--- Version 4 of the run store. Base tables are in the schema `base` and may change with a version; the views in
+-- Version 5 of the run store. Base tables are in the schema `base` and may change with a version; the views in
 -- `main` are stable and documented: each line `-- view.column: meaning` below is a comment in the database too.
 --
 -- Rows are only ever appended: an open reader would make a CHECKPOINT fail after an UPDATE, not after an INSERT.
@@ -129,6 +129,14 @@ CREATE TABLE base.notices (
     message VARCHAR
 );
 
+-- What a run was called where it came from, and, if it had come there from elsewhere, what it was called there.
+CREATE TABLE base.imported (
+    run_id BIGINT NOT NULL,
+    source VARCHAR NOT NULL,
+    source_run BIGINT NOT NULL,
+    ts TIMESTAMP NOT NULL
+);
+
 -- The present as a plain TIMESTAMP. With now() DuckDB would cast the whole column that it is compared with.
 CREATE MACRO utc_now() AS (now() AT TIME ZONE 'UTC');
 
@@ -210,6 +218,9 @@ SELECT ts, "by", scope, target, paused, until, reason FROM base.pauses;
 CREATE VIEW notices AS
 SELECT run_id, n, ts, event, state, tries, message, action FROM base.notices;
 
+CREATE VIEW imported AS
+SELECT run_id, source, 'r' || source_run AS source_run, ts FROM base.imported;
+
 CREATE VIEW programs AS
 SELECT program_id, program FROM base.programs;
 
@@ -276,6 +287,11 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- outputs.content_type: Its media type.
 -- outputs.length: Its size in bytes.
 -- outputs.dropped_at: When it was given up, UTC; NULL while it is kept.
+-- imported: The runs that came from elsewhere; one that has come a long way has a row for each place.
+-- imported.run_id: The run.
+-- imported.source: The file that it was in.
+-- imported.source_run: What it was called there: r123.
+-- imported.ts: When it was imported from there, UTC.
 -- programs: What runs executed: the form of the job file as JSON, templates expanded.
 -- programs.program_id: As in runs.program_id.
 -- programs.program: The program, JSON.

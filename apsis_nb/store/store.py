@@ -20,7 +20,7 @@ from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.opening import connect, lock_down, set_up
+from apsis_nb.store.opening import connect, journal_of, lock_down, set_up
 from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import queries
 from apsis_nb.store.readers import Readers
@@ -83,11 +83,238 @@ UNITS = ("hour", "day", "week", "month", "year")
 MOST_PIECES = 100_000
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  (the day of a pack file and the time of a log line: the shell's business)
 
 
-class Store:
+class Questions:
+    """What may be asked of a run store, whoever holds its file: a server that writes it, or a reader alone.
+
+    Args:
+        path: of the file.
+        readers: for questions of ours.
+        boxed: for the queries of clients.
+        rules: what these may name.
+        live: the runs that have not finished.
+        now: the clock, aware.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        readers: Readers,
+        boxed: Readers,
+        rules: Rules,
+        live: LiveRuns,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.path = path
+        self._readers, self._boxed, self._rules = readers, boxed, rules
+        self._live = live
+        self._now = now
+        self._packs = path.with_suffix(".outputs")
+
+    @property
+    def packs(self) -> Path:
+        """The folder of the pack files."""
+        return self._packs
+
+    def now(self) -> datetime:
+        """The time, aware."""
+        return self._now()
+
+    def rows(self, query: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query of ours that gives few."""
+        return self._readers.rows(query, params)
+
+    # -- one run
+
+    def run(self, run_id: int) -> dict[str, Any] | None:
+        """The facts of a run: python values by name, times aware; None: there is no such run.
+
+        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
+        """
+        live = self._live.get(run_id)
+        if live is not None:
+            facts = run_facts(live[0], self._now())
+            return {**facts, "program": live[0].program.to_dict(), "meta": None}
+        rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
+        if not rows:
+            return None
+        *row, program_id = rows[0]
+        meta = self._readers.rows(queries()["meta_of_run"].text, {"run_id": run_id})
+        return {
+            **facts_of_row(row),
+            "program": self._program(program_id),
+            "meta": meta_facts(meta[0]) if meta else None,
+        }
+
+    def _program(self, program_id: int) -> dict[str, Any]:
+        rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def log(self, run_id: int) -> list[dict[str, Any]]:
+        """The lines of a run's log in order: ts (aware), state, message."""
+        rows = self._readers.rows(queries()["log_of_run"].text, {"run_id": run_id})
+        return [{"ts": aware(ts), "state": state, "message": message} for ts, state, message in rows]
+
+    def outputs(self, run_id: int) -> list[dict[str, Any]]:
+        """The kept outputs of a run: name, length (bytes), content_type."""
+        return [
+            {"name": o.name, "length": o.length, "content_type": o.content_type}
+            for o in self._output_rows(run_id)
+        ]
+
+    def read_output(
+        self, run_id: int, name: str = "output", offset: int = 0, limit: int = 1 << 20
+    ) -> tuple[bytes, int]:
+        """A piece of a kept output.
+
+        Args:
+            offset: of its first byte; negative: from the end.
+            limit: most bytes to give.
+
+        Returns:
+            The bytes, and the size of the whole output.
+
+        Raises:
+            NotFound: the run has no such output (yet).
+            StoreError: it is known, but cannot be read.
+        """
+        for row in self._output_rows(run_id):
+            if row.name == name:
+                return read_range(self._packs, row, offset, limit), row.length
+        dropped = self.dropped(run_id)
+        if dropped is not None:
+            raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
+        raise NotFound(f"run r{run_id} has no output {name}")
+
+    def dropped(self, run_id: int) -> dict[str, Any] | None:
+        """When the outputs of a run were given up (`at`, aware), and the `reason`; None: they were not."""
+        rows = self._readers.rows(queries()["dropped_of_run"].text, {"run_id": run_id})
+        return {"at": aware(rows[0][0]), "reason": rows[0][1]} if rows else None
+
+    def _output_rows(self, run_id: int) -> list[OutputRow]:
+        rows = self._readers.rows(queries()["run_outputs"].text, {"run_id": run_id})
+        return [
+            OutputRow(
+                name=name,
+                content_type=content_type,
+                length=length,
+                pack=pack,
+                pack_offset=pack_offset,
+                stored=stored,
+            )
+            for name, content_type, length, pack, pack_offset, stored in rows
+        ]
+
+    # -- many runs
+
+    def runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: Sequence[str] = (),
+        label: str | None = None,
+        args: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        late: bool | None = None,
+        limit: int = 100,
+        before: tuple[datetime, int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The facts of runs, finished and live, newest first (by the time they were due, then by id).
+
+        Args:
+            job_id, state, label, args, late: only those; of `state` any, of `args` all.
+            since, until: of the scheduled time; aware; `since` is included, `until` is not.
+            limit: at most so many.
+            before: (scheduled time, run id) of the last run of the page before.
+        """
+        before_at, before_id = before or (None, None)
+        query, pieces = _with_args(queries()["runs_page"].text, args or {})
+        params = {
+            **pieces,
+            "job_id": job_id,
+            "states": _several(state),
+            "label": _json_text(label),
+            "since": naive(since),
+            "until": naive(until),
+            "late": late,
+            "limit": limit,
+            "before_at": naive(before_at),
+            "before_id": before_id,
+        }
+        return [facts_of_row(row) for row in self._readers.rows(query, params)]
+
+    def sql(
+        self,
+        query: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int | None = None,
+        started: Callable[[Callable[[], None]], object] | None = None,
+    ) -> "pa.Table":
+        """The answer of a query that a client wrote: one SELECT over the views, which can change nothing.
+
+        Args:
+            query: SQL; `$name` or `?` for parameters.
+            params: their values, by name or in order.
+            timeout_s: after which it is stopped.
+            max_rows: no more than these are read.
+            started: is given a function that stops the query, to be called from another thread.
+
+        Returns:
+            A table; the metadata of its schema may hold a `hint` for who wrote the query.
+
+        Raises:
+            QueryError: it is not allowed, wrong, too slow or too big; the text is for who wrote it.
+        """
+        with self._boxed.cursor() as cursor:
+            used = self._rules.check(cursor, query)
+            table = run_boxed(cursor, query, params, timeout_s=timeout_s, max_rows=max_rows, started=started)
+        return table.replace_schema_metadata({"hint": HINT}) if used & SLOW_CLOCKS else table
+
+    def arrow(self, name: str, **given: Any) -> "pa.Table":
+        """The answer of a query of history.
+
+        Args:
+            name: one of `HISTORY`; the columns are those of the frame of that name.
+            given: its parameters; what is not given, or None, is as in `HISTORY`. `since` and `until` are
+                aware, and about the scheduled times; `job_id` and `state` are one or several; `period` and
+                `every` are timedeltas.
+
+        Raises:
+            StoreError: there is no such query or parameter, or a value does not fit.
+        """
+        if name not in HISTORY:
+            raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
+        unknown = sorted(given.keys() - HISTORY[name].keys())
+        if unknown:
+            raise StoreError(
+                f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(HISTORY[name])}"
+            )
+        asked = HISTORY[name] | {k: v for k, v in given.items() if v is not None}
+        if asked.get("unit", "day") not in UNITS:
+            raise StoreError(f"unit is one of {', '.join(UNITS)}, not {asked['unit']}")
+        _check_zone(asked.get("tz", "UTC"))
+        until = asked["until"] or self._now()
+        since = asked.get("since") or until - DEFAULT_WINDOW
+        _check_spans(asked, until - since)
+        params = {k: v for k, v in asked.items() if k not in _TRANSLATED}
+        params |= {"until": naive(until)} | ({"since": naive(since)} if "since" in asked else {})
+        if "job_id" in asked:
+            params["jobs"] = _several(asked["job_id"])
+        if "state" in asked:
+            params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
+        query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
+        with self._readers.cursor() as cursor:
+            return cursor.sql(query, params=params | pieces).to_arrow_table()
+
+
+class Store(Questions):
     """A run store, made by `Store.open`. Safe to use from any thread, and meant for one process."""
 
     _held: set[Path] = set()  # noqa: RUF012  DuckDB would give a second opener in this process the same database
@@ -96,13 +323,11 @@ class Store:
     def __init__(
         self, path: Path, connection: duckdb.DuckDBPyConnection, now: Callable[[], datetime]
     ) -> None:
-        self.path = path
         #: Names the folder of run directories; another one for each new or restored store.
         self.epoch = set_up(connection, path, naive(now()))
         #: Live runs that could not be read back as they were, as (run id, why).
         self.damaged: list[tuple[int, str]] = []
         self._connection = connection
-        self._now = now
         self._error: Exception | None = None
         for table, column in (("clock", "clock_at"), ("ids", "next_id"), ("floor", "run_id")):
             connection.execute(
@@ -110,10 +335,15 @@ class Store:
             )
         # The first checkpoint after opening takes 0.2 to 0.4 s; now nobody waits for it.
         connection.execute("CHECKPOINT")
-        self._live = LiveRuns()
-        self._readers = Readers([connection.cursor() for _ in range(READERS)], self._live)
-        self._boxed = Readers([self._limited(connection.cursor()) for _ in range(BOXED_READERS)], self._live)
-        self._rules = Rules(connection)
+        live = LiveRuns()
+        super().__init__(
+            path,
+            readers=Readers([connection.cursor() for _ in range(READERS)], live),
+            boxed=Readers([limited(connection.cursor()) for _ in range(BOXED_READERS)], live),
+            rules=Rules(connection),
+            live=live,
+            now=now,
+        )
         self._writer_cursor, self._side_cursor = connection.cursor(), connection.cursor()
         self._side_lock = threading.Lock()
         lock_down(connection, path)
@@ -126,7 +356,6 @@ class Store:
         self._writer = Writer(
             self._writer_cursor, self._live, next_program_id=last_program_id + 1, on_broken=self._broke
         )
-        self._packs = path.with_suffix(".outputs")
         self._packer = Packer(self._packs, now)
         #: Gives up outputs that are not to be kept.
         self.retention = Retention(self._readers, self._writer, self._packs)
@@ -143,7 +372,7 @@ class Store:
         threads: int | None = None,
         memory_limit: str = "1GB",
         create: bool = True,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> "Store":
         """Open the file, or make it, and hold it until `close`.
 
@@ -180,6 +409,12 @@ class Store:
         store._checkpointer.start()
         return store
 
+    @classmethod
+    def is_held(cls, path: Path) -> bool:
+        """Whether this process has the file open to write it."""
+        with cls._held_lock:
+            return path.resolve() in cls._held
+
     def __enter__(self) -> "Store":
         return self
 
@@ -202,15 +437,6 @@ class Store:
         for cursor in (self._writer_cursor, self._side_cursor, self._connection):
             cursor.close()
         self._held.discard(self.path)
-
-    @staticmethod
-    def _limited(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """A cursor that stops a query of a client by itself; set now, as later no setting can be changed."""
-        (limit,) = cursor.execute("SELECT current_setting('memory_limit')").fetchall()[0]
-        amount, unit = limit.split()
-        cursor.execute(f"SET operator_memory_limit = '{float(amount) * MEMORY_SHARE}{unit}'")
-        cursor.execute(f"SET max_execution_time = {int(MAX_TIME_S * 1000)}")
-        return cursor
 
     # -- recovery
 
@@ -393,7 +619,7 @@ class Store:
     def wal_bytes(self) -> int:
         """Size of the journal beside the file: what is committed, but not yet in it."""
         try:
-            return self.path.with_name(self.path.name + ".wal").stat().st_size
+            return journal_of(self.path).stat().st_size
         except FileNotFoundError:
             return 0
 
@@ -421,30 +647,6 @@ class Store:
 
     # -- one run
 
-    def run(self, run_id: int) -> dict[str, Any] | None:
-        """The facts of a run: python values by name, times aware; None: there is no such run.
-
-        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
-        """
-        live = self._live.get(run_id)
-        if live is not None:
-            facts = run_facts(live[0], self._now())
-            return {**facts, "program": live[0].program.to_dict(), "meta": None}
-        rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
-        if not rows:
-            return None
-        *row, program_id = rows[0]
-        meta = self._readers.rows(queries()["meta_of_run"].text, {"run_id": run_id})
-        return {
-            **facts_of_row(row),
-            "program": self._program(program_id),
-            "meta": meta_facts(meta[0]) if meta else None,
-        }
-
-    def _program(self, program_id: int) -> dict[str, Any]:
-        rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})
-        return dict(json.loads(rows[0][0])) if rows else {}
-
     def original(self, run_id: int) -> Run | None:
         """The run as it was made, to make it again; None: there is no such run."""
         rows = self._readers.rows(queries()["first_row"].text, {"run_id": run_id})
@@ -464,61 +666,6 @@ class Store:
         # What it sends after a mark is numbered on.
         (notices,) = self._readers.rows(queries()["last_notice"].text, {"run_id": run_id})[0]
         return replace(run, **moved, notices=notices, **{name: facts[name] for name in _ENDED})
-
-    def log(self, run_id: int) -> list[dict[str, Any]]:
-        """The lines of a run's log in order: ts (aware), state, message."""
-        rows = self._readers.rows(queries()["log_of_run"].text, {"run_id": run_id})
-        return [{"ts": aware(ts), "state": state, "message": message} for ts, state, message in rows]
-
-    def outputs(self, run_id: int) -> list[dict[str, Any]]:
-        """The kept outputs of a run: name, length (bytes), content_type."""
-        return [
-            {"name": o.name, "length": o.length, "content_type": o.content_type}
-            for o in self._output_rows(run_id)
-        ]
-
-    def read_output(
-        self, run_id: int, name: str = "output", offset: int = 0, limit: int = 1 << 20
-    ) -> tuple[bytes, int]:
-        """A piece of a kept output.
-
-        Args:
-            offset: of its first byte; negative: from the end.
-            limit: most bytes to give.
-
-        Returns:
-            The bytes, and the size of the whole output.
-
-        Raises:
-            NotFound: the run has no such output (yet).
-            StoreError: it is known, but cannot be read.
-        """
-        for row in self._output_rows(run_id):
-            if row.name == name:
-                return read_range(self._packs, row, offset, limit), row.length
-        dropped = self.dropped(run_id)
-        if dropped is not None:
-            raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
-        raise NotFound(f"run r{run_id} has no output {name}")
-
-    def dropped(self, run_id: int) -> dict[str, Any] | None:
-        """When the outputs of a run were given up (`at`, aware), and the `reason`; None: they were not."""
-        rows = self._readers.rows(queries()["dropped_of_run"].text, {"run_id": run_id})
-        return {"at": aware(rows[0][0]), "reason": rows[0][1]} if rows else None
-
-    def _output_rows(self, run_id: int) -> list[OutputRow]:
-        rows = self._readers.rows(queries()["run_outputs"].text, {"run_id": run_id})
-        return [
-            OutputRow(
-                name=name,
-                content_type=content_type,
-                length=length,
-                pack=pack,
-                pack_offset=pack_offset,
-                stored=stored,
-            )
-            for name, content_type, length, pack, pack_offset, stored in rows
-        ]
 
     def find_runs(self, wanted: Sequence[FindRun]) -> list[tuple[int | None, bool]]:
         """For each the newest run of its instance that ended in one of its states, or None; and whether one
@@ -643,109 +790,14 @@ class Store:
             {"version": version, "ts": aware(ts), "by": by, "yaml": text} for version, ts, by, text in rows
         ]
 
-    # -- many runs
 
-    def runs(
-        self,
-        *,
-        job_id: str | None = None,
-        state: Sequence[str] = (),
-        label: str | None = None,
-        args: Mapping[str, str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        late: bool | None = None,
-        limit: int = 100,
-        before: tuple[datetime, int] | None = None,
-    ) -> list[dict[str, Any]]:
-        """The facts of runs, finished and live, newest first (by the time they were due, then by id).
-
-        Args:
-            job_id, state, label, args, late: only those; of `state` any, of `args` all.
-            since, until: of the scheduled time; aware; `since` is included, `until` is not.
-            limit: at most so many.
-            before: (scheduled time, run id) of the last run of the page before.
-        """
-        before_at, before_id = before or (None, None)
-        query, pieces = _with_args(queries()["runs_page"].text, args or {})
-        params = {
-            **pieces,
-            "job_id": job_id,
-            "states": _several(state),
-            "label": _json_text(label),
-            "since": naive(since),
-            "until": naive(until),
-            "late": late,
-            "limit": limit,
-            "before_at": naive(before_at),
-            "before_id": before_id,
-        }
-        return [facts_of_row(row) for row in self._readers.rows(query, params)]
-
-    def sql(
-        self,
-        query: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        timeout_s: float = 30.0,
-        max_rows: int | None = None,
-        started: Callable[[Callable[[], None]], object] | None = None,
-    ) -> "pa.Table":
-        """The answer of a query that a client wrote: one SELECT over the views, which can change nothing.
-
-        Args:
-            query: SQL; `$name` or `?` for parameters.
-            params: their values, by name or in order.
-            timeout_s: after which it is stopped.
-            max_rows: no more than these are read.
-            started: is given a function that stops the query, to be called from another thread.
-
-        Returns:
-            A table; the metadata of its schema may hold a `hint` for who wrote the query.
-
-        Raises:
-            QueryError: it is not allowed, wrong, too slow or too big; the text is for who wrote it.
-        """
-        with self._boxed.cursor() as cursor:
-            used = self._rules.check(cursor, query)
-            table = run_boxed(cursor, query, params, timeout_s=timeout_s, max_rows=max_rows, started=started)
-        return table.replace_schema_metadata({"hint": HINT}) if used & SLOW_CLOCKS else table
-
-    def arrow(self, name: str, **given: Any) -> "pa.Table":
-        """The answer of a query of history.
-
-        Args:
-            name: one of `HISTORY`; the columns are those of the frame of that name.
-            given: its parameters; what is not given, or None, is as in `HISTORY`. `since` and `until` are
-                aware, and about the scheduled times; `job_id` and `state` are one or several; `period` and
-                `every` are timedeltas.
-
-        Raises:
-            StoreError: there is no such query or parameter, or a value does not fit.
-        """
-        if name not in HISTORY:
-            raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
-        unknown = sorted(given.keys() - HISTORY[name].keys())
-        if unknown:
-            raise StoreError(
-                f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(HISTORY[name])}"
-            )
-        asked = HISTORY[name] | {k: v for k, v in given.items() if v is not None}
-        if asked.get("unit", "day") not in UNITS:
-            raise StoreError(f"unit is one of {', '.join(UNITS)}, not {asked['unit']}")
-        _check_zone(asked.get("tz", "UTC"))
-        until = asked["until"] or self._now()
-        since = asked.get("since") or until - DEFAULT_WINDOW
-        _check_spans(asked, until - since)
-        params = {k: v for k, v in asked.items() if k not in _TRANSLATED}
-        params |= {"until": naive(until)} | ({"since": naive(since)} if "since" in asked else {})
-        if "job_id" in asked:
-            params["jobs"] = _several(asked["job_id"])
-        if "state" in asked:
-            params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
-        query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
-        with self._readers.cursor() as cursor:
-            return cursor.sql(query, params=params | pieces).to_arrow_table()
+def limited(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A cursor that stops a query of a client by itself; set now, as later no setting can be changed."""
+    (limit,) = cursor.execute("SELECT current_setting('memory_limit')").fetchall()[0]
+    amount, unit = limit.split()
+    cursor.execute(f"SET operator_memory_limit = '{float(amount) * MEMORY_SHARE}{unit}'")
+    cursor.execute(f"SET max_execution_time = {int(MAX_TIME_S * 1000)}")
+    return cursor
 
 
 _TRANSLATED = frozenset({"since", "until", "job_id", "state", "label", "args"})

@@ -85,6 +85,7 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /runs/{run_id}/signal/{signal}",
         "POST /sql",
         "GET /history/{name}",
+        "POST /import/runs",
     ):
         method, path = route.split()
         assert f"{method} {prefix}{path}" in told

@@ -60,7 +60,7 @@ def test_every_column_of_every_view_is_documented(store: Store) -> None:
     )
     assert {view for view, _ in views} == {
         "runs", "live_runs", "run_log", "outputs", "programs", "missed", "lateness_daily",
-        "jobs", "job_versions", "run_meta", "pauses", "notices",
+        "jobs", "job_versions", "run_meta", "pauses", "notices", "imported",
     }  # fmt: skip
     assert all(comment for _, comment in views)
     assert all(comment for view, _, comment in columns if view != "live_runs")

@@ -149,7 +149,7 @@ REFUSED = [
     ("SELECT nothing FROM runs", '"nothing" not found'),
     (
         "SELECT * FROM nothing",
-        "no view nothing; there are job_versions, jobs, lateness_daily, live_runs, missed",
+        "no view nothing; there are imported, job_versions, jobs, lateness_daily, live_runs, missed",
     ),
 ]
 

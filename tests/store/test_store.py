@@ -580,6 +580,7 @@ def test_each_text_of_a_job_file_is_a_version(store: Store) -> None:
 
 #: What makes a file of the schema of before of one of a version.
 UNDONE = {
+    5: "DROP VIEW imported; DROP TABLE base.imported",
     4: "CREATE OR REPLACE VIEW outputs AS SELECT 1 AS run_id; DROP TABLE base.dropped",
     3: "CREATE OR REPLACE VIEW live_runs AS SELECT 1 AS run_id;"
     "DROP VIEW run_meta; DROP VIEW pauses; DROP VIEW notices;"
