@@ -1,7 +1,10 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
+from apsis_nb.store.backups import Backup, backups_in
+from apsis_nb.store.compacting import Compacted, compact
 from apsis_nb.store.errors import QueryError, StoreError, StoreFull
 from apsis_nb.store.outputs import content_type
+from apsis_nb.store.restoring import restore
 from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Store
@@ -9,6 +12,8 @@ from apsis_nb.store.store import HISTORY, Store
 __all__ = [
     "HISTORY",
     "Amount",
+    "Backup",
+    "Compacted",
     "LogLine",
     "MetaRow",
     "NoticeRow",
@@ -18,5 +23,8 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreFull",
+    "backups_in",
+    "compact",
     "content_type",
+    "restore",
 ]
