@@ -57,7 +57,7 @@ def restore(folder: Path, state_dir: Path, now: datetime) -> Path | None:
     backup, path = checked(folder), state_dir / DATABASE
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = state_dir / ".restore.part"
-    with _held(path):
+    with _held(path) as was_there:
         shutil.rmtree(fresh, ignore_errors=True)
         need_room(state_dir, backup.bytes)
         fresh.mkdir(mode=0o700)
@@ -67,6 +67,8 @@ def restore(folder: Path, state_dir: Path, now: datetime) -> Path | None:
             raise StoreError(f"{folder} cannot be restored: {error}") from None
         for run_id in starting:
             (state_dir / "runs" / epoch / f"r{run_id}").mkdir(parents=True)
+        if path.exists() and not was_there:
+            raise StoreError(f"a server has made a store in {state_dir} meanwhile: stop it first")
         aside = _aside(path, now)
         for place in (path, wal_of(path), state_dir / OUTPUTS):
             kept = aside / place.name
@@ -130,14 +132,14 @@ def _remove(place: Path) -> None:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a database as DuckDB does, also one that it could not open.
+def _held(path: Path) -> Iterator[bool]:
+    """Hold a database as DuckDB does, also one that it could not open; gives whether there is one.
 
     Raises:
         StoreError: some process has it.
     """
     if not path.exists():
-        yield
+        yield False
         return
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -145,6 +147,6 @@ def _held(path: Path) -> Iterator[None]:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StoreError(f"{path} is in use: stop its server first") from None
-        yield
+        yield True
     finally:
         os.close(fd)
