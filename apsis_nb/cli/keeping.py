@@ -9,6 +9,7 @@ import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.times import format_utc
 
 if TYPE_CHECKING:
     from apsis_nb.client import Client
@@ -79,7 +80,7 @@ def restore(
     found = checked(folder)
     if (state_dir / "runs.duckdb").exists() and not yes:
         typer.confirm(
-            f"{folder} has {found.rows['runs']} runs, up to {found.at:%Y-%m-%d %H:%M:%SZ}."
+            f"{folder} has {found.rows['runs']} runs, up to {format_utc(found.at)}."
             f" Put it in the place of the store in {state_dir}?",
             abort=True,
             err=True,

@@ -21,7 +21,7 @@ import duckdb
 from apsis_nb.core.times import format_time, parse_time
 from apsis_nb.store.copying import check_database, copy_database, look_into
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.files import copy_file, move, need_room, size_of, sync_file, sync_folder
+from apsis_nb.store.files import copy_file, move, need_room, size_of, stamp, sync_file, sync_folder
 from apsis_nb.store.queries import Query, parse, read_sql
 from apsis_nb.store.retention import Retention
 
@@ -99,7 +99,7 @@ class Backups:
             StoreError: it cannot be made; nothing is left that looks like one.
         """
         at = now.astimezone(UTC).replace(microsecond=0)
-        target = folder / f"{name}-{at:%Y%m%dT%H%M%SZ}"
+        target = folder / f"{name}-{stamp(at)}"
         part = folder / f".{target.name}.{self._epoch}.part"
         with self._lock:
             try:

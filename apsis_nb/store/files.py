@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
+from apsis_nb.core.times import format_time
 from apsis_nb.store.errors import StoreFull
 
 #: What stays free for the server itself when it makes a copy, bytes.
@@ -94,6 +96,11 @@ def _pieces(fd: int, length: int) -> Iterator[tuple[int, int]]:
         at = min(os.lseek(fd, begin, os.SEEK_HOLE), length)
         if begin < at:
             yield begin, at
+
+
+def stamp(at: datetime) -> str:
+    """A time in the name of a file, to the second: `20260131T090000Z`."""
+    return format_time(at, "second").replace("-", "").replace(":", "")
 
 
 def move(source: Path, to: Path) -> None:

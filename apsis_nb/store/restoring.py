@@ -8,14 +8,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from apsis_nb.store.backups import DATABASE, OUTPUTS, Backup, check_backup, keeping, read_backup
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.files import copy_file, need_room, sync_file, sync_folder, wal_of
+from apsis_nb.store.files import copy_file, need_room, stamp, sync_file, sync_folder, wal_of
 from apsis_nb.store.opening import SCHEMA_VERSION, mark_of
 from apsis_nb.store.rows import naive
 
@@ -112,7 +112,7 @@ def _aside(path: Path, now: datetime) -> Path:
     mark = mark_of(path)
     if mark.exists():
         return path.parent / str(json.loads(mark.read_text(encoding="utf-8"))["aside"])
-    name = f"replaced-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    name = f"replaced-{stamp(now)}"
     names = itertools.chain([name], (f"{name}.{n}" for n in itertools.count(2)))
     aside = next(folder for folder in map(path.with_name, names) if not folder.exists())
     aside.mkdir(mode=0o700)
