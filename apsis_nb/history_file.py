@@ -68,7 +68,13 @@ class FileConnection(Connection):
         return zone(system_zone())
 
     def json(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        may_last: bool = False,
     ) -> dict[str, Any]:
         """The JSON object of an answer."""
         match [method, *path.strip("/").split("/", 3)]:
@@ -111,6 +117,7 @@ class FileConnection(Connection):
         content: bytes | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
         accept: str = "*/*",
+        may_last: bool = False,
     ) -> "httpx2.Response":
         """The answer to a request for an output; no other comes here that needs no server."""
         import httpx2

@@ -314,6 +314,8 @@ def programs() -> st.SearchStrategy[Program]:
 
     no_ops = st.builds(NoOp, duration_s=st.sampled_from([0.0, 1.5]), success=st.none() | st.booleans())
     internal = st.sampled_from(get_args(InternalType)).map(lambda kind: Internal(type=kind))
+    places = st.none() | st.just("/backups")
+    internal |= st.builds(Internal, type=st.just("backup"), to=places, keep=st.none() | st.just(3))
     return processes() | no_ops | internal
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -49,6 +49,9 @@ for command in (
     serving.reload,
     serving.doctor,
     serving.retention,
+    keeping.backup,
+    keeping.restore,
+    keeping.compact,
     serving.notify_test,
     serving.token,
     serving.version,

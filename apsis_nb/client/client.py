@@ -126,6 +126,22 @@ class Client:
                 raise BadRequest(told["error"])
             yield told
 
+    def backup(self, to: str | None = None, *, keep: int | None = None) -> dict[str, Any]:
+        """Make a backup of the server's store while it is in use; returns when it is made and checked.
+
+        Args:
+            to: a folder of the server's machine, absolute; None: the server's own.
+            keep: how many, the newest, are kept there; None: all.
+
+        Returns:
+            path, at, runs, log_rows, bytes.
+        """
+        return self.connection.json("POST", "/backup", body={"to": to, "keep": keep}, may_last=True)
+
+    def backups(self) -> dict[str, Any]:
+        """The `backups` in the server's own folder, newest first; `under_way`: how far one is, or None."""
+        return self.connection.json("GET", "/backup")
+
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""
         return self.connection.json("GET", "/version")

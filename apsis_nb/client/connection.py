@@ -76,10 +76,18 @@ class Connection:
         return {"Authorization": f"Bearer {self._token}", **more}
 
     def json(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        may_last: bool = False,
     ) -> dict[str, Any]:
         """The JSON object of an answer."""
-        response = self.send(method, path, params=params, body=body, accept="application/json")
+        response = self.send(
+            method, path, params=params, body=body, accept="application/json", may_last=may_last
+        )
         facts: dict[str, Any] = response.json()
         return facts
 
@@ -101,8 +109,11 @@ class Connection:
         content: bytes | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
         accept: str = "*/*",
+        may_last: bool = False,
     ) -> "httpx2.Response":
         """Send a request; None among `params` is left out; `body` is sent as JSON, `content` as it is.
+
+        An answer is waited for for two minutes, or, if it `may_last`, for as long as it takes.
 
         Raises:
             ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
@@ -118,6 +129,7 @@ class Connection:
                 json=body,
                 content=content,
                 headers=self._headers({"Accept": accept, **headers}),
+                timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
         except httpx2.TimeoutException:
             raise ServerDown(f"the server at {self.url} did not answer in time") from None

@@ -29,7 +29,7 @@ class Answer:
 
 
 #: What does the work, beside the loop; one for each type.
-Workers = Mapping[InternalType, Callable[[], Awaitable[Answer]]]
+Workers = Mapping[InternalType, Callable[[Internal], Awaitable[Answer]]]
 
 
 class Internals:
@@ -84,7 +84,7 @@ class Internals:
         try:
             await asyncio.to_thread(out.mkdir, parents=True)
             self._tell(ProgramStarted(run_id=run.run_id, at=self._now()))
-            answer = await self._workers[program.type]()
+            answer = await self._workers[program.type](program)
             await asyncio.to_thread(_write, out, answer.outputs)
             message = answer.failure
             if message is not None:

@@ -14,6 +14,7 @@ from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import only_text
 from apsis_nb.server.backfills import backfill_routes
+from apsis_nb.server.backups import backup_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
 from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
@@ -103,6 +104,7 @@ def make_app(
     api.include_router(doctor_routes(engine))
     api.include_router(retention_routes(engine))
     api.include_router(import_routes(engine))
+    api.include_router(backup_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

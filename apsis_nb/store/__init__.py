@@ -1,8 +1,11 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
+from apsis_nb.store.backups import Backup, backups_in
+from apsis_nb.store.compacting import Compacted, compact
 from apsis_nb.store.errors import QueryError, StoreError, StoreFull, StoreInUse
 from apsis_nb.store.importing import Report, import_runs, open_source
 from apsis_nb.store.outputs import content_type
+from apsis_nb.store.restoring import restore
 from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Questions, Store
@@ -11,6 +14,8 @@ from apsis_nb.store.store_file import StoreFile
 __all__ = [
     "HISTORY",
     "Amount",
+    "Backup",
+    "Compacted",
     "LogLine",
     "MetaRow",
     "NoticeRow",
@@ -24,7 +29,10 @@ __all__ = [
     "StoreFile",
     "StoreFull",
     "StoreInUse",
+    "backups_in",
+    "compact",
     "content_type",
     "import_runs",
     "open_source",
+    "restore",
 ]

@@ -1,5 +1,7 @@
 """Opening the file: the lock, the settings, the schema and its migrations."""
 
+import itertools
+import logging
 import os
 import re
 import secrets
@@ -11,8 +13,12 @@ from pathlib import Path
 
 import duckdb
 
+from apsis_nb.store.copying import copy_database
 from apsis_nb.store.errors import StoreError, StoreInUse
+from apsis_nb.store.files import need_room, size_of, sync_folder, wal_of
 from apsis_nb.store.queries import comments, read_sql
+
+log = logging.getLogger("apsis_nb.store")
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
 SCHEMA_VERSION = 5
@@ -21,12 +27,22 @@ ATTACHED = "history"
 USE_ATTACHED = f"USE {ATTACHED}"
 
 
+def mark_of(path: Path) -> Path:
+    """The file that is there while a backup takes the place of a store."""
+    return path.with_suffix(".restoring")
+
+
 def connect(path: Path, *, threads: int | None, memory_limit: str, create: bool) -> duckdb.DuckDBPyConnection:
     """The connection that owns the file.
 
     Raises:
-        StoreError: it is not there, another process has it, or it is no run store.
+        StoreError: it is not there, another process has it, or it is no run store; or a backup was being
+            restored there, and was not to the end.
     """
+    if mark_of(path).exists():
+        raise StoreError(
+            f"a restore of {path.parent} was cut short: run `apsis-nb restore` again before all else"
+        )
     if not path.exists():
         if not create:
             raise StoreError(f"there is no run store at {path}")
@@ -184,13 +200,14 @@ def migrate(
     steps: Sequence[tuple[int, str]],
     now: datetime,
 ) -> None:
-    """Take a backup beside the file, then go up from `version`: a step is (version it leads to, SQL)."""
-    backup = path.with_name(f"{path.stem}.schema-{version}.duckdb")
-    backup.unlink(missing_ok=True)
-    own = connection.execute("SELECT current_database()").fetchall()[0][0]
-    connection.execute(f"ATTACH '{str(backup).replace(chr(39), chr(39) * 2)}' AS backup")
-    connection.execute(f'COPY FROM DATABASE "{own}" TO backup')
-    connection.execute("DETACH backup")
+    """Keep a copy beside the file, then go up from `version`: a step is (version it leads to, SQL).
+
+    Raises:
+        StoreError: there is no room for the copy, or it is not whole; nothing has changed then.
+    """
+    log.info("%s has schema %d, this release %d", path, version, SCHEMA_VERSION)
+    kept = keep_aside(connection, path, f"schema-{version}")
+    log.info("%s is kept as it was: %s", path, kept)
     for number, sql in steps:
         if number > version:
             connection.begin()
@@ -202,10 +219,39 @@ def migrate(
             connection.commit()
 
 
+def keep_aside(connection: duckdb.DuckDBPyConnection, path: Path, why: str) -> Path:
+    """Copy the database into a file beside it, with a name that says why, which nobody removes.
+
+    Returns:
+        The file: `runs.WHY.duckdb`, or with a number if there is one.
+    """
+    need_room(path.parent, size_of(path) + size_of(wal_of(path)))
+    part = path.with_name(f".{path.stem}.{why}.part")
+    copy_database(connection, part)
+    numbers = itertools.chain([""], (f".{n}" for n in itertools.count(2)))
+    names = (f"{path.stem}.{why}{number}.duckdb" for number in numbers)
+    kept = next(file for file in map(path.with_name, names) if not file.exists())
+    part.rename(kept)
+    sync_folder(path.parent)
+    return kept
+
+
 def _migrations() -> list[tuple[int, str]]:
     folder = files("apsis_nb.store").joinpath("migrations")
     steps = [file for file in folder.iterdir() if file.name.endswith(".sql")] if folder.is_dir() else []
     return sorted((int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in steps)
+
+
+def tidy(path: Path) -> None:
+    """Remove what a crash has left of copies; the database is open, so it needs none of them."""
+    left = (path.parent / "spool").glob("backup-*.duckdb*")
+    for file in (*left, *path.parent.glob(f".{path.stem}.*.part*"), *compact_files(path)):
+        file.unlink(missing_ok=True)
+
+
+def compact_files(path: Path) -> tuple[Path, Path]:
+    """Where a compaction makes the new file, and where the old one stays until that was opened."""
+    return path.with_name(f".{path.stem}.compact.part"), path.with_name(f".{path.stem}.compact.old")
 
 
 def lock_down(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 
 from apsis_nb.core.times import format_iso
 from apsis_nb.store.errors import StoreError, StoreFull
+from apsis_nb.store.files import sync_folder
 from apsis_nb.store.rows import OutputRow
 
 BLOCK = 1 << 18
@@ -76,7 +77,7 @@ class Packer:
         """Begin to pack."""
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700)
-            _sync_folder(self._folder.parent)
+            sync_folder(self._folder.parent)
         self._thread.start()
 
     def submit(self, files: Sequence[tuple[str, Path]]) -> "Future[list[OutputRow]]":
@@ -126,7 +127,7 @@ class Packer:
                         packed.append((order, rows))
                 os.fdatasync(pack.fileno())
             if is_new:
-                _sync_folder(self._folder)
+                sync_folder(self._folder)
         except Exception as e:  # those who wait must hear of it
             for order in group:
                 if not order.done.done():
@@ -169,14 +170,6 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def read_range(folder: Path, row: OutputRow, offset: int, limit: int) -> bytes:

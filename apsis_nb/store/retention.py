@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -115,6 +116,12 @@ class Retention:
                 at += timedelta(microseconds=1)  # so that these are told from the next
             self._remove_empty(now.date())
         return sorted(done.values(), key=lambda amount: amount.job_id)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing is given up meanwhile."""
+        with self._lock:
+            yield
 
     def close(self) -> None:
         """End what is under way, after the batch that it is at."""

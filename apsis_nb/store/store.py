@@ -19,8 +19,9 @@ from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
+from apsis_nb.store.backups import Backups
 from apsis_nb.store.errors import StoreError
-from apsis_nb.store.opening import connect, journal_of, lock_down, set_up
+from apsis_nb.store.opening import connect, journal_of, lock_down, set_up, tidy
 from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import queries
 from apsis_nb.store.readers import Readers
@@ -347,6 +348,7 @@ class Store(Questions):
         self._writer_cursor, self._side_cursor = connection.cursor(), connection.cursor()
         self._side_lock = threading.Lock()
         lock_down(connection, path)
+        tidy(path)
 
         self._ids_lock = threading.Lock()
         self._next_id, self._floor, last_program_id, self._clock = connection.execute(
@@ -359,6 +361,8 @@ class Store(Questions):
         self._packer = Packer(self._packs, now)
         #: Gives up outputs that are not to be kept.
         self.retention = Retention(self._readers, self._writer, self._packs)
+        #: Copies all of it while it is in use.
+        self.backups = Backups(connection, path, self._packs, self.epoch, self.retention)
         self._closing = threading.Event()
         self._checkpointer = threading.Thread(
             target=self._checkpoint_now_and_then, name="apsis-nb-checkpoint", daemon=True
@@ -426,7 +430,9 @@ class Store(Questions):
         if self._closing.is_set():
             return
         self._closing.set()
+        self.backups.interrupt()
         self.retention.close()
+        self.backups.close()
         self._packer.close()
         self._writer.close()
         self._checkpointer.join()

@@ -14,6 +14,7 @@ from apsis_nb.core.programs import (
     Custom,
     Ecs,
     Hosts,
+    Internal,
     KeptFile,
     NoOp,
     Output,
@@ -417,6 +418,26 @@ def test_the_python_of_a_job_is_that_of_its_functions_unless_they_have_their_own
     own = job({**call, "python": "own"}, python="fit")
     assert own.program == Process(task=PythonCall(call="a:b", python="own"))
     assert job("a", python="fit").program == Process(command="a")
+
+
+def test_a_backup_may_say_where_it_goes_and_how_many_are_kept():
+    told = {"type": "backup", "to": "/backups", "keep": 3}
+    assert job(told).program == Internal(type="backup", to="/backups", keep=3)
+    assert job({"type": "backup", "keep": None}).program == Internal(type="backup")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"to": "backups"}, "must be an absolute path, such as /backups"),
+        ({"keep": 0}, "must be how many backups, from 1 on, not 0"),
+        ({"keep": True}, "must be how many backups, from 1 on, not "),
+        ({"too": "/b"}, "unknown key 'too'"),
+    ],
+)
+def test_what_is_wrong_with_a_backup_is_said(keys, said):
+    (fault,) = faults({"type": "backup", **keys})
+    assert said in fault
 
 
 def test_only_files_may_name_classes():

@@ -12,19 +12,19 @@ from .serving import a_run, asynchronous, serving
 STATS = Internal(type="stats")
 
 
-async def well() -> Answer:
+async def well(_: Internal) -> Answer:
     return Answer(outputs={"output": "all is well\n", "result.json": "[]\n"})
 
 
-async def badly() -> Answer:
+async def badly(_: Internal) -> Answer:
     return Answer(outputs={"output": "\ud800 no\n"}, failure="it is not well")
 
 
-async def wrong() -> Answer:
+async def wrong(_: Internal) -> Answer:
     raise RuntimeError("a fault of ours")
 
 
-async def for_ever() -> Answer:
+async def for_ever(_: Internal) -> Answer:
     await asyncio.Event().wait()
     raise AssertionError
 

@@ -38,7 +38,7 @@ EXAMPLE = re.compile(r"^```yaml\n(.*?)^```(?:\n\n```times\n(.*?)^```)?", re.MULT
 #: The pages of whose examples each is a whole job file.
 FOUND = [
     (found, f"{name} line {page.count(chr(10), 0, found.start()) + 1}")
-    for name in ("jobs.md", "programs.md", "conditions.md", "runs.md")
+    for name in ("jobs.md", "programs.md", "conditions.md", "runs.md", "store.md")
     for page in [(DOCS / name).read_text()]
     for found in EXAMPLE.finditer(page)
 ]

@@ -76,6 +76,8 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "POST /doctor",
         "GET /retention",
         "POST /retention",
+        "GET /backup",
+        "POST /backup",
         "GET /runs/{run_id}/outputs",
         "GET /runs/{run_id}/outputs/{name}",
         "POST /runs/{run_id}/start",

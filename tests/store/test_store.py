@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -95,6 +96,41 @@ def test_a_migration_goes_up_step_by_step_from_a_backup(path: Path) -> None:
     with Store.open(path.with_name(f"runs.schema-{now}.duckdb")) as backup:
         assert backup.epoch == epoch
         assert backup.run(1) is not None
+
+
+def test_each_copy_from_before_a_migration_is_kept_and_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "apsis_nb.store")
+    with Store.open(path) as store:
+        store.save(whole_life(a_run(1))).result(10)
+    path.with_name(".runs.schema-3.part").write_bytes(b"cut short")
+    for _ in range(2):
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(UNDONE[4])
+            connection.execute("INSERT INTO base.meta SELECT 3, epoch, created_at FROM base.meta LIMIT 1")
+        Store.open(path).close()
+    copies = [path.with_name(name) for name in ("runs.schema-3.duckdb", "runs.schema-3.2.duckdb")]
+    assert sorted(path.parent.glob("*.duckdb")) == sorted([path, *copies])
+    assert not list(path.parent.glob(".*"))
+    told = [record.getMessage() for record in caplog.records if "is kept as it was" in record.getMessage()]
+    assert told == [f"{path} is kept as it was: {copy}" for copy in copies]
+    for copy in copies:
+        with duckdb.connect(str(copy), read_only=True) as connection:
+            assert connection.execute("SELECT count(*) FROM base.runs").fetchall() == [(1,)]
+            version = connection.execute("SELECT arg_max(schema_version, rowid) FROM base.meta").fetchall()
+            assert version == [(3,)]
+
+
+def test_without_room_for_a_copy_nothing_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE base.meta SET schema_version = 3")
+    monkeypatch.setattr("apsis_nb.store.files.RESERVE_B", 1 << 60)
+    with pytest.raises(StoreError, match="MB free, and this needs"):
+        Store.open(path)
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT schema_version FROM base.meta").fetchall() == [(3,)]
 
 
 # -- ids and the clock

@@ -264,7 +264,7 @@ class Process:
         return jso
 
 
-InternalType = Literal["doctor", "stats", "retention"]
+InternalType = Literal["doctor", "stats", "retention", "backup"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +272,8 @@ class Internal:
     """Work that the server does itself, of the type that it has in a job file."""
 
     type: InternalType
+    to: str | None = None  #: of a backup: the folder, absolute; None: the server's own
+    keep: int | None = None  #: of a backup: how many there, the newest; None: all
 
     def bind(self, expand: Expand) -> "Internal":
         """The same: it has no templates."""
@@ -279,7 +281,8 @@ class Internal:
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the job file."""
-        return {"type": self.type}
+        said = {"type": self.type, "to": self.to, "keep": self.keep}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 Program = NoOp | Process | Internal

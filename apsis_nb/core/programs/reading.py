@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
 from apsis_nb.core.errors import BindError, JobError
-from apsis_nb.core.fields import Fields, KeyPath, article, choose, read_bool, read_name, read_text_map
+from apsis_nb.core.fields import Fields, KeyPath, article, choose, noun, read_bool, read_name, read_text_map
 
 from .amounts import read_gigabytes, read_grace_period, read_length, read_pause, read_signal, read_size
 from .classes import ClassOf, is_import_path, read_keys
@@ -47,7 +47,7 @@ PROGRAM_TYPES = (
     *_INTERNAL_TYPES,
     *("procstar", "procstar-shell", "procstar-ecs"),
 )
-_LATER = ("notebook", "dask", "archive", "backup")
+_LATER = ("notebook", "dask", "archive")
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
@@ -98,14 +98,33 @@ def program_from_dict(
     fields = Fields(data, path, f"{article(kind)} program")
     fields.get("type", str)
     if kind in _INTERNAL_TYPES:
+        program = Internal(type=cast(InternalType, kind))
+        if kind == "backup":
+            to, keep = fields.get("to", or_nothing(_read_folder), None), fields.get("keep", _read_keep, None)
+            program = replace(program, to=to, keep=keep)
         fields.done()
-        return Internal(type=cast(InternalType, kind))
+        return program
     if kind == "no-op":
         duration_s = fields.get("duration", or_template(read_pause), 0.0)
         success = fields.get("success", lambda value: None if value is None else read_bool(value), True)
         fields.done()
         return NoOp(duration_s=duration_s, success=success)
     return _process_from(kind, fields, text, Site(hosts=None) if is_bound else site, is_bound=is_bound)
+
+
+def _read_folder(value: Any) -> str:
+    folder = read_program_text(value)
+    if not folder.startswith("/"):
+        raise ValueError("must be an absolute path, such as /backups")
+    return folder
+
+
+def _read_keep(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"must be how many backups, from 1 on, not {noun(value)}")
+    return value
 
 
 def _process_from(
