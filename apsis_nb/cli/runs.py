@@ -427,9 +427,10 @@ def report(
     ] = None,
     url: UrlOption = None,
 ) -> None:
-    """Write a month as one page of HTML, for people without the tool.
+    """Write a month as one page of HTML.
 
-    What ran and how it ended, each job against the month before, and the failures. The page needs no network.
+    It is for people without the tool: what ran and how it ended, each job against the month before, and the
+    failures. The page needs no network.
 
     \b
     Examples:

@@ -4,14 +4,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client.errors import BadRequest
-from apsis_nb.core.times import format_duration
+from apsis_nb.core.times import format_duration, format_local, format_month
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -94,7 +94,7 @@ def report_of(client: "Client", text: str) -> Report:
     failures = client.runs(
         since=month.start, until=month.stop, state=["failure", "error"], limit=MOST_FAILURES
     )
-    title = f"{month.start:%B %Y}"
+    title = format_month(month.start)
     now = client.moment("now").astimezone(client.zone)
     parts = (
         _head(title, month, now),
@@ -125,7 +125,7 @@ def _head(title: str, month: Month, now: datetime) -> str:
     return (
         f"<h1>Runs of {escape(title)}</h1>\n"
         f'<p class="soft">What was due in the month, by the clocks of {escape(str(month.start.tzinfo))}; '
-        f"made on {now:%Y-%m-%d at %H:%M}.{so_far}</p>\n"
+        f"made at {format_local(now, now.tzinfo or UTC)}.{so_far}</p>\n"
     )
 
 
@@ -277,7 +277,7 @@ def _latest(jobs: Sequence[Row]) -> str:
 def _failures(rows: Sequence[Row], total: float, zone: "ZoneInfo") -> str:
     told = [
         (
-            f'<td class="t">{row["scheduled_at"].astimezone(zone):%m-%d %H:%M}</td>',
+            f'<td class="t">{format_local(row["scheduled_at"], zone)}</td>',
             _job(row["job_id"]),
             _cell(row["run_id"]),
             f'<td class="bad">{escape(str(row["state"]))}</td>',

@@ -12,6 +12,7 @@ What is written, is written here, in one of these forms; no other module has a f
 import difflib
 import math
 import re
+from calendar import month_name
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Literal
@@ -238,6 +239,11 @@ def format_local(
     """
     text = _shown(at, tz, precision, " ")
     return f"{text} {zone_name(at, tz)}" if with_zone else text
+
+
+def format_month(day: date) -> str:
+    """A month for people: ``January 2026``."""
+    return f"{month_name[day.month]} {day.year}"
 
 
 def zone_name(at: datetime, tz: tzinfo) -> str:

@@ -1,10 +1,11 @@
 """The dashboards in a real browser, before the real demo."""
 
 import re
+from contextlib import suppress
 
 import pytest
 
-from apsis_nb.client import Client
+from apsis_nb.client import Client, RequestRefused
 from tests.browser.conftest import DEEP, PATIENCE_MS, PICTURES, end_demo, run_demo, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -378,7 +379,8 @@ def test_each_page_is_painted_in_light_and_dark(browser, tmp_path):
             run = client.schedule("ml/train")
             for theme in ("light", "dark"):
                 picture_all(browser, demo, theme, run.run_id)
-            run.stop()
+            with suppress(RequestRefused):  # it may have ended meanwhile
+                run.stop()
     finally:
         end_demo(process)
 

@@ -107,6 +107,7 @@ def test_each_copy_from_before_a_migration_is_kept_and_told(
     path.with_name(".runs.schema-3.part").write_bytes(b"cut short")
     for _ in range(2):
         with duckdb.connect(str(path)) as connection:
+            connection.execute(UNDONE[5])
             connection.execute(UNDONE[4])
             connection.execute("INSERT INTO base.meta SELECT 3, epoch, created_at FROM base.meta LIMIT 1")
         Store.open(path).close()
