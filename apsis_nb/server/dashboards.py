@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import tempfile
 import sys
 import time
 from collections.abc import Sequence
@@ -84,9 +85,11 @@ def socket_of(state_dir: Path) -> Path:
     path = state_dir / "dash.sock"
     if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:
         return path
-    folder = runtime_dir()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{os.getpid()}.sock"
+    path = runtime_dir() / f"{os.getpid()}.sock"
+    if len(os.fsencode(path)) >= _LONGEST_SOCKET_PATH:
+        return Path(tempfile.mkdtemp(prefix="apsis-nb-")) / "dash.sock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

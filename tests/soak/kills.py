@@ -48,7 +48,7 @@ def kill_again_and_again(folder: Path, kills: int, seed: int) -> tuple[list[str]
         server.start()
     killed_s = time.monotonic() - began
 
-    for file in jobs.iterdir():
+    for file in sorted(jobs.iterdir(), reverse=True):  # those that depend on others go first
         file.unlink()
     ended_at = datetime.now(UTC)
     removed = server.post("/api/v1/jobs/reload").json()["removed"]
