@@ -6,8 +6,8 @@ import json
 import logging
 import os
 import signal
-import tempfile
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
