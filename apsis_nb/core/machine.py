@@ -336,7 +336,9 @@ class Machine:
 
         After a restart nobody knows which jobs are new, and all go on from the clock.
         """
-        known, self._maker.jobs = self.jobs, {job.job_id: job for job in event.jobs}
+        if self.clock is not None:
+            self._advance(now)  # what was due before the change is made as it was then
+        known = self._maker.change_jobs({job.job_id: job for job in event.jobs}, keep_old=bool(self._due))
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
         self._knows_jobs = True
         self._upcoming.load(event.jobs, new, clock=self.clock, now=now)

@@ -27,6 +27,21 @@ class Maker:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
         self.jobs: dict[str, Job] = {}
+        self._old: Mapping[str, Job] = {}  # those before, for runs that were due before the change
+
+    def change_jobs(self, jobs: dict[str, Job], *, keep_old: bool) -> Mapping[str, Job]:
+        """Make runs of these jobs from here on.
+
+        Args:
+            jobs: by id.
+            keep_old: runs of the jobs before are still to be made: they may depend on some that are gone.
+
+        Returns:
+            The jobs before.
+        """
+        old, self.jobs = self.jobs, jobs
+        self._old = {**self._old, **old} if keep_old else {}
+        return old
 
     def params_of(self, job_id: str) -> tuple[str, ...] | None:
         """The names of a job's params; None: no such job."""
@@ -47,6 +62,7 @@ class Maker:
                 job,
                 args,
                 now,
+                params_of=self._params_then,
                 stop_at=stop_time(due.schedule, due.at),
                 late_finish_at=job.late_finish_at(due.schedule, due.at),
                 **facts,
@@ -177,10 +193,14 @@ class Maker:
         if self._ids.left < count:
             raise Refused("no run ids at hand: try again in a moment")
 
+    def _params_then(self, job_id: str) -> tuple[str, ...] | None:
+        """The names of the params of a job that there is, or was when a run became due."""
+        job = self.jobs.get(job_id) or self._old.get(job_id)
+        return None if job is None else tuple(p.name for p in job.params)
+
     def _bind(self, job: Job, args: Mapping[str, Any], now: datetime, **facts: Any) -> Run:
-        run = bind_run(
-            job, run_id=self._ids.next, args=dict(args), now=now, params_of=self.params_of, **facts
-        )
+        facts = {"params_of": self.params_of} | facts
+        run = bind_run(job, run_id=self._ids.next, args=dict(args), now=now, **facts)
         self._ids.take()  # only now: a bad request costs none
         return run
 

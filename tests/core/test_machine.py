@@ -453,6 +453,25 @@ def test_a_new_job_is_not_run_for_the_time_before_it():
     assert [o.run.job_id for o in orders if isinstance(o, StartProgram)] == ["a"]
 
 
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_what_was_due_before_its_jobs_were_taken_away_is_made_as_it_was(has_ids: bool):
+    pair = (
+        job("b", schedule=EVERY_MINUTE),
+        job("a", schedule=EVERY_MINUTE, condition={"type": "dependency", "job_id": "b"}),
+    )
+    m = machine(*pair, now_s=1, ids=10 if has_ids else 0)
+
+    orders = m.handle(JobsLoaded(jobs=()), after(61))
+    orders += m.handle(IdsReserved(first=10_000, stop=10_100), after(61.1))
+
+    made = {o.run.job_id: o.run for o in orders if isinstance(o, SaveRun)}
+    assert {job_id: (run.state, run.nominal_at) for job_id, run in made.items()} == {
+        "a": (State.WAITING, after(60)),
+        "b": (State.STARTING, after(60)),
+    }
+    assert saved(m.handle(Tick(), after(200))) == []
+
+
 def test_a_restart_takes_up_each_live_run_where_it_was():
     m = machine(job(), job("never", condition={"type": "const", "value": False}))
     m.handle(RunRequested(job_id="a", count=3), after(1))

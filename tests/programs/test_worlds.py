@@ -124,7 +124,8 @@ async def test_a_program_that_uses_up_its_processor_time_is_a_failure_that_says_
         assert finished.outcome == "failure"
         assert finished.message == "killed by SIGXCPU (used more than 1 s of processor time)"
         ended = server.programs.ended(1)
-        assert 0.9 < ended.cpu_s < 3
+        # The limit counts by ticks of the kernel's clock, the use does not.
+        assert 0.5 < ended.cpu_s < 3
         assert ended.detail == {
             "signal": "SIGXCPU",
             "core_dumped": ended.detail["core_dumped"],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.engine.serving import Server, processes_of, wait_for
-from tests.soak.load import Outcome, write_jobs
+from tests.soak.load import Outcome, remove_jobs, write_jobs
 
 KILLS = 300
 #: Of the kills so many come before the server answers, at a moment within the seconds that its start takes.
@@ -48,14 +48,9 @@ def kill_again_and_again(folder: Path, kills: int, seed: int) -> tuple[list[str]
         server.start()
     killed_s = time.monotonic() - began
 
-    # What is due already is made yet: those that depend on others go first, and these a moment later.
-    removed: list[str] = []
     ended_at = datetime.now(UTC)
-    for pattern in ("second*", "*"):
-        for file in jobs.glob(pattern):
-            file.unlink()
-        removed += server.post("/api/v1/jobs/reload").json()["removed"]
-        time.sleep(1)  # a moment of the load, not a wait for something
+    remove_jobs(jobs)
+    removed = server.post("/api/v1/jobs/reload").json()["removed"]
     wait_for("every run ends", lambda: server.get("/api/v1/alive").json()["live_runs"] == 0, 300)
     status = [server.stop()]
     server.start()  # a server leaves the claims of runs that it took over to the next one

@@ -55,6 +55,13 @@ def write_jobs(jobs: Path, book: Path) -> None:
         write(f"limited{n}", _SOMEWHAT, group)
 
 
+def remove_jobs(jobs: Path) -> None:
+    """Take all job files away, those that depend on others first: the server may look at any moment."""
+    for pattern in ("second*", "*"):
+        for file in jobs.glob(pattern):
+            file.unlink()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a load left behind, once nothing of it runs any more."""

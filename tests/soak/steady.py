@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.engine.serving import Server, wait_for
-from tests.soak.load import Outcome, write_jobs
+from tests.soak.load import Outcome, remove_jobs, write_jobs
 
 MINUTES = 30.0
 SAMPLE_EVERY_S = 10.0
@@ -85,13 +85,9 @@ def hold_out(folder: Path, minutes: float) -> list[str]:
         samples.append(memory_by_name(server.process.pid))
         time.sleep(SAMPLE_EVERY_S)  # between two samples, not a wait for something
 
-    # What is due already is made yet: those that depend on others go first, and these a moment later.
     ended_at = datetime.now(UTC)
-    for pattern in ("second*", "*"):
-        for file in jobs.glob(pattern):
-            file.unlink()
-        server.post("/api/v1/jobs/reload")
-        time.sleep(1)  # a moment of the load, not a wait for something
+    remove_jobs(jobs)
+    server.post("/api/v1/jobs/reload")
     wait_for("every run ends", lambda: server.get("/api/v1/alive").json()["live_runs"] == 0, 300)
     status = server.stop()
 
