@@ -26,6 +26,8 @@ _LEAVE_S = 5.0  #: for the process to leave when it is told to
 
 #: Linux takes no longer path for a unix socket, the closing NUL included.
 _LONGEST_SOCKET_PATH = 108
+#: How the name of a folder begins that is made for the socket alone, where all other paths are too long.
+_OWN_FOLDER = "apsis-nb-"
 
 
 class Dashboards:
@@ -46,6 +48,14 @@ class Dashboards:
 
     async def keep_running(self) -> None:
         """Start the process, and again whenever it ends. When this is cancelled, so is the process."""
+        try:
+            await self._keep_running()
+        finally:
+            if self._socket.parent.name.startswith(_OWN_FOLDER):
+                with contextlib.suppress(OSError):
+                    self._socket.parent.rmdir()
+
+    async def _keep_running(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -87,7 +97,7 @@ def socket_of(state_dir: Path) -> Path:
         return path
     path = runtime_dir() / f"{os.getpid()}.sock"
     if len(os.fsencode(path)) >= _LONGEST_SOCKET_PATH:
-        return Path(tempfile.mkdtemp(prefix="apsis-nb-")) / "dash.sock"
+        return Path(tempfile.mkdtemp(prefix=_OWN_FOLDER, dir="/tmp")) / "dash.sock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 

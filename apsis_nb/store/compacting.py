@@ -1,6 +1,7 @@
 """Gives back the room in a database that nobody has open, which by itself keeps its size for ever."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def compact(path: Path) -> Compacted:
         sync_folder(path.parent)
     except (OSError, duckdb.Error) as error:
         raise StoreError(f"{path} was not compacted: {error}") from error
+    keep_if_whole(path, old, rows)
+    return Compacted(before_b=before_b, after_b=size_of(path))
+
+
+def keep_if_whole(path: Path, old: Path, rows: Mapping[str, int]) -> None:
+    """Remove the old database if the new one in its place opens and has all; else put the old one back.
+
+    Args:
+        path: of the new one.
+        old: of the old one, beside it.
+        rows: how many each table has.
+
+    Raises:
+        StoreError: the new one was not whole, and is gone.
+    """
     try:
         check_database(path, rows)
     except StoreError:
@@ -61,7 +77,6 @@ def compact(path: Path) -> Compacted:
         raise
     old.unlink()
     sync_folder(path.parent)
-    return Compacted(before_b=before_b, after_b=size_of(path))
 
 
 def _only_read(path: Path) -> duckdb.DuckDBPyConnection:

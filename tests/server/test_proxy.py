@@ -285,3 +285,16 @@ def test_a_state_folder_with_a_long_name_has_its_socket_elsewhere(
     elsewhere = socket_of(Path("/" + "long" * 30))
     assert len(os.fsencode(elsewhere)) < 108
     assert elsewhere.parent.is_dir()
+
+
+def test_where_all_paths_are_long_the_socket_has_a_folder_that_goes_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("long" * 30)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    with serving(deep, dashboards_command=COMMAND) as served, served.client() as client:
+        told = until("it is up", lambda: (r := client.get("/dash/told")).status_code == 200 and r).json()
+        socket = Path(told["argv"][told["argv"].index("--socket") + 1])
+        assert len(os.fsencode(socket)) < 108
+        assert socket.parent.stat().st_mode & 0o077 == 0
+    assert not socket.parent.exists()

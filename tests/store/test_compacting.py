@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from apsis_nb.store import Store, StoreError, compact, compacting
+from apsis_nb.store import Store, StoreError, compact
+from apsis_nb.store.compacting import keep_if_whole
+from apsis_nb.store.copying import counts, look_into
 from tests.store.made import Clock, a_run, saved, whole_life
 from tests.store.test_backups import KILLS, killed_at_random
 
@@ -83,18 +86,23 @@ def test_a_store_that_is_in_use_or_is_not_there_is_refused(store: Store, path: P
         compact(tmp_path / "none.duckdb")
 
 
-def test_if_the_new_file_cannot_be_opened_the_old_one_comes_back(
-    full: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    size = full.stat().st_size
+@pytest.mark.parametrize("wrong", ["damaged", "a row short"])
+def test_if_the_new_file_is_not_whole_the_old_one_comes_back(full: Path, wrong: str) -> None:
+    old = full.with_name("old.duckdb")
+    shutil.copy(full, old)
+    with look_into(full) as connection:
+        rows = counts(connection, "runs")
+    if wrong == "damaged":
+        data = bytearray(full.read_bytes())
+        data[4096 : len(data) // 2] = os.urandom(len(data) // 2 - 4096)
+        full.write_bytes(data)
+    else:
+        rows["runs"] += 1
 
-    def refuse(path: Path, rows: object) -> None:
-        raise StoreError("not whole")
+    with pytest.raises(StoreError):
+        keep_if_whole(full, old, rows)
 
-    monkeypatch.setattr(compacting, "check_database", refuse)
-    with pytest.raises(StoreError, match="not whole"):
-        compact(full)
-    assert full.stat().st_size == size
+    assert not old.exists()
     assert is_the_same(full)
 
 
