@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apsis_nb import frames
 from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
-from apsis_nb.client.errors import BadRequest, RequestRefused
+from apsis_nb.client.errors import BadRequest, ClientError, RequestRefused
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Jobs
 from apsis_nb.client.runs import Run, arg_text
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import httpx2
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
 
     from apsis_nb.client.report import Report
@@ -559,15 +560,22 @@ class Client:
         Raises:
             BadRequest: it is wrong, not allowed, or took too long; with DuckDB's words.
         """
-        import pyarrow as pa
-
-        table = self.sql_arrow(query, params)
-        for n, column in enumerate(table.schema):
-            if pa.types.is_timestamp(column.type) and column.type.tz is None:
-                aware = table.column(n).cast(pa.timestamp(column.type.unit, tz="UTC"))
-                table = table.set_column(n, column.name, aware)
-        frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = _aware(self.sql_arrow(query, params)).to_pandas()
         return frame
+
+    def sql_polars(
+        self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> "pl.DataFrame":
+        """As `sql`, as a frame of polars.
+
+        Raises:
+            ClientError: polars is not installed.
+        """
+        try:
+            import polars as pl
+        except ImportError:
+            raise ClientError("polars is not installed here: pip install polars") from None
+        return pl.DataFrame(_aware(self.sql_arrow(query, params)))
 
     def sql_rows(
         self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None
@@ -592,6 +600,17 @@ class Client:
         return [
             Run(self.connection, facts) for facts in self.connection.json("POST", "/runs", body=body)["runs"]
         ]
+
+
+def _aware(table: "pa.Table") -> "pa.Table":
+    """The same, its times with their zone, which is UTC."""
+    import pyarrow as pa
+
+    for n, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type) and column.type.tz is None:
+            aware = table.column(n).cast(pa.timestamp(column.type.unit, tz="UTC"))
+            table = table.set_column(n, column.name, aware)
+    return table
 
 
 def _query(query: str, params: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:

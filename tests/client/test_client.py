@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import polars
 import pytest
 
 from apsis_nb import frames
@@ -108,6 +109,11 @@ def test_sql_gives_aware_times_and_takes_params(client: Client):
     assert str(answer["scheduled_at"].dtype) == "datetime64[us, UTC]"
     assert len(answer) == 1
     assert client.sql("SELECT $n + 1 AS m", {"n": 41})["m"].tolist() == [42]
+    in_polars = client.sql_polars(
+        "SELECT run_id, scheduled_at, args FROM runs WHERE job_id = 'fails' LIMIT 1"
+    )
+    assert in_polars.schema["scheduled_at"] == polars.Datetime("us", "UTC")
+    assert in_polars["run_id"].to_list() == answer["run_id"].tolist()
     names, rows = client.sql_rows("SELECT 1 AS a, 'x' AS b")
     assert (names, rows) == (["a", "b"], [{"a": 1, "b": "x"}])
 
