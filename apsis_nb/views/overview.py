@@ -66,7 +66,7 @@ class Overview(Viewer):
         self._plans = Plans(pd.DataFrame({"job_id": [], "scheduled_at": []}), [])
         self._figures = Board(figures_html(None))
         self._left = Board(markup.card("Running", markup.nothing("Loading …")))
-        self._right = Board()
+        self._right = Board(markup.card("Next 24 hours", markup.nothing("Loading …")))
         page.keep(self._load_present, self._show_present, wants=_is_about_runs, every_s=10.0)
         page.keep(self._load_plans, self._show_plans, wants=_is_about_jobs, every_s=10.0)
 
