@@ -1,8 +1,9 @@
 """Runs `apsis-nb` as often as it is told, each time in a process of its own that has its modules already.
 
-A command takes half a second of a processor, most of which is the import of what it needs; the tests of the command
-line run hundreds. Each line of standard input is a JSON object with `words`, `folder`, `env`, and the paths of the
-files that stand for `stdin`, `stdout` and `stderr`; each is answered by a line with the exit status.
+A command takes half a second of a processor, most of which is the import of what it needs; the tests of the
+command line run hundreds. Each line of standard input is a JSON object with `words`, `folder`, `env`, and
+the paths of the files that stand for `stdin`, `stdout` and `stderr`; each is answered by a line with the
+exit status.
 """
 
 import json
