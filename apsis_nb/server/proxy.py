@@ -65,7 +65,7 @@ class DashboardsProxy:
         """
         self._socket, self._gate = socket, gate
         self._http = httpx2.AsyncClient(
-            # There is nobody to verify, and to load the certificates of the system would take a tenth of a second.
+            # Nobody is to be verified, and loading the certificates of the system takes a tenth of a second.
             transport=httpx2.AsyncHTTPTransport(uds=str(socket), verify=False),
             base_url=f"http://{_HOST}",
             timeout=httpx2.Timeout(60.0, connect=5.0),
