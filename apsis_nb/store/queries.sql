@@ -176,7 +176,8 @@ ORDER BY p.rowid;
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.
 SELECT
-    greatest((SELECT coalesce(max(next_id), 1) FROM base.ids), (SELECT coalesce(max(run_id), 0) + 1 FROM base.run_log)),
+    greatest((SELECT coalesce(max(next_id), 1) FROM base.ids), (SELECT coalesce(max(run_id), 0) + 1 FROM base.run_log),
+        (SELECT coalesce(max(last_id), 0) + 1 FROM base.archived)),
     (SELECT coalesce(max(run_id), 0) FROM base.floor),
     (SELECT coalesce(max(program_id), 0) FROM base.programs),
     (SELECT max(clock_at) FROM base.clock);
@@ -225,7 +226,7 @@ LIMIT $limit;
 
 -- log --
 -- The frame of the logs of all runs.
-SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY rowid;
+SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY ts, run_id, rowid;
 
 -- counts --
 -- Runs by period, state and, if wanted, job. In another zone than UTC days are put together from quarters of an

@@ -69,6 +69,7 @@ class Work:
     dropped: Sequence[DroppedRow] = ()
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
     program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
+    step: Callable[[duckdb.DuckDBPyConnection], object] | None = None  #: more that the transaction does
     done: "Future[None]" = field(default_factory=Future)
 
 
@@ -287,7 +288,8 @@ class Writer:
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]
         filled = [(table, batch) for table in Rows.TABLES if (batch := getattr(rows, table))]
-        if filled:
+        steps = [work.step for work in group if work.step is not None]
+        if filled or steps:
             self._cursor.begin()
             for table, batch in filled:
                 appender = self._appenders[table]
@@ -295,6 +297,8 @@ class Writer:
                 appender.flush()
             for mark in rows.marks:
                 self._mark(mark)
+            for step in steps:
+                step(self._cursor)
             self._cursor.commit()
             self.commits += 1
         return changed
