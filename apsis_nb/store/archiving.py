@@ -2,8 +2,8 @@
 
 A month is written under a name that begins with a dot, compared with the database, and gets its own name;
 then one transaction removes its rows and names its folder. Back it goes in the reverse order. So whenever a
-crash comes, each run is where the database says. A folder that it does not name is no part of the archive: the
-next time it goes, if the database has all of its runs.
+crash comes, each run is where the database says. A folder that it does not name is no part of the archive:
+the next time it goes, if the database has all of its runs.
 """
 
 import json

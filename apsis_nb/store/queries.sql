@@ -129,6 +129,12 @@ JOIN base.runs r ON r.job_id = w.job_id AND r.args = w.args AND r.state = w.stat
 WHERE r.origin <> 'test'
 GROUP BY w.wish;
 
+-- mark_line --
+-- What the log of a finished run says of a mark. If it has gone into the archive meanwhile, nothing happens to it.
+INSERT INTO base.run_log
+SELECT $run_id, $ts, $state::base.run_state, $line, NULL
+WHERE EXISTS (SELECT 1 FROM base.runs WHERE run_id = $run_id);
+
 -- mark_anew --
 -- A finished run with another end, in a row of its own; the old one goes by mark_away, in the same transaction.
 INSERT INTO base.runs

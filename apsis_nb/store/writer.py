@@ -28,7 +28,6 @@ from apsis_nb.store.rows import (
     NoticeRow,
     OutputRow,
     log_row,
-    mark_row,
     meta_row,
     naive,
     notice_row,
@@ -270,7 +269,6 @@ class Writer:
                     case SaveNotice(notice=notice):
                         rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
                     case SaveMark():
-                        rows.run_log.append(mark_row(save))
                         rows.marks.append(save)
             if work.noted_at is not None:
                 for notice_step in work.notices:
@@ -289,7 +287,7 @@ class Writer:
                 rows.ids = [(work.next_id,)]
         filled = [(table, batch) for table in Rows.TABLES if (batch := getattr(rows, table))]
         steps = [work.step for work in group if work.step is not None]
-        if filled or steps:
+        if filled or rows.marks or steps:
             self._cursor.begin()
             for table, batch in filled:
                 appender = self._appenders[table]
@@ -329,7 +327,10 @@ class Writer:
     def _mark(self, mark: SaveMark) -> None:
         """Give a finished run another end. Its row is made anew: an UPDATE hinders checkpoints."""
         run = mark.run
+        line = {"ts": naive(mark.at), "line": storable(mark.message)}
         params = {"run_id": run.run_id, "state": run.state.value, "message": storable(run.message)}
+        told = {**line, **{k: params[k] for k in ("run_id", "state")}}
+        self._cursor.execute(queries()["mark_line"].text, told)
         self._cursor.execute(queries()["mark_anew"].text, params)
         self._cursor.execute(queries()["mark_away"].text, {k: params[k] for k in ("run_id", "state")})
 
