@@ -170,12 +170,16 @@ class Archiver:
 
         Those are left out whose runs it has all: a crash left them, and the next time they go.
         """
-        named = {month.folder for month in self._archive.named}
-        return [
-            folder
-            for folder in folders_in(self._root)
-            if folder not in named and not self._is_in_database(self._root / folder)
-        ]
+
+        def look() -> list[str]:
+            named = {month.folder for month in self._archive.named}
+            return [
+                folder
+                for folder in folders_in(self._root)
+                if folder not in named and not self._is_in_database(self._root / folder)
+            ]
+
+        return self._archive.settled(look)
 
     @property
     def progress(self) -> str | None:

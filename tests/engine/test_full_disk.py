@@ -137,7 +137,7 @@ def test_a_month_that_finds_no_room_in_the_archive_stays(disk: Path, monkeypatch
         with filler.open("r+b") as file:
             file.truncate(filler.stat().st_size - (1 << 20))
 
-        with pytest.raises(StoreError, match="2025-03 was not archived, and stays in the database: .*space"):
+        with pytest.raises(StoreError, match=r"2025-03 was not archived, and stays in the database: .*space"):
             store.archiver.carry_out(OLD, NOON)
 
         assert rows(store) == held
