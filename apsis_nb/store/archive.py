@@ -30,7 +30,7 @@ FORMAT = 1
 RUN_TABLES = ("run_log", "run_meta", "outputs", "dropped", "notices", "imported", "runs")
 TABLES = (*RUN_TABLES, "programs")
 #: Of these the order of the rows counts.
-ORDERED = frozenset({"run_log", "outputs", "imported"})
+ORDERED = frozenset({"run_log", "outputs", "notices", "imported"})
 #: The views that read the archive, and those that they stand for.
 VIEWS = {f"{name}_all": name for name in ("runs", "run_log", "run_meta", "outputs")}
 

@@ -27,7 +27,8 @@ SELECT * FROM read_parquet($archived_dropped, union_by_name => true);
 
 -- notices --
 -- What they had sent.
-SELECT * FROM read_parquet($archived_notices, union_by_name => true);
+SELECT *, file_row_number - (1::BIGINT << 60) AS rowid
+FROM read_parquet($archived_notices, union_by_name => true);
 
 -- imported --
 -- What they were called elsewhere.
