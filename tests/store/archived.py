@@ -104,10 +104,10 @@ _MORE: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def answers(store: Questions) -> Iterator[tuple[object, object]]:
-    """What one may ask, and the answers."""
-    for name, window in itertools.product(HISTORY, WINDOWS):
-        for more in ({}, *_MORE.get(name, [])):
+def answers(store: Questions, *, all_windows: bool = False) -> Iterator[tuple[object, object]]:
+    """What one may ask, and the answers; of a window with all runs, or of several, and in several ways."""
+    for name, window in itertools.product(HISTORY, WINDOWS if all_windows else WINDOWS[:1]):
+        for more in ({}, *_MORE.get(name, [])) if all_windows else ({},):
             given = {k: v for k, v in (window | more).items() if k in HISTORY[name]}
             table = store.arrow(name, **given)
             told = table.to_pylist()
