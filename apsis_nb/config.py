@@ -224,6 +224,13 @@ class Retention(_Section):
     outputs: KeptOutputs = KeptOutputs()
 
 
+class Archive(_Section):
+    """What the archive takes unless it is told."""
+
+    #: seconds since a month ended, from which on its runs may go there
+    older_than: Annotated[Duration, Field(le=100 * 365.25 * 86400)] = 365 * 86400.0
+
+
 class Heartbeat(_Section):
     """An outside monitor, which tells people when it hears nothing any more."""
 
@@ -273,6 +280,7 @@ class Config(_Section):
     limits: Limits = Limits()
     store: StoreSettings = StoreSettings()
     retention: Retention = Retention()
+    archive: Archive = Archive()
     cost: Cost = Cost()
     notify: Notify = Notify()
     secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
@@ -500,6 +508,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "store": StoreSettings,
     "heartbeat": Heartbeat,
     "retention": Retention,
+    "archive": Archive,
     "cost": Cost,
     "outputs": KeptOutputs,  # below retention
 }

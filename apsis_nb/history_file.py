@@ -13,7 +13,7 @@ from apsis_nb.client import BadRequest, ClientError, Connection, NoSuch, Request
 from apsis_nb.config import find_servers, server_of, system_zone
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.times import format_time, zone
-from apsis_nb.store import StoreError, StoreFile, StoreInUse
+from apsis_nb.store import ArchiveFiles, FileQuestions, StoreError, StoreFile, StoreInUse, is_archive
 from apsis_nb.wire import facts_of_row
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ class FileConnection(Connection):
     """Answers what a server would answer from its store alone.
 
     Args:
-        paths: of the files, or of the state folders of servers. Of several each answers by itself, and a
-            column `source` says which.
+        paths: of the files, or of the state folders of servers, or of archives or months of one. Of several
+            each answers by itself, and a column `source` says which.
 
     Raises:
         CannotOpen: one of them cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._files: dict[str, StoreFile] = {}
+        self._files: dict[str, FileQuestions] = {}
         try:
             for path in dict.fromkeys(paths):
                 self._files[str(path)] = _opened(path)
@@ -150,7 +150,7 @@ class FileConnection(Connection):
     def _needs_server(self) -> RequestRefused:
         return RequestRefused(f"that needs a server, and this is a file: {self.url}")
 
-    def _file_of(self, name: str) -> StoreFile:
+    def _file_of(self, name: str) -> FileQuestions:
         """The file that has the run.
 
         Raises:
@@ -201,10 +201,12 @@ class FileConnection(Connection):
         return {"runs": found, "next": more}
 
 
-def _opened(path: Path) -> StoreFile:
-    """The file at a path, or that of the state folder there."""
+def _opened(path: Path) -> FileQuestions:
+    """The file at a path, or that of the state folder there, or the archive."""
     file = path / "runs.duckdb" if path.is_dir() else path
     try:
+        if path.is_dir() and not file.exists() and is_archive(path):
+            return ArchiveFiles(path)
         return StoreFile(file)
     except StoreInUse as error:
         folder = file.resolve().parent

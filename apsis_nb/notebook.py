@@ -139,14 +139,15 @@ def local(
 
 
 def open(*paths: str | Path) -> HistoryFile:
-    """The runs of a database file of a server that is stopped, or of a backup: read, never changed.
+    """The runs of a server that is stopped, of a backup, or of an archive: read, never changed.
 
     Runs that had not finished are not told. Until `close`, or the end of the `with`, no server can use the
     file; others may read it too.
 
     Args:
-        paths: of the file, or of the state folder of a server. Of several each is asked by itself; its rows
-            have its path in a last column, `source`.
+        paths: of the database file or the state folder of a server, with what was archived of it; or of an
+            archive, or of one month of it. Of several each is asked by itself; its rows have its path in a
+            last column, `source`.
 
     Raises:
         CannotOpen: there is no such file, a server holds it (its address is told), a later release wrote it,

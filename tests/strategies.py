@@ -316,6 +316,7 @@ def programs() -> st.SearchStrategy[Program]:
     internal = st.sampled_from(get_args(InternalType)).map(lambda kind: Internal(type=kind))
     places = st.none() | st.just("/backups")
     internal |= st.builds(Internal, type=st.just("backup"), to=places, keep=st.none() | st.just(3))
+    internal |= st.builds(Internal, type=st.just("archive"), older_than_s=st.none() | st.just(86400.0))
     return processes() | no_ops | internal
 
 

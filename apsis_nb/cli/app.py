@@ -52,6 +52,7 @@ for command in (
     keeping.backup,
     keeping.restore,
     keeping.compact,
+    keeping.archive,
     serving.notify_test,
     serving.token,
     serving.version,

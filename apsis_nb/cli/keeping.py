@@ -1,9 +1,11 @@
-"""Commands that keep the store: backup, restore, compact."""
+"""Commands that keep the store: backup, restore, compact, archive."""
 
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 StateOption = Annotated[
     Path, typer.Option("--state-dir", metavar="DIR", help="The server's, where history is kept.")
 ]
+
+Done = TypeVar("Done")
 
 #: How often the server is asked how far it is, seconds.
 _LOOK_S = 0.5
@@ -48,7 +52,7 @@ def backup(
 
     client = client_of(url)
     to = None if folder is None else str(folder.expanduser().absolute())
-    made = _made_with_progress(client, to, keep)
+    made = _with_progress(partial(client.backup, to, keep=keep), lambda: client.backups()["under_way"])
     match format:
         case Format.json:
             show_json([made])
@@ -80,13 +84,13 @@ def restore(
     found = checked(folder)
     if (state_dir / "runs.duckdb").exists() and not yes:
         typer.confirm(
-            f"{folder} has {found.rows['runs']} runs, up to {format_utc(found.at)}."
+            f"{folder} has {found.runs} runs, up to {format_utc(found.at)}."
             f" Put it in the place of the store in {state_dir}?",
             abort=True,
             err=True,
         )
     aside = put_back(folder, state_dir.expanduser().absolute(), datetime.now(UTC))
-    _tell(f"restored: {found.rows['runs']} runs")
+    _tell(f"restored: {found.runs} runs")
     if aside is not None:
         _tell(f"what was there is in {aside}")
 
@@ -107,21 +111,116 @@ def compact(state_dir: StateOption) -> None:
     sys.stdout.write(f"{done.freed_b} bytes freed: {done.before_b} before, {done.after_b} now\n")
 
 
-def _made_with_progress(client: "Client", to: str | None, keep: int | None) -> dict[str, Any]:
-    """Let the server make a backup; on a terminal a line tells how far it is."""
+def archive(
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="D", help="How long ago a month must have ended. [365d]"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be moved.")] = False,
+    restore: Annotated[
+        str | None, typer.Option("--restore", metavar="MONTH", help="Move a month back: 2026-01.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option("--state-dir", metavar="DIR", help="The state of a server that need not run."),
+    ] = None,
+    format: FormatOption = Format.table,
+    url: UrlOption = None,
+) -> None:
+    """Move the runs of old months out of the database, into files beside it.
+
+    They are found as before. The server does it while it is at work; where none runs, --state-dir says whose
+    runs they are.
+
+    \b
+    Examples:
+      apsis-nb archive --dry-run
+      apsis-nb archive --older-than 180d
+      apsis-nb archive --restore 2026-01
+      apsis-nb archive --state-dir /srv/apsis
+    """
+    from apsis_nb.cli.listing import Shown, show
+
+    if restore is not None and (older_than is not None or dry_run):
+        raise typer.BadParameter("goes with neither --older-than nor --dry-run", param_hint="--restore")
+    columns = [
+        Shown("month", lambda r: r.get("folder") or r["month"]),
+        Shown("runs", lambda r: str(r["runs"]), right=True),
+        Shown("bytes", lambda r: str(r["bytes"]), right=True),
+    ]
+    client = _client_or_none(state_dir, url)
+    if client is None:
+        assert state_dir is not None, "without it there is a client"
+        rows = _archive_alone(state_dir, older_than, dry_run=dry_run, restore=restore)
+    elif restore is not None:
+        rows = _with_progress(
+            partial(client.restore_archived, restore), lambda: client.archived()["under_way"]
+        )
+    else:
+        move = partial(client.archive, older_than, dry_run=dry_run)
+        rows = _with_progress(move, lambda: client.archived()["under_way"])
+    if dry_run:
+        columns.append(Shown("stays, because", lambda r: r["why_not"] or "", gives_way=True))
+    show(rows, columns, format, empty="no month is old enough")
+    if rows and format is Format.table:
+        runs = sum(row["runs"] for row in rows if not row.get("why_not"))
+        said = "would be moved into the archive" if dry_run else "moved into the archive"
+        _tell(f"{runs} runs {said if restore is None else 'moved into the database'}")
+
+
+def _client_or_none(state_dir: Path | None, url: str | None) -> "Client | None":
+    """A client of the server that the options name; None: none runs there."""
+    from apsis_nb.client import Client
+    from apsis_nb.config import server_of
+
+    if state_dir is None:
+        return client_of(url)
+    server = server_of(state_dir)
+    return None if server is None else Client(server.url, server.token)
+
+
+def _archive_alone(
+    state_dir: Path, older_than: str | None, *, dry_run: bool, restore: str | None
+) -> list[dict[str, Any]]:
+    """Move runs of a store that no server has."""
+    from apsis_nb.config import Archive
+    from apsis_nb.core.times import parse_duration
+    from apsis_nb.store import Store
+
+    try:
+        age = timedelta(seconds=Archive().older_than if older_than is None else parse_duration(older_than))
+        oldest = datetime.now(UTC) - age
+    except (ValueError, OverflowError) as error:
+        raise ApsisError(f"--older-than: {error}") from None
+    if oldest > datetime.now(UTC):
+        raise ApsisError(f"--older-than: must be 0 or more, not {older_than}")
+    with Store.open(state_dir.expanduser().absolute() / "runs.duckdb", create=False) as store:
+        archiver = store.archiver
+        if restore is not None:
+            return [
+                month.facts()
+                for month in _with_progress(partial(archiver.put_back, restore), lambda: archiver.progress)
+            ]
+        if dry_run:
+            return [old.facts() for old in archiver.plan(age, datetime.now(UTC))]
+        move = partial(archiver.carry_out, age, datetime.now(UTC))
+        return [month.facts() for month in _with_progress(move, lambda: archiver.progress)]
+
+
+def _with_progress(work: Callable[[], Done], progress: Callable[[], str | None]) -> Done:
+    """Do it; on a terminal a line tells how far it is."""
     from concurrent.futures import ThreadPoolExecutor
     from concurrent.futures import wait as wait_for
 
     if not sys.stderr.isatty():
-        return client.backup(to, keep=keep)
+        return work()
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(client.backup, to, keep=keep)
-        while not wait_for([made], _LOOK_S).done:
-            told = client.backups()["under_way"]
-            sys.stderr.write(f"\r\x1b[K{told or ''}")
+        doing = pool.submit(work)
+        while not wait_for([doing], _LOOK_S).done:
+            sys.stderr.write(f"\r\x1b[K{progress() or ''}")
             sys.stderr.flush()
         sys.stderr.write("\r\x1b[K")
-        return made.result()
+        return doing.result()
 
 
 def _refuse_beside_a_server(state_dir: Path) -> None:

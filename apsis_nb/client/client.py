@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
@@ -142,6 +142,46 @@ class Client:
     def backups(self) -> dict[str, Any]:
         """The `backups` in the server's own folder, newest first; `under_way`: how far one is, or None."""
         return self.connection.json("GET", "/backup")
+
+    def archive(
+        self, older_than: str | float | timedelta | None = None, *, dry_run: bool = False
+    ) -> list[dict[str, Any]]:
+        """Move the runs of whole old months from the database into the archive; returns when that is done.
+
+        They are found as before, by all but SQL over other views than those that end in `_all`.
+
+        Args:
+            older_than: how long ago a month must have ended: `365d`, seconds or a timedelta; None: as the
+                server's configuration says.
+            dry_run: only tell what would be moved.
+
+        Returns:
+            A mapping a month: month, runs, bytes, folder; in a dry run also `why_not`, for those that must
+            stay, and `bytes` are about what it takes in the database.
+        """
+        if isinstance(older_than, timedelta):
+            older_than = older_than.total_seconds()
+        body = {"older_than": older_than, "dry_run": dry_run}
+        return list(self.connection.json("POST", "/archive", body=body, may_last=True)["months"])
+
+    def restore_archived(self, month: str) -> list[dict[str, Any]]:
+        """Move a month from the archive into the database again; returns when that is done.
+
+        Args:
+            month: such as `2026-01`; or one folder of it, if it has several: `2026-01.2`.
+
+        Returns:
+            A mapping a folder: month, folder, runs, bytes.
+
+        Raises:
+            NoSuch: the archive has no such month.
+        """
+        body = {"month": month}
+        return list(self.connection.json("POST", "/archive/restore", body=body, may_last=True)["months"])
+
+    def archived(self) -> dict[str, Any]:
+        """The `months` in the archive, oldest first; `under_way`: how far moving one is, or None."""
+        return self.connection.json("GET", "/archive")
 
     def version(self) -> dict[str, Any]:
         """The server's version, zone, start time and boot id."""

@@ -21,6 +21,7 @@ Kind = Literal[
     "loop",  # a loop of the server fails
     "broken",  # a job file cannot be used
     "disk",  # little is free
+    "archive",  # runs in the archive cannot be read, or nobody knows of them
     "damaged",  # a run in the store cannot be read back
     "orphaned",  # a run has no process
     "stuck",  # a run waits for very long
@@ -98,6 +99,9 @@ class Checkup:
     missed: Mapping[str, Missed] = field(default_factory=dict)  #: by job
     disk_free_b: int = 10**12
     store_error: str | None = None
+    archive: str = "archive"  #: its folder
+    archive_lost: Sequence[str] = ()  #: months of it that are not there
+    archive_strays: Sequence[str] = ()  #: months there that the store does not know
     damaged: Sequence[tuple[RunId, str]] = ()
     loops: Sequence[Loop] = ()
     limit: int | None = None  #: of runs at once
@@ -126,6 +130,22 @@ def _of_server(facts: Checkup) -> Iterator[Finding]:
             subject="disk",
             message=f"{facts.disk_free_b / 1e9:.1f} GB are free where runs and outputs are kept",
             fix="make room, or move old runs to an archive",
+        )
+    for name in facts.archive_lost:
+        yield Finding(
+            kind="archive",
+            level="error",
+            subject=name,
+            message=f"the runs of this month are in no answer: {facts.archive}/{name} is not there",
+            fix="put the folder back, from a backup if need be, and start the server anew",
+        )
+    for name in facts.archive_strays:
+        yield Finding(
+            kind="archive",
+            level="warning",
+            subject=name,
+            message=f"{facts.archive}/{name} is a month of an archive, and not of this store's",
+            fix="move it elsewhere; `ap.open` reads it there",
         )
     for loop in facts.loops:
         if loop.failures:  # one that has only ended is done

@@ -35,5 +35,5 @@ async def make(engine: "Engine", folder: Path | None = None, keep: int | None = 
     """
     folder = folder or folder_of(engine)
     backup = await asyncio.to_thread(engine.store.backups.make, folder, engine.config.name, utc_now(), keep)
-    log.info("a backup was made: %s, %d runs, %d bytes", backup.path, backup.rows["runs"], backup.bytes)
+    log.info("a backup was made: %s, %d runs, %d bytes", backup.path, backup.runs, backup.bytes)
     return backup

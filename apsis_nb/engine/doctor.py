@@ -74,6 +74,9 @@ def _examined(engine: "Engine", facts: Checkup) -> list[Finding]:
             job_id: Missed(count=count, first=first, last=last, do_differ=differ)
             for job_id, (count, first, last, differ) in missed
         },
+        archive=str(engine.store.archive.root),
+        archive_lost=engine.store.archive.lost,
+        archive_strays=engine.store.archiver.strays(),
         disk_free_b=shutil.disk_usage(engine.config.state_dir).free,
         store_error=facts.store_error or engine.store.health()["error"],
     )

@@ -9,7 +9,7 @@ from apsis_nb.programs import Answer, Workers
 from apsis_nb.store import StoreError
 from apsis_nb.wire import finding_facts, plain
 
-from . import backups, doctor, retention
+from . import archive, backups, doctor, retention
 from .stats import stats
 
 if TYPE_CHECKING:
@@ -48,7 +48,22 @@ def workers_of(engine: "Engine") -> Workers:
         text = f"{facts['path']}: {facts['runs']} runs, {facts['bytes']} bytes\n"
         return Answer(outputs=_outputs(text, facts))
 
-    return {"doctor": look_over, "stats": count, "retention": give_up, "backup": back_up}
+    async def move_old(program: Internal) -> Answer:
+        try:
+            moved = await archive.carry_out(engine, program.older_than_s)
+        except StoreError as error:
+            return Answer(outputs=_outputs(f"{error}\n", None), failure=str(error))
+        lines = [f"{month.folder}: {month.runs} runs, {month.bytes} bytes\n" for month in moved]
+        text = "".join(lines) or "no month is old enough\n"
+        return Answer(outputs=_outputs(text, [plain(month.facts()) for month in moved]))
+
+    return {
+        "doctor": look_over,
+        "stats": count,
+        "retention": give_up,
+        "backup": back_up,
+        "archive": move_old,
+    }
 
 
 def _outputs(text: str, result: object) -> dict[str, str]:

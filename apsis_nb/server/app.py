@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
+from apsis_nb.server.archive import archive_routes
 from apsis_nb.server.asking import only_text
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.backups import backup_routes
@@ -105,6 +106,7 @@ def make_app(
     api.include_router(retention_routes(engine))
     api.include_router(import_routes(engine))
     api.include_router(backup_routes(engine))
+    api.include_router(archive_routes(engine))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

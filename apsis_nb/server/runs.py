@@ -264,6 +264,11 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         original = engine.live.get(number) or await asyncio.to_thread(engine.store.finished, number)
         if original is None:
             raise NotFound(f"there is no run r{number}")
+        if month := await asyncio.to_thread(engine.store.archived_in, number):
+            raise Refused(
+                f"r{number} is in the archive, where nothing changes:"
+                f" `apsis-nb archive --restore {month}` puts its month back"
+            )
         event = MarkRequested(
             original=original, state=to, actions=bool(how and how.actions), by=caller_of(request).user
         )

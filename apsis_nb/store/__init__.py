@@ -1,5 +1,7 @@
 """The run store: every run, for years, in one DuckDB file, with the outputs in pack files beside it."""
 
+from apsis_nb.store.archive import Month
+from apsis_nb.store.archiving import Old
 from apsis_nb.store.backups import Backup, backups_in
 from apsis_nb.store.compacting import Compacted, compact
 from apsis_nb.store.errors import QueryError, StoreError, StoreFull, StoreInUse
@@ -9,17 +11,21 @@ from apsis_nb.store.restoring import restore
 from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Questions, Store
-from apsis_nb.store.store_file import StoreFile
+from apsis_nb.store.store_file import ArchiveFiles, FileQuestions, StoreFile, is_archive
 
 __all__ = [
     "HISTORY",
     "Amount",
+    "ArchiveFiles",
     "Backup",
     "Compacted",
+    "FileQuestions",
     "LogLine",
     "MetaRow",
+    "Month",
     "NoticeRow",
     "NoticeState",
+    "Old",
     "OutputRow",
     "QueryError",
     "Questions",
@@ -33,6 +39,7 @@ __all__ = [
     "compact",
     "content_type",
     "import_runs",
+    "is_archive",
     "open_source",
     "restore",
 ]

@@ -1,7 +1,8 @@
-"""Backups of a store that is in use: a folder each, with the database and the outputs that it knows of.
+"""Backups of a store that is in use: a folder each, with the database, the archive and the outputs.
 
 A backup is made under a name that begins with a dot, checked, and gets its own name in the end: what is
-called like a backup is one, whenever a crash comes. Packs that have not grown are links to those of the last.
+called like a backup is one, whenever a crash comes. Packs that have not grown are links to those of the last,
+and files of the archive, which never change, to those of the store.
 """
 
 import json
@@ -14,16 +15,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from apsis_nb.core.times import format_time, parse_time
+from apsis_nb.store.archive import FACTS as MONTH_FACTS
+from apsis_nb.store.archive import FOLDER, Archive, Month, months_named, read_month
+from apsis_nb.store.archiving import check_month
 from apsis_nb.store.copying import check_database, copy_database, look_into
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.files import copy_file, move, need_room, size_of, stamp, sync_file, sync_folder
 from apsis_nb.store.queries import Query, parse, read_sql
-from apsis_nb.store.retention import Retention
+
+if TYPE_CHECKING:
+    from apsis_nb.store.store import Store
 
 DATABASE, OUTPUTS, FACTS = "runs.duckdb", "runs.outputs", "backup.json"
 FORMAT = 1
@@ -45,14 +51,20 @@ class Backup:
     schema_version: int
     rows: Mapping[str, int]  #: of each table
     packs: Mapping[str, int]  #: how far into each pack file the outputs reach, bytes
-    bytes: int  #: of the database and the packs, links counted too
+    archive: Mapping[str, int]  #: the folders of the archive, and how many runs each has
+    bytes: int  #: of the database, the packs and the archive, links counted too
+
+    @property
+    def runs(self) -> int:
+        """How many finished runs it has."""
+        return self.rows["runs"] + sum(self.archive.values())
 
     def facts(self) -> dict[str, Any]:
         """What is told of it: path, at, runs, log_rows, bytes, as JSON values."""
         return {
             "path": str(self.path),
             "at": format_time(self.at),
-            "runs": self.rows["runs"],
+            "runs": self.runs,
             "log_rows": self.rows["run_log"],
             "bytes": self.bytes,
         }
@@ -63,23 +75,13 @@ class Backups:
 
     Args:
         connection: of the store; each backup is copied with a cursor of its own.
-        path: of the database.
-        packs: folder of its pack files.
-        epoch: of the store.
-        retention: which must give nothing up meanwhile.
+        store: which must give nothing up meanwhile, and move nothing.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        path: Path,
-        packs: Path,
-        epoch: str,
-        retention: Retention,
-    ) -> None:
-        self._connection, self._path, self._packs, self._epoch = connection, path, packs, epoch
-        self._retention = retention
-        self._spool = path.parent / "spool"
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: "Store") -> None:
+        self._connection, self._store = connection, store
+        self._path, self._packs, self._epoch = store.path, store.packs, store.epoch
+        self._spool = store.path.parent / "spool"
         self._lock = threading.Lock()  # one at a time
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._cursor_lock = threading.Lock()
@@ -109,7 +111,7 @@ class Backups:
                 if target.exists():
                     raise StoreError(f"there is a backup {target} already")
                 part.mkdir(mode=0o700)
-                with self._retention.held():
+                with self._store.retention.held(), self._store.archiver.held():
                     backup = self._fill(part, at)
                 backup = _renamed(backup, target)
                 if keep is not None:
@@ -145,7 +147,14 @@ class Backups:
         database = part / DATABASE
         rows = self._copy_database(database)
         with look_into(database) as copy:
-            packs = dict(copy.execute(keeping()["packs_needed"].text).fetchall())
+            # One that is not there can be in no backup; the doctor tells of it.
+            lost = self._store.archive.lost
+            months = [month for month in months_named(copy) if month.folder not in lost]
+            self._keep_archive(part / FOLDER, months)
+            archive = Archive(part / FOLDER, months)
+            packs = dict(
+                copy.execute(*archive.put_in(keeping()["packs_needed"].text, {}, archive.months)).fetchall()
+            )
             ((epoch, version),) = copy.execute(keeping()["epoch"].text).fetchall()
         self._copy_packs(part / OUTPUTS, packs, before[0] if before else None)
         self._progress = lambda: "checking it"
@@ -157,7 +166,8 @@ class Backups:
             schema_version=version,
             rows=rows,
             packs=packs,
-            bytes=size_of(database) + sum(packs.values()),
+            archive={month.folder: month.runs for month in months},
+            bytes=size_of(database) + sum(packs.values()) + sum(month.bytes for month in months),
         )
         (part / FACTS).touch(mode=0o600)
         (part / FACTS).write_text(_facts_text(backup), encoding="utf-8")
@@ -185,6 +195,16 @@ class Backups:
                 self._cursor.close()
                 self._cursor = None
             spooled.unlink(missing_ok=True)
+
+    def _keep_archive(self, folder: Path, months: Iterable[Month]) -> None:
+        """Link the files of the archive, or copy them where that cannot be."""
+        self._progress = lambda: "archive"
+        for month in months:
+            source, to = self._store.archive.root / month.folder, folder / month.folder
+            check_month(source)
+            to.mkdir(parents=True, mode=0o700)
+            copy_month(source, to, may_link=True)
+            sync_folder(folder)
 
     def _copy_packs(self, folder: Path, packs: Mapping[str, int], last: Backup | None) -> None:
         """Copy what is needed of the packs; those that the last backup has, as far as needed, are linked."""
@@ -230,6 +250,27 @@ def _linked(name: str, length: int, last: Backup | None, folder: Path) -> bool:
     return False
 
 
+def copy_month(source: Path, to: Path, *, may_link: bool) -> None:
+    """Copy the files of a month of an archive into an empty folder.
+
+    Args:
+        may_link: whether they may be the same files under further names.
+
+    Raises:
+        StoreError: it is no month, or there is no room.
+        OSError: a file cannot be read or written.
+    """
+    names = [*read_month(source).files, MONTH_FACTS]
+    for name in names:
+        if may_link:
+            with suppress(OSError):  # another disk, or one that has no links
+                os.link(source / name, to / name)
+                continue
+        need_room(to, size_of(source / name))
+        copy_file(source / name, to / name)
+    sync_folder(to)
+
+
 def _facts_text(backup: Backup) -> str:
     facts = {
         "format": FORMAT,
@@ -238,6 +279,7 @@ def _facts_text(backup: Backup) -> str:
         "schema_version": backup.schema_version,
         "rows": backup.rows,
         "packs": backup.packs,
+        "archive": backup.archive,
         "bytes": backup.bytes,
     }
     return json.dumps(facts, indent=1) + "\n"
@@ -260,6 +302,7 @@ def read_backup(folder: Path) -> Backup:
             schema_version=facts["schema_version"],
             rows=facts["rows"],
             packs=facts["packs"],
+            archive=facts.get("archive", {}),  # backups of earlier releases have none
             bytes=facts["bytes"],
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -277,6 +320,8 @@ def check_backup(backup: Backup) -> None:
         size = size_of(backup.path / OUTPUTS / name)
         if size < length:
             raise StoreError(f"{backup.path} is not whole: {name} has {size} bytes, not {length}")
+    for folder in backup.archive:
+        check_month(backup.path / FOLDER / folder)
 
 
 def backups_in(folder: Path) -> list[Backup]:

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,10 @@ def _known(store: Store, runs: Sequence[PastRun]) -> dict[RunId, RunId]:
     if not names:
         return {}
     params = dict(zip(("ns", "ids", "job_ids", "ends"), map(list, zip(*names, strict=True)), strict=True))
-    return {runs[n].run_id: run_id for n, run_id in store.rows(import_queries()["known"].text, params)}
+    last = max(params["ends"])
+    span = min(params["ends"]), last + timedelta(microseconds=1)
+    found = store.rows(import_queries()["known"].text, params, span=span)
+    return {runs[n].run_id: run_id for n, run_id in found}
 
 
 def _bring(store: Store, runs: Sequence[PastRun], known: dict[RunId, RunId], report: Report) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from apsis_nb.store.copying import copy_database
+from apsis_nb.store.copying import copy_database, literal
 from apsis_nb.store.errors import StoreError, StoreInUse
 from apsis_nb.store.files import need_room, size_of, sync_folder, wal_of
 from apsis_nb.store.queries import comments, read_sql
@@ -21,7 +21,7 @@ from apsis_nb.store.queries import comments, read_sql
 log = logging.getLogger("apsis_nb.store")
 
 #: What `schema.sql` makes. An older file is brought up by `migrations/NNNN_*.sql`, one number a version.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 #: The name of a file that is attached to be read.
 ATTACHED = "history"
 USE_ATTACHED = f"USE {ATTACHED}"
@@ -89,6 +89,22 @@ def attach(path: Path, *, threads: int | None, memory_limit: str, temp: Path) ->
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def in_memory(*, threads: int | None, memory_limit: str, temp: Path) -> duckdb.DuckDBPyConnection:
+    """A connection to an empty store that lies nowhere. Each cursor must `USE` it first.
+
+    Args:
+        threads, memory_limit: as of `connect`.
+        temp: folder for what does not fit into memory.
+    """
+    connection = duckdb.connect(":memory:", config=_settings(threads, memory_limit, temp=temp))
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute(f"ATTACH ':memory:' AS {ATTACHED}")
+    connection.execute(USE_ATTACHED)
+    connection.execute(read_sql("schema.sql"))
+    _comment(connection)
     return connection
 
 
@@ -254,11 +270,9 @@ def compact_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(f".{path.stem}.compact.part"), path.with_name(f".{path.stem}.compact.old")
 
 
-def lock_down(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """From here on no setting changes, and SQL reaches no file but those of the archive and the spool."""
-    allowed = ", ".join(
-        f"'{str(path.parent / d).replace(chr(39), chr(39) * 2)}'" for d in ("archive", "spool")
-    )
+def lock_down(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    """From here on no setting changes, and SQL reaches no file but those of some folders."""
+    allowed = ", ".join(literal(folder) for folder in folders)
     connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -42,7 +42,7 @@ class PastStore:
     def batches(self, size: int) -> Iterator[list[PastRun | Unmapped]]:
         """Its runs, the oldest ids first, at most `size` at once; then those that had not finished."""
         after = -1
-        while rows := self._ask("past_runs", {"after": after, "limit": size}):
+        while rows := self._ask("past_runs", {"after": after, "limit": size}, first_id=after + 1):
             yield list(self._runs(rows))
             after = rows[-1][0]
         if live := self._ask("past_live", {}):
@@ -96,12 +96,14 @@ class PastStore:
 
     def _by_run(self, query: str, span: Mapping[str, int]) -> defaultdict[int, list[tuple[Any, ...]]]:
         found: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        for run_id, *row in self._ask(query, span):
+        for run_id, *row in self._ask(query, span, first_id=span["first"], last_id=span["last"]):
             found[run_id].append(tuple(row))
         return found
 
-    def _ask(self, query: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        return self._file.rows(import_queries()[query].text, params)
+    def _ask(
+        self, query: str, params: Mapping[str, Any], *, first_id: int = 0, last_id: int = 1 << 62
+    ) -> list[tuple[Any, ...]]:
+        return self._file.rows(import_queries()[query].text, params, ids=(first_id, last_id))
 
 
 def _program_of(text: str | None) -> Program | None:

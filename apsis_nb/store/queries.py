@@ -39,6 +39,21 @@ def import_queries() -> dict[str, Query]:
     return {q.name: q for q in parse(read_sql("importing.sql"))}
 
 
+@cache
+def archive_queries() -> dict[str, Query]:
+    """All blocks of `archive.sql`."""
+    return {q.name: q for q in parse(read_sql("archive.sql"))}
+
+
+@cache
+def views() -> dict[str, str]:
+    """What the views of `schema.sql` select, by name."""
+    found = re.findall(
+        r"^CREATE VIEW ([a-z_]+) AS\n(.*?);$", read_sql("schema.sql"), re.MULTILINE | re.DOTALL
+    )
+    return dict(found)
+
+
 def parse(text: str) -> list[Query]:
     """The blocks of a text: a line `-- name --`, lines of comment, then SQL up to the next block.
 

@@ -129,6 +129,12 @@ JOIN base.runs r ON r.job_id = w.job_id AND r.args = w.args AND r.state = w.stat
 WHERE r.origin <> 'test'
 GROUP BY w.wish;
 
+-- mark_line --
+-- What the log of a finished run says of a mark. If it has gone into the archive meanwhile, nothing happens to it.
+INSERT INTO base.run_log
+SELECT $run_id, $ts, $state::base.run_state, $line, NULL
+WHERE EXISTS (SELECT 1 FROM base.runs WHERE run_id = $run_id);
+
 -- mark_anew --
 -- A finished run with another end, in a row of its own; the old one goes by mark_away, in the same transaction.
 INSERT INTO base.runs
@@ -176,7 +182,8 @@ ORDER BY p.rowid;
 -- marks --
 -- What must not go back: the next run id, the floor of recovery, the last program, the clock.
 SELECT
-    greatest((SELECT coalesce(max(next_id), 1) FROM base.ids), (SELECT coalesce(max(run_id), 0) + 1 FROM base.run_log)),
+    greatest((SELECT coalesce(max(next_id), 1) FROM base.ids), (SELECT coalesce(max(run_id), 0) + 1 FROM base.run_log),
+        (SELECT coalesce(max(last_id), 0) + 1 FROM base.archived)),
     (SELECT coalesce(max(run_id), 0) FROM base.floor),
     (SELECT coalesce(max(program_id), 0) FROM base.programs),
     (SELECT max(clock_at) FROM base.clock);
@@ -225,7 +232,7 @@ LIMIT $limit;
 
 -- log --
 -- The frame of the logs of all runs.
-SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY rowid;
+SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY ts, run_id, rowid;
 
 -- counts --
 -- Runs by period, state and, if wanted, job. In another zone than UTC days are put together from quarters of an

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from apsis_nb.store.archive import Archive
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.writer import LiveRuns
 
@@ -17,14 +18,21 @@ class Readers:
     Args:
         cursors: made before the configuration was locked, with the limits that they keep.
         live: whose ids the views need.
+        archive: that some of the views read; None: nobody asks them here.
     """
 
-    def __init__(self, cursors: Sequence[duckdb.DuckDBPyConnection], live: LiveRuns) -> None:
-        self._live = live
-        self._free: LifoQueue[tuple[duckdb.DuckDBPyConnection, int] | None] = LifoQueue()  # None: closed
+    def __init__(
+        self,
+        cursors: Sequence[duckdb.DuckDBPyConnection],
+        live: LiveRuns,
+        archive: Archive | None = None,
+    ) -> None:
+        self._live, self._archive = live, archive
+        #: Each with the versions of the live runs and of the archive that it knows; None: closed.
+        self._free: LifoQueue[tuple[duckdb.DuckDBPyConnection, int, int] | None] = LifoQueue()
         self._size = len(cursors)
         for cursor in cursors:
-            self._free.put((cursor, -1))
+            self._free.put((cursor, -1, -1))
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -37,17 +45,20 @@ class Readers:
         if free is None:
             self._free.put(None)  # for the next who asks
             raise StoreError("the store is closed")
-        cursor, known = free
+        cursor, known, archived = free
         try:
             version, ids = self._live.ids()
             if version != known:
                 cursor.execute("SET VARIABLE live_ids = $1::BIGINT[]", [ids])
                 known = version
+            if self._archive is not None and (version := self._archive.version) != archived:
+                self._archive.show_to(cursor)
+                archived = version
             yield cursor
         except duckdb.Error as e:
             raise StoreError(str(e)) from e
         finally:
-            self._free.put((cursor, known))
+            self._free.put((cursor, known, archived))
 
     def rows(self, query: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows of a query that gives few."""

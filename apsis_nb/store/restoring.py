@@ -13,7 +13,16 @@ from pathlib import Path
 
 import duckdb
 
-from apsis_nb.store.backups import DATABASE, OUTPUTS, Backup, check_backup, keeping, read_backup
+from apsis_nb.store.archive import FOLDER
+from apsis_nb.store.backups import (
+    DATABASE,
+    OUTPUTS,
+    Backup,
+    check_backup,
+    copy_month,
+    keeping,
+    read_backup,
+)
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.files import copy_file, need_room, stamp, sync_file, sync_folder, wal_of
 from apsis_nb.store.opening import SCHEMA_VERSION, mark_of
@@ -70,14 +79,15 @@ def restore(folder: Path, state_dir: Path, now: datetime) -> Path | None:
         if path.exists() and not was_there:
             raise StoreError(f"a server has made a store in {state_dir} meanwhile: stop it first")
         aside = _aside(path, now)
-        for place in (path, wal_of(path), state_dir / OUTPUTS):
+        for place in (path, wal_of(path), state_dir / OUTPUTS, state_dir / FOLDER):
             kept = aside / place.name
             if kept.exists():
                 _remove(place)  # of a restore that was cut short
             elif place.exists():
                 place.rename(kept)
-        for name in (OUTPUTS, DATABASE):
-            (fresh / name).rename(state_dir / name)
+        for name in (OUTPUTS, FOLDER, DATABASE):
+            if (fresh / name).exists():  # an archive is in few
+                (fresh / name).rename(state_dir / name)
         sync_folder(aside)
         sync_folder(state_dir)
         mark_of(path).unlink()
@@ -96,6 +106,10 @@ def _copied(backup: Backup, fresh: Path, now: datetime) -> tuple[str, list[int]]
     for name, length in backup.packs.items():
         copy_file(backup.path / OUTPUTS / name, fresh / OUTPUTS / name, length)
     sync_folder(fresh / OUTPUTS)
+    for folder in backup.archive:
+        (fresh / FOLDER / folder).mkdir(parents=True, mode=0o700)
+        copy_month(backup.path / FOLDER / folder, fresh / FOLDER / folder, may_link=False)
+        sync_folder(fresh / FOLDER)
     epoch = secrets.token_hex(6)
     with duckdb.connect(str(fresh / DATABASE)) as connection:
         params = {"epoch": epoch, "now": naive(now)}

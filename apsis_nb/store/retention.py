@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apsis_nb.core.retention import KeepRules
 from apsis_nb.core.times import format_iso
 from apsis_nb.store.queries import queries
-from apsis_nb.store.readers import Readers
 from apsis_nb.store.rows import DroppedRow, naive
 from apsis_nb.store.writer import Work, Writer
+
+if TYPE_CHECKING:
+    from apsis_nb.store.store import Questions
 
 log = logging.getLogger("apsis_nb.store")
 
@@ -53,13 +55,12 @@ class Retention:
     """The outputs of one store that are beyond what is kept. All methods block.
 
     Args:
-        readers: cursors for its questions.
+        store: which is asked.
         writer: commits what is given up.
-        folder: of the pack files.
     """
 
-    def __init__(self, readers: Readers, writer: Writer, folder: Path) -> None:
-        self._readers, self._writer, self._folder = readers, writer, folder
+    def __init__(self, store: "Questions", writer: Writer) -> None:
+        self._store, self._writer = store, writer
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
@@ -75,7 +76,7 @@ class Retention:
         """
         if rules.keep_all:
             return []
-        rows = self._readers.rows(queries()["outputs_beyond"].text, _params(rules, now, by_run=False))
+        rows = self._store.rows(queries()["outputs_beyond"].text, _params(rules, now, by_run=False))
         return [
             Amount(job_id=job_id, runs=runs, outputs=outputs, bytes=size_b, last_at=last_at)
             for job_id, _, _, _, runs, outputs, size_b, last_at in rows
@@ -98,7 +99,7 @@ class Retention:
             at = now
             while not (rules.keep_all or self._closing.is_set()):
                 params = _params(rules, now, by_run=True)
-                rows = self._readers.rows(queries()["outputs_beyond"].text, params)
+                rows = self._store.rows(queries()["outputs_beyond"].text, params)
                 if not rows:
                     break
                 for begin in range(0, len(rows), BATCH):
@@ -131,25 +132,27 @@ class Retention:
 
     def _last_packs(self) -> list[str]:
         """The packs of the runs that were given up last."""
-        return [pack for (pack,) in self._readers.rows(queries()["packs_dropped_last"].text, {})]
+        return [pack for (pack,) in self._store.rows(queries()["packs_dropped_last"].text, {})]
 
     def _free(self, packs: Iterable[str]) -> None:
         """Make holes of the pieces of packs that nobody needs."""
         for pack in packs:
-            pieces = self._readers.rows(queries()["pieces_dropped"].text, {"pack": pack})
+            pieces = self._store.rows(queries()["pieces_dropped"].text, {"pack": pack})
             try:
-                punch(self._folder / pack, joined(pieces))
+                punch(self._store.packs / pack, joined(pieces))
             except FileNotFoundError:
                 continue  # the whole pack is gone
             except OSError as error:
                 log.info("%s keeps its room until all of it can go: %s", pack, error.strerror)
 
     def _remove_empty(self, today: date) -> None:
-        """Remove the packs of which nothing is needed any more."""
+        """Remove the packs of which nothing is needed any more; none, while nobody knows what is needed."""
+        if self._store.archive.lost:
+            return
         oldest_growing = f"{format_iso(today - PACK_GROWS)}.pack"
-        packs = sorted(path.name for path in self._folder.glob("*.pack") if path.name < oldest_growing)
-        for (pack,) in self._readers.rows(queries()["packs_not_needed"].text, {"packs": packs}):
-            (self._folder / pack).unlink(missing_ok=True)
+        packs = sorted(path.name for path in self._store.packs.glob("*.pack") if path.name < oldest_growing)
+        for (pack,) in self._store.rows(queries()["packs_not_needed"].text, {"packs": packs}):
+            (self._store.packs / pack).unlink(missing_ok=True)
 
 
 def _add(done: dict[str, Amount], job_id: str, outputs: int, size_b: int, last_at: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 from apsis_nb.core.actions import action_from_dict
 from apsis_nb.core.conditions import Const, condition_from_dict
-from apsis_nb.core.instructions import Notice, SaveMark, SavePause, SaveRun
+from apsis_nb.core.instructions import Notice, SavePause, SaveRun
 from apsis_nb.core.jobs import retry_from
 from apsis_nb.core.programs import Program, program_from_dict
 from apsis_nb.core.runs import Instance, Origin, Run
@@ -161,11 +161,6 @@ def run_row(run: Run, program_id: int) -> tuple[Any, ...]:
         storable(run.by),
         program_id,
     )
-
-
-def mark_row(mark: SaveMark) -> LogRow:
-    """The row of `base.run_log` that tells of a mark."""
-    return mark.run.run_id, naive(mark.at), mark.run.state.value, storable(mark.message), None
 
 
 def pause_row(save: SavePause) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
--- Version 5 of the run store. Base tables are in the schema `base` and may change with a version; the views in
+-- Version 6 of the run store. Base tables are in the schema `base` and may change with a version; the views in
 -- `main` are stable and documented: each line `-- view.column: meaning` below is a comment in the database too.
 --
 -- Rows are only ever appended: an open reader would make a CHECKPOINT fail after an UPDATE, not after an INSERT.
@@ -137,6 +137,19 @@ CREATE TABLE base.imported (
     ts TIMESTAMP NOT NULL
 );
 
+-- The folders of the archive whose runs are no longer here. Only what this names is read of the archive, so each run
+-- is in one place at each moment. Between `first_at` and `last_at` is all that happened with its runs.
+CREATE TABLE base.archived (
+    folder VARCHAR NOT NULL,
+    ts TIMESTAMP NOT NULL,
+    runs BIGINT NOT NULL,
+    first_id BIGINT NOT NULL,
+    last_id BIGINT NOT NULL,
+    first_at TIMESTAMP NOT NULL,
+    last_at TIMESTAMP NOT NULL,
+    bytes BIGINT NOT NULL
+);
+
 -- The present as a plain TIMESTAMP. With now() DuckDB would cast the whole column that it is compared with.
 CREATE MACRO utc_now() AS (now() AT TIME ZONE 'UTC');
 
@@ -224,6 +237,20 @@ SELECT run_id, source, 'r' || source_run AS source_run, ts FROM base.imported;
 CREATE VIEW programs AS
 SELECT program_id, program FROM base.programs;
 
+-- These four name no files, so that the database can be copied, moved and read by itself. Where there is an archive,
+-- each cursor for SQL has a temporary view of the same name before them, which reads its files too.
+CREATE VIEW runs_all AS
+SELECT * FROM runs;
+
+CREATE VIEW run_log_all AS
+SELECT * FROM run_log;
+
+CREATE VIEW run_meta_all AS
+SELECT * FROM run_meta;
+
+CREATE VIEW outputs_all AS
+SELECT * FROM outputs;
+
 CREATE VIEW missed AS
 SELECT run_id, job_id, args, nominal_at, finished_at AS skipped_at, skip_reason
 FROM base.runs
@@ -250,7 +277,7 @@ SELECT job_id, version, ts AS changed_at, "by" AS changed_by, yaml
 FROM base.job_versions
 QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND yaml IS NOT NULL;
 
--- runs: Every run, finished or live. Test runs are among them: origin <> 'test' leaves them out.
+-- runs: Every run, finished or live, but those in the archive. Test runs too: origin <> 'test' leaves them out.
 -- runs.run_id: The run, a whole number; r123 outside of SQL.
 -- runs.job_id: Its job.
 -- runs.args: Its args, JSON: an object of strings, keys sorted, no blanks.
@@ -281,6 +308,10 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- run_log.ts: When, UTC.
 -- run_log.state: The state that the run was in then.
 -- run_log.message: What happened.
+-- runs_all: All runs, those in the archive too: the columns of runs.
+-- run_log_all: The logs of all runs, those in the archive too: the columns of run_log.
+-- run_meta_all: What the programs of all runs used, those in the archive too: the columns of run_meta.
+-- outputs_all: The outputs of all runs, those in the archive too: the columns of outputs.
 -- outputs: The outputs of finished runs.
 -- outputs.run_id: The run.
 -- outputs.name: The output: output, or as the job names it.
@@ -320,14 +351,14 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- notices.tries: How often it was tried.
 -- notices.message: What it tells; of a try that failed, what went wrong.
 -- notices.action: The action, JSON, without secrets.
--- missed: Occurrences of schedules that no run executed.
+-- missed: Occurrences of schedules that no run executed; without those in the archive.
 -- missed.run_id: The skipped run that stands for it.
 -- missed.job_id: The job.
 -- missed.args: The args, JSON.
 -- missed.nominal_at: When the schedule said, UTC.
 -- missed.skipped_at: When it was given up, UTC.
 -- missed.skip_reason: Why.
--- lateness_daily: How late the runs of each job's schedules started, by the day (UTC) in which they were due.
+-- lateness_daily: How late the runs of schedules started, by job and day (UTC); without those in the archive.
 -- lateness_daily.job_id: The job.
 -- lateness_daily.day: The day, its start in UTC.
 -- lateness_daily.runs: How many finished runs, without the skipped ones.

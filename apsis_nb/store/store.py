@@ -19,14 +19,17 @@ from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
+from apsis_nb.store.archive import FOLDER, Archive, Month, months_named
+from apsis_nb.store.archiving import Archiver
 from apsis_nb.store.backups import Backups
 from apsis_nb.store.errors import StoreError
 from apsis_nb.store.opening import connect, journal_of, lock_down, set_up, tidy
 from apsis_nb.store.outputs import Packer, read_range
-from apsis_nb.store.queries import queries
+from apsis_nb.store.queries import archive_queries, queries
 from apsis_nb.store.readers import Readers
 from apsis_nb.store.retention import Retention
 from apsis_nb.store.rows import (
+    FACTS,
     LogLine,
     LogRow,
     MetaRow,
@@ -79,6 +82,8 @@ HISTORY: dict[str, dict[str, Any]] = {
 }
 #: What a finished run has that it was not made with.
 _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
+#: Where the time at which it was due stands in a row of a run.
+_SCHEDULED_AT = FACTS.index("scheduled_at")
 UNITS = ("hour", "day", "week", "month", "year")
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
@@ -97,6 +102,7 @@ class Questions:
         boxed: for the queries of clients.
         rules: what these may name.
         live: the runs that have not finished.
+        archive: the runs that are not in the file any more.
         now: the clock, aware.
     """
 
@@ -108,9 +114,12 @@ class Questions:
         boxed: Readers,
         rules: Rules,
         live: LiveRuns,
+        archive: Archive,
         now: Callable[[], datetime],
     ) -> None:
         self.path = path
+        #: Months of old runs, in files of their own. What is asked here is asked of them, too.
+        self.archive = archive
         self._readers, self._boxed, self._rules = readers, boxed, rules
         self._live = live
         self._now = now
@@ -125,9 +134,41 @@ class Questions:
         """The time, aware."""
         return self._now()
 
-    def rows(self, query: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows of a query of ours that gives few."""
-        return self._readers.rows(query, params)
+    def rows(
+        self,
+        query: str,
+        params: Mapping[str, Any],
+        *,
+        ids: tuple[int, int] | None = None,
+        span: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> list[tuple[Any, ...]]:
+        """All rows of a query of ours that gives few.
+
+        Args:
+            ids: if it is about runs with ids from the first to the last, and no others.
+            span: if it is about what happened within a span, and nothing else; naive times, UTC; None: no
+                bound.
+        """
+
+        def ask() -> list[tuple[Any, ...]]:
+            months = self.archive.touching(*span) if ids is None else self.archive.holding(*ids)
+            return self._rows_of(query, params, months)
+
+        return self.archive.settled(ask)
+
+    def _rows_of(
+        self, query: str, params: Mapping[str, Any], months: Sequence[Month]
+    ) -> list[tuple[Any, ...]]:
+        return self._readers.rows(*self.archive.put_in(query, params, months))
+
+    def _of_run(self, name: str, run_id: int) -> list[tuple[Any, ...]]:
+        """The rows of a query about one run."""
+        return self.rows(queries()[name].text, {"run_id": run_id}, ids=(run_id, run_id))
+
+    def _since(self, name: str, since: datetime) -> list[tuple[Any, ...]]:
+        """The rows of a query about what happened since a time."""
+        at = naive(since)
+        return self.rows(queries()[name].text, {"since": at}, span=(at, None))
 
     # -- one run
 
@@ -140,11 +181,11 @@ class Questions:
         if live is not None:
             facts = run_facts(live[0], self._now())
             return {**facts, "program": live[0].program.to_dict(), "meta": None}
-        rows = self._readers.rows(queries()["run"].text, {"run_id": run_id})
+        rows = self._of_run("run", run_id)
         if not rows:
             return None
         *row, program_id = rows[0]
-        meta = self._readers.rows(queries()["meta_of_run"].text, {"run_id": run_id})
+        meta = self._of_run("meta_of_run", run_id)
         return {
             **facts_of_row(row),
             "program": self._program(program_id),
@@ -152,12 +193,13 @@ class Questions:
         }
 
     def _program(self, program_id: int) -> dict[str, Any]:
+        # Also that of a run in the archive: programs stay in the database.
         rows = self._readers.rows(queries()["program"].text, {"program_id": program_id})
         return dict(json.loads(rows[0][0])) if rows else {}
 
     def log(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's log in order: ts (aware), state, message."""
-        rows = self._readers.rows(queries()["log_of_run"].text, {"run_id": run_id})
+        rows = self._of_run("log_of_run", run_id)
         return [{"ts": aware(ts), "state": state, "message": message} for ts, state, message in rows]
 
     def outputs(self, run_id: int) -> list[dict[str, Any]]:
@@ -193,11 +235,11 @@ class Questions:
 
     def dropped(self, run_id: int) -> dict[str, Any] | None:
         """When the outputs of a run were given up (`at`, aware), and the `reason`; None: they were not."""
-        rows = self._readers.rows(queries()["dropped_of_run"].text, {"run_id": run_id})
+        rows = self._of_run("dropped_of_run", run_id)
         return {"at": aware(rows[0][0]), "reason": rows[0][1]} if rows else None
 
     def _output_rows(self, run_id: int) -> list[OutputRow]:
-        rows = self._readers.rows(queries()["run_outputs"].text, {"run_id": run_id})
+        rows = self._of_run("run_outputs", run_id)
         return [
             OutputRow(
                 name=name,
@@ -247,7 +289,16 @@ class Questions:
             "before_at": naive(before_at),
             "before_id": before_id,
         }
-        return [facts_of_row(row) for row in self._readers.rows(query, params)]
+
+        def ask() -> list[tuple[Any, ...]]:
+            rows = self._rows_of(query, params, ())
+            last = naive(until) if before_at is None else naive(before_at) + timedelta(microseconds=1)
+            months = self.archive.touching(naive(since), last)
+            if len(rows) == limit:  # what is older than these is not asked for
+                months = [month for month in months if month.last_at >= rows[-1][_SCHEDULED_AT]]
+            return self._rows_of(query, params, months) if months else rows
+
+        return [facts_of_row(row) for row in self.archive.settled(ask)]
 
     def sql(
         self,
@@ -273,9 +324,16 @@ class Questions:
         Raises:
             QueryError: it is not allowed, wrong, too slow or too big; the text is for who wrote it.
         """
-        with self._boxed.cursor() as cursor:
-            used = self._rules.check(cursor, query)
-            table = run_boxed(cursor, query, params, timeout_s=timeout_s, max_rows=max_rows, started=started)
+
+        def ask() -> "tuple[pa.Table, frozenset[str]]":
+            with self._boxed.cursor() as cursor:
+                used = self._rules.check(cursor, query)
+                table = run_boxed(
+                    cursor, query, params, timeout_s=timeout_s, max_rows=max_rows, started=started
+                )
+            return table, used
+
+        table, used = self.archive.settled(ask)
         return table.replace_schema_metadata({"hint": HINT}) if used & SLOW_CLOCKS else table
 
     def arrow(self, name: str, **given: Any) -> "pa.Table":
@@ -311,8 +369,15 @@ class Questions:
         if "state" in asked:
             params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
         query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
-        with self._readers.cursor() as cursor:
-            return cursor.sql(query, params=params | pieces).to_arrow_table()
+        begin = until - 2 * asked["period"] if "period" in asked else since
+
+        def ask() -> "pa.Table":
+            months = self.archive.touching(naive(begin), naive(until))
+            text, given = self.archive.put_in(query, params | pieces, months)
+            with self._readers.cursor() as cursor:
+                return cursor.sql(text, params=given).to_arrow_table()
+
+        return self.archive.settled(ask)
 
 
 class Store(Questions):
@@ -336,18 +401,19 @@ class Store(Questions):
             )
         # The first checkpoint after opening takes 0.2 to 0.4 s; now nobody waits for it.
         connection.execute("CHECKPOINT")
-        live = LiveRuns()
+        live, archive = LiveRuns(), Archive(path.parent / FOLDER, months_named(connection))
         super().__init__(
             path,
             readers=Readers([connection.cursor() for _ in range(READERS)], live),
-            boxed=Readers([limited(connection.cursor()) for _ in range(BOXED_READERS)], live),
+            boxed=Readers([limited(connection.cursor()) for _ in range(BOXED_READERS)], live, archive),
             rules=Rules(connection),
             live=live,
+            archive=archive,
             now=now,
         )
         self._writer_cursor, self._side_cursor = connection.cursor(), connection.cursor()
         self._side_lock = threading.Lock()
-        lock_down(connection, path)
+        lock_down(connection, [archive.root, path.parent / "spool"])
         tidy(path)
 
         self._ids_lock = threading.Lock()
@@ -360,9 +426,11 @@ class Store(Questions):
         )
         self._packer = Packer(self._packs, now)
         #: Gives up outputs that are not to be kept.
-        self.retention = Retention(self._readers, self._writer, self._packs)
+        self.retention = Retention(self, self._writer)
+        #: Moves old runs out of the database, and back.
+        self.archiver = Archiver(connection, self, self._writer)
         #: Copies all of it while it is in use.
-        self.backups = Backups(connection, path, self._packs, self.epoch, self.retention)
+        self.backups = Backups(connection, self)
         self._closing = threading.Event()
         self._checkpointer = threading.Thread(
             target=self._checkpoint_now_and_then, name="apsis-nb-checkpoint", daemon=True
@@ -431,8 +499,10 @@ class Store(Questions):
             return
         self._closing.set()
         self.backups.interrupt()
+        self.archiver.interrupt()
         self.retention.close()
         self.backups.close()
+        self.archiver.close()
         self._packer.close()
         self._writer.close()
         self._checkpointer.join()
@@ -470,7 +540,7 @@ class Store(Questions):
         ids = sorted({run.backfill_id for run in self._live.runs() if run.backfill_id is not None})
         failures: dict[int, int] = dict.fromkeys(ids, 0)
         if ids:
-            for backfill_id, state in self._readers.rows(queries()["backfill_ends"].text, {"ids": ids}):
+            for backfill_id, state in self.rows(queries()["backfill_ends"].text, {"ids": ids}):
                 failures[backfill_id] = 0 if state == "success" else failures[backfill_id] + 1
         return failures
 
@@ -655,7 +725,7 @@ class Store(Questions):
 
     def original(self, run_id: int) -> Run | None:
         """The run as it was made, to make it again; None: there is no such run."""
-        rows = self._readers.rows(queries()["first_row"].text, {"run_id": run_id})
+        rows = self._of_run("first_row", run_id)
         if not rows:
             return None
         try:
@@ -670,8 +740,21 @@ class Store(Questions):
             return None
         moved: dict[str, Any] = {"state": State(facts["state"]), "state_at": facts["finished_at"]}
         # What it sends after a mark is numbered on.
-        (notices,) = self._readers.rows(queries()["last_notice"].text, {"run_id": run_id})[0]
+        (notices,) = self._of_run("last_notice", run_id)[0]
         return replace(run, **moved, notices=notices, **{name: facts[name] for name in _ENDED})
+
+    def archived_in(self, run_id: int) -> str | None:
+        """The month of the archive that has a run; None: none has it."""
+
+        def ask() -> str | None:
+            for month in self.archive.holding(run_id, run_id):
+                query = archive_queries()["is_archived"].text
+                files = {"archived_runs": self.archive.files("runs", [month])}
+                if self._readers.rows(query, {"run_id": run_id, **files}):
+                    return month.month
+            return None
+
+        return self.archive.settled(ask)
 
     def find_runs(self, wanted: Sequence[FindRun]) -> list[tuple[int | None, bool]]:
         """For each the newest run of its instance that ended in one of its states, or None; and whether one
@@ -688,7 +771,17 @@ class Store(Questions):
                     params["job_ids"].append(wish.inst.job_id)
                     params["args"].append(wish.inst.args_json)
                     params["states"].append(state.value)
-        found = dict(self._readers.rows(queries()["find_runs"].text, params))
+        query = queries()["find_runs"].text
+
+        def ask() -> dict[int, int]:
+            found = dict(self._rows_of(query, params, ()))
+            rest = [n for n, wish in enumerate(params["wishes"]) if wish not in found]
+            if rest and self.archive.months:
+                left = {name: [values[n] for n in rest] for name, values in params.items()}
+                found |= dict(self._rows_of(query, left, self.archive.months))
+            return found
+
+        found = self.archive.settled(ask)
         return [(found.get(2 * n), 2 * n + 1 in found) for n in range(len(wanted))]
 
     def backfills(self, backfill_id: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
@@ -699,7 +792,7 @@ class Store(Questions):
         )  # fmt: skip
         params = {"backfill_id": backfill_id, "limit": limit}
         found = []
-        for row in self._readers.rows(queries()["backfills"].text, params):
+        for row in self.rows(queries()["backfills"].text, params):
             facts = dict(zip(names, row, strict=True))
             found.append({n: aware(v) if n.endswith("_at") else v for n, v in facts.items()})
         return found
@@ -709,13 +802,13 @@ class Store(Questions):
     ) -> tuple[str | None, list[tuple[dict[str, str], datetime | None]]]:
         """The job of a backfill (None: there is none), and what it has not got done: args, nominal times."""
         known = self.backfills(backfill_id)
-        rows = self._readers.rows(queries()["backfill_missing"].text, {"backfill_id": backfill_id})
+        rows = self.rows(queries()["backfill_missing"].text, {"backfill_id": backfill_id})
         return known[0]["job_id"] if known else None, [(json.loads(a), aware(at)) for _, a, at in rows]
 
     def nominal_successes(self, job_id: str, since: datetime, until: datetime) -> set[datetime]:
         """The nominal times in a span at which a job has succeeded."""
         params = {"job_id": job_id, "since": naive(since), "until": naive(until)}
-        rows = self._readers.rows(queries()["nominal_successes"].text, params)
+        rows = self.rows(queries()["nominal_successes"].text, params)
         return {at.replace(tzinfo=UTC) for (at,) in rows}
 
     def bad_jobs(self, job_ids: Collection[str] | None = None) -> frozenset[str]:
@@ -723,16 +816,15 @@ class Store(Questions):
         if job_ids is not None and not job_ids:
             return frozenset()
         params = {"jobs": None if job_ids is None else list(job_ids)}
-        return frozenset(row[0] for row in self._readers.rows(queries()["bad_jobs"].text, params))
+        return frozenset(row[0] for row in self.rows(queries()["bad_jobs"].text, params))
 
     def jobs_that_ran(self, since: datetime) -> set[str]:
         """The jobs that had a run, not only skipped ones, that was due since then."""
-        rows = self._readers.rows(queries()["jobs_that_ran"].text, {"since": naive(since)})
-        return {job_id for (job_id,) in rows}
+        return {job_id for (job_id,) in self._since("jobs_that_ran", since)}
 
     def ends_lately(self, since: datetime) -> dict[str, int]:
         """How many runs have finished since a time, by state."""
-        return dict(self._readers.rows(queries()["ends_lately"].text, {"since": naive(since)}))
+        return dict(self._since("ends_lately", since))
 
     def outputs_bytes(self) -> int:
         """Room that the kept outputs take on the disk."""
@@ -740,7 +832,7 @@ class Store(Questions):
 
     def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
         """By job: how many runs of schedules were due since then, and how many of them started late."""
-        rows = self._readers.rows(queries()["lateness_lately"].text, {"since": naive(since)})
+        rows = self._since("lateness_lately", since)
         return {job_id: (runs, late) for job_id, runs, late in rows}
 
     def missed_lately(self, since: datetime) -> dict[str, tuple[int, datetime, datetime, bool]]:
@@ -748,7 +840,7 @@ class Store(Questions):
 
         What a backfill made up for does not count.
         """
-        rows = self._readers.rows(queries()["missed_lately"].text, {"since": naive(since)})
+        rows = self._since("missed_lately", since)
         return {
             job_id: (count, first.replace(tzinfo=UTC), last.replace(tzinfo=UTC), differ)
             for job_id, count, first, last, differ in rows

@@ -28,7 +28,6 @@ from apsis_nb.store.rows import (
     NoticeRow,
     OutputRow,
     log_row,
-    mark_row,
     meta_row,
     naive,
     notice_row,
@@ -69,6 +68,7 @@ class Work:
     dropped: Sequence[DroppedRow] = ()
     programs: Sequence[Program] = ()  #: to be known, for rows that others make
     program_ids: list[int] = field(default_factory=list)  #: of `programs`, once it is done
+    step: Callable[[duckdb.DuckDBPyConnection], object] | None = None  #: more that the transaction does
     done: "Future[None]" = field(default_factory=Future)
 
 
@@ -269,7 +269,6 @@ class Writer:
                     case SaveNotice(notice=notice):
                         rows.add_notice(notice_row(notice), naive(work.noted_at or notice.run.state_at))
                     case SaveMark():
-                        rows.run_log.append(mark_row(save))
                         rows.marks.append(save)
             if work.noted_at is not None:
                 for notice_step in work.notices:
@@ -287,7 +286,8 @@ class Writer:
             if work.next_id is not None:
                 rows.ids = [(work.next_id,)]
         filled = [(table, batch) for table in Rows.TABLES if (batch := getattr(rows, table))]
-        if filled:
+        steps = [work.step for work in group if work.step is not None]
+        if filled or rows.marks or steps:
             self._cursor.begin()
             for table, batch in filled:
                 appender = self._appenders[table]
@@ -295,6 +295,8 @@ class Writer:
                 appender.flush()
             for mark in rows.marks:
                 self._mark(mark)
+            for step in steps:
+                step(self._cursor)
             self._cursor.commit()
             self.commits += 1
         return changed
@@ -325,7 +327,10 @@ class Writer:
     def _mark(self, mark: SaveMark) -> None:
         """Give a finished run another end. Its row is made anew: an UPDATE hinders checkpoints."""
         run = mark.run
+        line = {"ts": naive(mark.at), "line": storable(mark.message)}
         params = {"run_id": run.run_id, "state": run.state.value, "message": storable(run.message)}
+        told = {**line, **{k: params[k] for k in ("run_id", "state")}}
+        self._cursor.execute(queries()["mark_line"].text, told)
         self._cursor.execute(queries()["mark_anew"].text, params)
         self._cursor.execute(queries()["mark_away"].text, {k: params[k] for k in ("run_id", "state")})
 

@@ -426,6 +426,14 @@ def test_a_backup_may_say_where_it_goes_and_how_many_are_kept():
     assert job({"type": "backup", "keep": None}).program == Internal(type="backup")
 
 
+def test_an_archive_may_say_how_old_its_runs_are():
+    told = {"type": "archive", "older_than": "2 days"}
+    assert job(told).program == Internal(type="archive", older_than_s=172_800)
+    assert job({"type": "archive", "older_than": None}).program == Internal(type="archive")
+    (fault,) = faults({"type": "archive", "older_than": "-1d"})
+    assert "must be 0 or more, not -1d" in fault
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

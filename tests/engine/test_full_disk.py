@@ -1,5 +1,6 @@
 """A disk without room: nothing is lost, the server says how it is, and goes on when there is room again."""
 
+import random
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from apsis_nb.store import Store, StoreError, StoreFull, files
 from tests.conftest import needs
 from tests.engine.serving import Server, wait_for
+from tests.store.archived import OLD, make_history, rows
+from tests.store.made import NOON, Clock, a_run, whole_life
 
 DISK_MB = 48
 
@@ -112,3 +116,35 @@ def test_it_can_be_stopped_without_room_and_the_next_one_goes_on(disk: Path, tmp
     wait_for("it runs", lambda: server.get("/api/v1/runs", state="success").json()["runs"])
     assert server.stop() == 0
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_month_that_finds_no_room_in_the_archive_stays(disk: Path, monkeypatch: pytest.MonkeyPatch):
+    at = NOON.replace(year=2025)
+    with Store.open(disk / "runs.duckdb", threads=1, now=Clock()) as store:
+        make_history(store, disk)
+        for n in range(10_000, 10_400):
+            words = random.Random(n).randbytes(4_000).hex()
+            run = a_run(n, scheduled_at=at, nominal_at=at, state_at=at, message=words)
+            store.save(whole_life(run, message=words))
+        store.save(()).result(10)
+        store.checkpoint()
+        held, told = rows(store), store.runs(limit=10_000)
+        with pytest.raises(StoreFull, match="MB free, and this needs"):
+            store.archiver.carry_out(OLD, NOON)
+        # With nothing held back there is room when it is begun, and none in the middle.
+        monkeypatch.setattr(files, "RESERVE_B", -(1 << 40))
+        filler = fill(disk)
+        with filler.open("r+b") as file:
+            file.truncate(filler.stat().st_size - (1 << 20))
+
+        with pytest.raises(StoreError, match=r"2025-03 was not archived, and stays in the database: .*space"):
+            store.archiver.carry_out(OLD, NOON)
+
+        assert rows(store) == held
+        assert list((disk / "archive").iterdir()) == []
+        assert store.health()["ok"]
+        filler.unlink()
+        assert [month.folder for month in store.archiver.carry_out(OLD, NOON)] == [
+            "2025-03", "2025-12", "2026-01"
+        ]  # fmt: skip
+        assert store.runs(limit=10_000) == told

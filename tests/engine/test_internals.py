@@ -1,6 +1,7 @@
 """Jobs that have the server itself do something: the doctor, figures, and what is not to be kept."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import pytest
 
 from apsis_nb.core.events import RunRequested
 from apsis_nb.engine import Engine
+from apsis_nb.engine.doctor import examine
+from apsis_nb.store import Store
 from tests.engine.test_engine import World, finished
+from tests.store.archived import make_history
 
 
 @pytest.fixture
@@ -54,6 +58,28 @@ def test_figures_are_told_as_json(world: World):
         assert told["process"]["memory_b"] > 10_000_000
         assert told["store"]["file_bytes"] > 0
         assert told["store"]["outputs_bytes"] == 0
+
+    world.run(check)
+
+
+def test_old_months_go_into_the_archive_when_a_job_says_so(world: World):
+    world.write("old", "program: {type: archive, older_than: 60d}\n")
+    with Store.open(world.state_dir / "runs.duckdb") as store:
+        make_history(store, world.state_dir)
+    until = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def check(engine: Engine) -> None:
+        before = engine.store.runs(until=until, limit=1000)
+        facts, output, months = await run(engine, "old")
+        assert facts["state"] == "success"
+        assert output.startswith("2025-12: 83 runs, ")
+        assert (months[0]["month"], months[0]["runs"], months[0]["first_run_id"]) == ("2025-12", 83, "r1")
+        assert engine.store.runs(until=until, limit=1000) == before
+        assert engine.store.run(facts["run_id"])["program"] == {"type": "archive", "older_than": 5_184_000.0}
+        assert (await run(engine, "old"))[1:] == ("no month is old enough\n", [])
+        (engine.config.state_dir / "archive/2025-12").rename(engine.config.state_dir / "archive/2025-11")
+        found = {(f.kind, f.subject, f.level) for f in await examine(engine)}
+        assert ("archive", "2025-11", "warning") in found
 
     world.run(check)
 

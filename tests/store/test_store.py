@@ -107,6 +107,7 @@ def test_each_copy_from_before_a_migration_is_kept_and_told(
     path.with_name(".runs.schema-3.part").write_bytes(b"cut short")
     for _ in range(2):
         with duckdb.connect(str(path)) as connection:
+            connection.execute(UNDONE[6])
             connection.execute(UNDONE[5])
             connection.execute(UNDONE[4])
             connection.execute("INSERT INTO base.meta SELECT 3, epoch, created_at FROM base.meta LIMIT 1")
@@ -619,6 +620,8 @@ def test_each_text_of_a_job_file_is_a_version(store: Store) -> None:
 
 #: What makes a file of the schema of before of one of a version.
 UNDONE = {
+    6: "DROP VIEW runs_all; DROP VIEW run_log_all; DROP VIEW run_meta_all; DROP VIEW outputs_all;"
+    "DROP TABLE base.archived",
     5: "DROP VIEW imported; DROP TABLE base.imported",
     4: "CREATE OR REPLACE VIEW outputs AS SELECT 1 AS run_id; DROP TABLE base.dropped",
     3: "CREATE OR REPLACE VIEW live_runs AS SELECT 1 AS run_id;"

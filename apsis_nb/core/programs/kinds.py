@@ -264,7 +264,7 @@ class Process:
         return jso
 
 
-InternalType = Literal["doctor", "stats", "retention", "backup"]
+InternalType = Literal["doctor", "stats", "retention", "backup", "archive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +274,7 @@ class Internal:
     type: InternalType
     to: str | None = None  #: of a backup: the folder, absolute; None: the server's own
     keep: int | None = None  #: of a backup: how many there, the newest; None: all
+    older_than_s: float | None = None  #: of an archive: how long ago a month ended; None: as the server says
 
     def bind(self, expand: Expand) -> "Internal":
         """The same: it has no templates."""
@@ -281,7 +282,7 @@ class Internal:
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the job file."""
-        said = {"type": self.type, "to": self.to, "keep": self.keep}
+        said = {"type": self.type, "to": self.to, "keep": self.keep, "older_than": self.older_than_s}
         return {name: value for name, value in said.items() if value is not None}
 
 

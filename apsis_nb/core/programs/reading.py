@@ -5,7 +5,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
 from apsis_nb.core.errors import BindError, JobError
-from apsis_nb.core.fields import Fields, KeyPath, article, choose, noun, read_bool, read_name, read_text_map
+from apsis_nb.core.fields import (
+    Fields,
+    KeyPath,
+    article,
+    choose,
+    noun,
+    read_bool,
+    read_name,
+    read_text_map,
+    within,
+)
+from apsis_nb.core.times import parse_duration
 
 from .amounts import read_gigabytes, read_grace_period, read_length, read_pause, read_signal, read_size
 from .classes import ClassOf, is_import_path, read_keys
@@ -47,7 +58,9 @@ PROGRAM_TYPES = (
     *_INTERNAL_TYPES,
     *("procstar", "procstar-shell", "procstar-ecs"),
 )
-_LATER = ("notebook", "dask", "archive")
+_LATER = ("notebook", "dask")
+#: How old runs must be for the archive, seconds: at most a century.
+_READ_AGE = within(parse_duration, least=0, most=100 * 365.25 * 86400)
 _SHELLS = ("shell", "procstar-shell")
 _PROCSTARS = ("procstar", "procstar-shell")
 #: Keys that every program with a process may have, so that no class can.
@@ -102,6 +115,9 @@ def program_from_dict(
         if kind == "backup":
             to, keep = fields.get("to", or_nothing(_read_folder), None), fields.get("keep", _read_keep, None)
             program = replace(program, to=to, keep=keep)
+        if kind == "archive":
+            older_than_s = fields.get("older_than", or_nothing(_READ_AGE), None)
+            program = replace(program, older_than_s=older_than_s)
         fields.done()
         return program
     if kind == "no-op":
