@@ -1,5 +1,6 @@
 """The run store: what the engine saves and asks, and what people ask of history."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -80,6 +81,8 @@ HISTORY: dict[str, dict[str, Any]] = {
 #: What a finished run has that it was not made with.
 _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
 UNITS = ("hour", "day", "week", "month", "year")
+#: Rows of a piece of a long answer.
+PIECE_ROWS = 1 << 16
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
 
@@ -290,6 +293,48 @@ class Questions:
         Raises:
             StoreError: there is no such query or parameter, or a value does not fit.
         """
+        query, params = self._asked(name, given)
+        with self._readers.cursor() as cursor:
+            return cursor.sql(query, params=params).to_arrow_table()
+
+    def stream(self, name: str, **given: Any) -> "pa.RecordBatchReader":
+        """The same as `arrow`, in batches; those of `runs` are asked for only when they are read.
+
+        So a million runs need no more memory than some thousands. Each batch is of the moment at which it is
+        asked for.
+        """
+        import pyarrow as pa
+
+        tables = self._runs(given) if name == "runs" else iter([self.arrow(name, **given)])
+        first = next(tables)
+        batches = (
+            batch
+            for table in itertools.chain([first], tables)
+            for batch in table.to_batches(max_chunksize=PIECE_ROWS)
+        )
+        return pa.RecordBatchReader.from_batches(first.schema, batches)
+
+    def _runs(self, given: Mapping[str, Any]) -> "Iterator[pa.Table]":
+        """The frame of runs in pieces, newest first; one at least."""
+        query, params = self._asked("runs", given, block="runs_cuts")
+        left, bounds = params.pop("limit"), [params["until"]]
+        if left is None or left > PIECE_ROWS:
+            cuts = self._readers.rows(query, params | {"rows": PIECE_ROWS})
+            bounds += [cut for (cut,) in cuts[:-1]]
+        bounds.append(params["since"])
+        for until, since in itertools.pairwise(bounds):
+            window = {"since": aware(since), "until": aware(until), "limit": left}
+            piece = self.arrow("runs", **{**given, **window})
+            yield piece
+            if left is not None:
+                left -= len(piece)
+                if left == 0:
+                    return
+
+    def _asked(
+        self, name: str, given: Mapping[str, Any], *, block: str | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """A query of history, or another block about the same, and its parameters as the SQL has them."""
         if name not in HISTORY:
             raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
         unknown = sorted(given.keys() - HISTORY[name].keys())
@@ -310,9 +355,8 @@ class Questions:
             params["jobs"] = _several(asked["job_id"])
         if "state" in asked:
             params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
-        query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
-        with self._readers.cursor() as cursor:
-            return cursor.sql(query, params=params | pieces).to_arrow_table()
+        query, pieces = _with_args(queries()[block or name].text, asked.get("args", {}))
+        return query, params | pieces
 
 
 class Store(Questions):
