@@ -1,5 +1,6 @@
 """A figure that was measured, beside the bar that the design sets for it."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ def show(figures: Iterable[Figure]) -> None:
     for figure in figures:
         line = f"  {figure.name:40} {figure.value:12,.1f} {figure.unit:5}"
         if figure.most is not None:
-            line += f" (bar: {figure.most:,g})" + (" MISSED" if figure.value > figure.most else "")
+            line += f" (bar: {figure.most:,g})" + ("" if figure.value <= figure.most else " MISSED")
         print(line.rstrip(), flush=True)
 
 
@@ -40,9 +41,9 @@ def median_ms(question: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The value below which that share of them lies."""
+    """The value below which that share of them lies; NaN: there are none."""
     rising = sorted(values)
-    return rising[min(len(rising) - 1, int(len(rising) * share))]
+    return rising[min(len(rising) - 1, int(len(rising) * share))] if rising else math.nan
 
 
 def memory_mb(pid: int | str = "self", field: str = "VmRSS") -> float:

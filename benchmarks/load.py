@@ -62,7 +62,7 @@ def measure(made: History, seconds: float = SECONDS) -> Iterator[Figure]:
 
 def _watched(client: Client, name: str, seconds: float) -> Iterator[Figure]:
     """What commits took, and how late runs started, for so long."""
-    since, commits = datetime.now(UTC), []
+    since, commits = datetime.now(UTC).replace(tzinfo=None), []
     end, last = time.perf_counter() + seconds, -1
     while time.perf_counter() < end:
         store = client.alive()["store"]
@@ -72,10 +72,10 @@ def _watched(client: Client, name: str, seconds: float) -> Iterator[Figure]:
         time.sleep(0.02)  # between two samples
     query = """
         SELECT epoch(started_at - scheduled_at) * 1000 AS late_ms FROM runs
-        WHERE starts_with(job_id, 'noop') AND scheduled_at >= $since::TIMESTAMPTZ AND started_at IS NOT NULL
+        WHERE starts_with(job_id, 'noop') AND scheduled_at >= $since::TIMESTAMP AND started_at IS NOT NULL
     """
     late = client.sql_arrow(query, {"since": since.isoformat()}).column("late_ms").to_pylist()
-    yield Figure(f"{name}: runs", len(late) / (datetime.now(UTC) - since).total_seconds(), "/s")
+    yield Figure(f"{name}: runs", len(late) / seconds, "/s")
     yield Figure(f"{name}: commit, p50", percentile(commits, 0.5), "ms")
     yield Figure(f"{name}: commit, p99", percentile(commits, 0.99), "ms", COMMIT_MS)
     yield Figure(f"{name}: start, p50", percentile(late, 0.5), "ms")

@@ -81,8 +81,8 @@ QUESTIONS = {
                 count(*) OVER (PARTITION BY job_id, week) AS runs
             FROM (SELECT job_id, strftime('%Y-%W', timestamp, 'unixepoch') AS week, meta->>'elapsed' AS took
                 FROM runs WHERE timestamp >= :since AND state = 'success'))
-        SELECT job_id, week, max(took) FILTER (n = (runs + 1) / 2),
-            max(took) FILTER (n = (runs * 19 + 19) / 20)
+        SELECT job_id, week, max(took) FILTER (WHERE n = (runs + 1) / 2),
+            max(took) FILTER (WHERE n = (runs * 19 + 19) / 20)
         FROM ranked GROUP BY job_id, week""",
     "twenty latest starts": f"SELECT run_id, {_LATE} AS late FROM runs ORDER BY late DESC LIMIT 20",
     "text in args, latest 50": """

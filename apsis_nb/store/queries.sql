@@ -255,12 +255,13 @@ WITH pieces AS (
     WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
     GROUP BY ALL
+), periods AS (
+    SELECT piece, CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
+        timezone($tz, timezone('UTC', piece))))) END AS period
+    FROM (SELECT DISTINCT piece FROM pieces)
 )
-SELECT
-    CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
-        timezone($tz, timezone('UTC', piece))))) END AS period,
-    job_id, state, sum(runs)::BIGINT AS runs, sum(late)::BIGINT AS late
-FROM pieces GROUP BY ALL ORDER BY ALL;
+SELECT period, job_id, state, sum(runs)::BIGINT AS runs, sum(late)::BIGINT AS late
+FROM pieces JOIN periods USING (piece) GROUP BY ALL ORDER BY ALL;
 
 -- calendar --
 -- A cell of the heat map is a day or an hour; put together as in counts.
@@ -375,20 +376,24 @@ GROUP BY job_id ORDER BY job_id;
 
 -- summary --
 -- A row a job for a report: how its runs ended, how long its programs took, which was the longest and the latest.
-SELECT job_id, count(*) AS runs,
-    count(*) FILTER (state = 'success') AS success,
-    count(*) FILTER (state IN ('failure', 'error')) AS failed,
-    count(*) FILTER (state = 'skipped') AS skipped,
-    count(late_s) AS due,
-    count(*) FILTER (late AND late_s IS NOT NULL) AS late,
-    quantile_cont(elapsed_s, 0.5) FILTER (state = 'success') AS p50_s,
-    quantile_cont(elapsed_s, 0.95) FILTER (state = 'success') AS p95_s,
-    max(elapsed_s) AS max_s, arg_max(run_id, elapsed_s) AS longest_run_id,
-    max(late_s) AS max_late_s, arg_max(run_id, late_s) AS latest_run_id
-FROM runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY job_id ORDER BY job_id;
+SELECT job_id, runs, success, failed, skipped, due, late, quantiles[1] AS p50_s, quantiles[2] AS p95_s, max_s,
+    longest_run_id, max_late_s, latest_run_id
+FROM (
+    SELECT job_id, count(*) AS runs,
+        count(*) FILTER (state = 'success') AS success,
+        count(*) FILTER (state IN ('failure', 'error')) AS failed,
+        count(*) FILTER (state = 'skipped') AS skipped,
+        count(late_s) AS due,
+        count(*) FILTER (late AND late_s IS NOT NULL) AS late,
+        quantile_cont(elapsed_s, [0.5, 0.95]) FILTER (state = 'success') AS quantiles,
+        max(elapsed_s) AS max_s, arg_max(run_id, elapsed_s) AS longest_run_id,
+        max(late_s) AS max_late_s, arg_max(run_id, late_s) AS latest_run_id
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY job_id
+)
+ORDER BY job_id;
 
 -- on_time --
 -- Which share of the runs of each job's schedules kept its budgets. A run that started late is counted for its start
@@ -528,14 +533,19 @@ FROM running LEFT JOIN typical USING (job_id)
 ORDER BY started_at, run_id;
 
 -- last_runs --
--- The newest $limit runs of each job, newest first: what its row of small bars shows.
-SELECT job_id, unnest(arg_max(
-    {run_id: run_id, state: state, scheduled_at: scheduled_at, started_at: started_at, finished_at: finished_at,
-        late: late, late_s: late_s, elapsed_s: elapsed_s}, scheduled_at, $limit), recursive := true)
-FROM runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY job_id;
+-- The newest $limit runs of each job, newest first: what its row of small bars shows. First only which these are: all
+-- that is shown of every run on the way would take three times as long.
+WITH newest AS (
+    SELECT unnest(arg_max(run_id, scheduled_at, $limit)) AS run_id
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY job_id
+)
+SELECT job_id, run_id, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s
+FROM runs SEMI JOIN newest USING (run_id)
+WHERE scheduled_at >= $since AND scheduled_at < $until
+ORDER BY job_id, scheduled_at DESC, run_id DESC;
 
 -- backfills --
 -- The backfills, newest first, with how far each is; `left` are those that have not begun.

@@ -241,6 +241,43 @@ def test_the_timeline_shows_each_run_of_the_window_once(store: Store) -> None:
     assert {bar["state"] for bar in merged} <= {"failure", "error"}  # the worst of each piece
 
 
+def test_a_merged_bar_stands_for_the_runs_that_begin_in_its_piece(store: Store) -> None:
+    runs = _history(store)
+    since, until, px, max_bars = WINDOW["since"], WINDOW["until"], 64, 20
+    badness = [
+        "success",
+        "skipped",
+        "scheduled",
+        "waiting",
+        "starting",
+        "running",
+        "stopping",
+        "failure",
+        "error",
+    ]
+    seen = [r for r in runs if r.scheduled_at < until and r.finished_at and r.finished_at >= since]
+    jobs = {r.job_id for r in seen}
+    piece = round((until - since) / timedelta(microseconds=1) / min(px / 4, 5 * max_bars / len(jobs)))
+    pieces: dict[tuple[str, int], list[Run]] = {}
+    for run in seen:
+        began = (run.started_at or run.scheduled_at) - since
+        pieces.setdefault((run.job_id, int(began / timedelta(microseconds=1) / piece)), []).append(run)
+
+    bars = store.arrow("timeline", since=since, until=until, px=px, max_bars=max_bars).to_pylist()
+
+    assert len(bars) == len(pieces) < len(seen)
+    told = {(bar["job_id"], bar["run_id"]): bar for bar in bars}
+    for (job_id, _), members in pieces.items():
+        bar = told[job_id, min(run.run_id for run in members)]
+        assert bar["runs"] == len(members)
+        assert bar["state"] == max((r.state.value for r in members), key=badness.index)
+        assert bar["scheduled_at"].replace(tzinfo=UTC) == min(r.scheduled_at for r in members)
+        assert bar["finished_at"].replace(tzinfo=UTC) == max(r.finished_at for r in members if r.finished_at)
+        assert bar["late"] == any(r.is_late(NOON) for r in members)
+        started = [r.started_at for r in members if r.started_at]
+        assert (bar["started_at"] and bar["started_at"].replace(tzinfo=UTC)) == min(started, default=None)
+
+
 def test_the_timeline_holds_what_still_runs(store: Store) -> None:
     live = a_run(1, scheduled_at=NOON - timedelta(days=30)).moved(State.STARTING, NOON)
     store.save([saved(live, is_new=True)]).result(10)
