@@ -445,13 +445,22 @@ ORDER BY job_id;
 
 -- cost --
 -- What the programs of each job used, and what that costs. Memory is the most that a program had, for as long as it
--- ran.
-WITH used AS (
-    SELECT job_id, count(*) AS n, sum(elapsed_s) / 3600 AS elapsed_h, coalesce(sum(cpu_s), 0) / 3600 AS cpu_h,
-        coalesce(sum(max_rss_b * elapsed_s), 0) / 3.6e12 AS memory_gb_h
-    FROM base.runs JOIN base.run_meta USING (run_id)
+-- ran. The bounds keep DuckDB from making a table of all runs with their jobs' names, to look each row of run_meta up.
+WITH chosen AS (
+    SELECT run_id, job_id, elapsed_s
+    FROM base.runs
     WHERE scheduled_at >= $since AND scheduled_at < $until AND elapsed_s IS NOT NULL AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), bounds AS (
+    SELECT min(run_id) AS first_id, max(run_id) AS last_id FROM chosen
+), known AS (
+    SELECT run_id, cpu_s, max_rss_b
+    FROM base.run_meta
+    WHERE run_id >= (SELECT first_id FROM bounds) AND run_id <= (SELECT last_id FROM bounds)
+), used AS (
+    SELECT job_id, count(*) AS n, sum(elapsed_s) / 3600 AS elapsed_h, coalesce(sum(cpu_s), 0) / 3600 AS cpu_h,
+        coalesce(sum(max_rss_b * elapsed_s), 0) / 3.6e12 AS memory_gb_h
+    FROM chosen JOIN known USING (run_id)
     GROUP BY job_id
 ), priced AS (
     SELECT *, cpu_h * $cpu_hour::DOUBLE + memory_gb_h * $gb_hour::DOUBLE AS cost FROM used
@@ -533,18 +542,22 @@ FROM running LEFT JOIN typical USING (job_id)
 ORDER BY started_at, run_id;
 
 -- last_runs --
--- The newest $limit runs of each job, newest first: what its row of small bars shows. First only which these are: all
--- that is shown of every run on the way would take three times as long.
+-- The newest $limit runs of each job, newest first: what its row of small bars shows. First only which these are: to
+-- carry along all that is shown would take four times as long.
 WITH newest AS (
     SELECT unnest(arg_max(run_id, scheduled_at, $limit)) AS run_id
     FROM runs
     WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
     GROUP BY job_id
+), live AS MATERIALIZED (  -- else all journals were searched for the newest
+    SELECT job_id, run_id, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s FROM live_runs
 )
 SELECT job_id, run_id, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s
-FROM runs SEMI JOIN newest USING (run_id)
+FROM base.runs SEMI JOIN newest USING (run_id)
 WHERE scheduled_at >= $since AND scheduled_at < $until
+UNION ALL
+FROM live SEMI JOIN newest USING (run_id)
 ORDER BY job_id, scheduled_at DESC, run_id DESC;
 
 -- backfills --
