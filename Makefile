@@ -50,8 +50,8 @@ soak: $(VENV)  ## laws over 10,000 worlds, 300 kills of each kind, half an hour 
 		*) echo "SOAK is laws, files, kills, archive, steady, or several of them, not $$part" >&2; exit 2;; \
 	esac; done
 
-bench: $(VENV)  ## the benchmarks
-	@$(BIN)/python benchmarks/run.py
+bench: $(VENV)  ## the benchmarks; some of them: make bench BENCH="history load"
+	@$(BIN)/python benchmarks/run.py $(BENCH)
 
 clean:  ## remove the environments and what tools left behind
 	@rm -rf .venv .venv-new .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

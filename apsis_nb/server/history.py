@@ -4,8 +4,10 @@ import asyncio
 import math
 import re
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -54,12 +56,15 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
         if name not in HISTORY:
             raise Problem(404, f"there is no history of {name!r}; there are {', '.join(HISTORY)}")
         params = _params(name, request, config)
-        async with frames.turn(caller_of(request).user):
+        turn = partial(frames.turn, caller_of(request).user)
+        async with turn():
             try:
-                table = await asyncio.to_thread(engine.store.arrow, name, **params)
+                batches = await asyncio.to_thread(engine.store.stream, name, **params)
             except StoreError as error:
                 raise Problem(422, str(error)) from None
-            return await _told(request, table)
+            if not _wants_arrow(request):
+                return await _json_answer(await asyncio.to_thread(batches.read_all))
+        return StreamingResponse(_in_turns(arrow_stream(batches), turn), media_type=ARROW)
 
     @router.post("/sql")
     async def sql(request: Request, question: Question) -> Response:
@@ -144,12 +149,31 @@ class _Stop:
                 self._stop()
 
 
+async def _in_turns(
+    pieces: Iterator[bytes], turn: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncIterator[bytes]:
+    """The pieces of a long answer. Each takes a turn of its own, so that nobody waits for all of them."""
+    while True:
+        async with turn():
+            piece = await asyncio.to_thread(next, pieces, None)
+        if piece is None:
+            return
+        yield piece
+
+
 async def _told(request: Request, table: pa.Table) -> Response:
     """A table in the form that the request accepts."""
-    if ARROW in request.headers.get("accept", ""):
+    if _wants_arrow(request):
         return StreamingResponse(arrow_stream(table), media_type=ARROW)
-    body = await asyncio.to_thread(_json, table)
-    return Response(body, media_type="application/json")
+    return await _json_answer(table)
+
+
+def _wants_arrow(request: Request) -> bool:
+    return ARROW in request.headers.get("accept", "")
+
+
+async def _json_answer(table: pa.Table) -> Response:
+    return Response(await asyncio.to_thread(_json, table), media_type="application/json")
 
 
 def _json(table: pa.Table) -> bytes:

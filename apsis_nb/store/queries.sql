@@ -230,6 +230,22 @@ WHERE scheduled_at >= $since AND scheduled_at < $until
 ORDER BY scheduled_at DESC, run_id DESC
 LIMIT $limit;
 
+-- runs_cuts --
+-- Where the frame of runs may be cut into pieces of about $rows rows: beginnings of minutes, newest first.
+WITH minutes AS (
+    SELECT date_trunc('minute', scheduled_at) AS minute, count(*) AS n
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+        AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+        AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+        AND ($late::BOOLEAN IS NULL OR late = $late) /* args */
+    GROUP BY minute
+), pieces AS (
+    SELECT minute, (sum(n) OVER (ORDER BY minute DESC) - n) // $rows AS piece FROM minutes
+)
+SELECT min(minute) AS cut FROM pieces GROUP BY piece ORDER BY cut DESC;
+
 -- log --
 -- The frame of the logs of all runs.
 SELECT run_id, ts, state, message FROM base.run_log WHERE ts >= $since AND ts < $until ORDER BY ts, run_id, rowid;
@@ -246,12 +262,13 @@ WITH pieces AS (
     WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
     GROUP BY ALL
+), periods AS (
+    SELECT piece, CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
+        timezone($tz, timezone('UTC', piece))))) END AS period
+    FROM (SELECT DISTINCT piece FROM pieces)
 )
-SELECT
-    CASE WHEN $tz = 'UTC' THEN piece ELSE timezone('UTC', timezone($tz, date_trunc($unit,
-        timezone($tz, timezone('UTC', piece))))) END AS period,
-    job_id, state, sum(runs)::BIGINT AS runs, sum(late)::BIGINT AS late
-FROM pieces GROUP BY ALL ORDER BY ALL;
+SELECT period, job_id, state, sum(runs)::BIGINT AS runs, sum(late)::BIGINT AS late
+FROM pieces JOIN periods USING (piece) GROUP BY ALL ORDER BY ALL;
 
 -- calendar --
 -- A cell of the heat map is a day or an hour; put together as in counts.
@@ -277,23 +294,32 @@ SELECT
 FROM pieces GROUP BY ALL ORDER BY period;
 
 -- durations --
--- How long the programs of each job took, by period in UTC: percentiles cannot be put together from pieces.
-SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, avg(elapsed_s) AS mean_s,
-    quantile_cont(elapsed_s, 0.5) AS p50_s, quantile_cont(elapsed_s, 0.95) AS p95_s, max(elapsed_s) AS max_s
-FROM base.runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND state = 'success' AND origin <> 'test'
-    AND elapsed_s IS NOT NULL
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY ALL ORDER BY job_id, period;
+-- How long the programs of each job took, by period in UTC: percentiles cannot be put together from pieces. Both in
+-- one list: so their values are gathered once.
+SELECT job_id, period, runs, mean_s, quantiles[1] AS p50_s, quantiles[2] AS p95_s, max_s
+FROM (
+    SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, avg(elapsed_s) AS mean_s,
+        quantile_cont(elapsed_s, [0.5, 0.95]) AS quantiles, max(elapsed_s) AS max_s
+    FROM base.runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND state = 'success' AND origin <> 'test'
+        AND elapsed_s IS NOT NULL
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY ALL
+)
+ORDER BY job_id, period;
 
 -- lateness --
 -- How late the runs of each job's schedules started, by period in UTC; those that still wait count up to now.
-SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, count(*) FILTER (late) AS late,
-    quantile_cont(late_s, 0.5) AS p50_s, quantile_cont(late_s, 0.95) AS p95_s, max(late_s) AS max_s
-FROM runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND late_s IS NOT NULL AND origin <> 'test'
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY ALL ORDER BY job_id, period;
+SELECT job_id, period, runs, late, quantiles[1] AS p50_s, quantiles[2] AS p95_s, max_s
+FROM (
+    SELECT job_id, date_trunc($unit, scheduled_at) AS period, count(*) AS runs, count(*) FILTER (late) AS late,
+        quantile_cont(late_s, [0.5, 0.95]) AS quantiles, max(late_s) AS max_s
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND late_s IS NOT NULL AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY ALL
+)
+ORDER BY job_id, period;
 
 -- timeline --
 -- Bars: a run each while there are at most $max_bars in the window, else a bar for each job and four pixels; with
@@ -357,20 +383,24 @@ GROUP BY job_id ORDER BY job_id;
 
 -- summary --
 -- A row a job for a report: how its runs ended, how long its programs took, which was the longest and the latest.
-SELECT job_id, count(*) AS runs,
-    count(*) FILTER (state = 'success') AS success,
-    count(*) FILTER (state IN ('failure', 'error')) AS failed,
-    count(*) FILTER (state = 'skipped') AS skipped,
-    count(late_s) AS due,
-    count(*) FILTER (late AND late_s IS NOT NULL) AS late,
-    quantile_cont(elapsed_s, 0.5) FILTER (state = 'success') AS p50_s,
-    quantile_cont(elapsed_s, 0.95) FILTER (state = 'success') AS p95_s,
-    max(elapsed_s) AS max_s, arg_max(run_id, elapsed_s) AS longest_run_id,
-    max(late_s) AS max_late_s, arg_max(run_id, late_s) AS latest_run_id
-FROM runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY job_id ORDER BY job_id;
+SELECT job_id, runs, success, failed, skipped, due, late, quantiles[1] AS p50_s, quantiles[2] AS p95_s, max_s,
+    longest_run_id, max_late_s, latest_run_id
+FROM (
+    SELECT job_id, count(*) AS runs,
+        count(*) FILTER (state = 'success') AS success,
+        count(*) FILTER (state IN ('failure', 'error')) AS failed,
+        count(*) FILTER (state = 'skipped') AS skipped,
+        count(late_s) AS due,
+        count(*) FILTER (late AND late_s IS NOT NULL) AS late,
+        quantile_cont(elapsed_s, [0.5, 0.95]) FILTER (state = 'success') AS quantiles,
+        max(elapsed_s) AS max_s, arg_max(run_id, elapsed_s) AS longest_run_id,
+        max(late_s) AS max_late_s, arg_max(run_id, late_s) AS latest_run_id
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY job_id
+)
+ORDER BY job_id;
 
 -- on_time --
 -- Which share of the runs of each job's schedules kept its budgets. A run that started late is counted for its start
@@ -422,13 +452,22 @@ ORDER BY job_id;
 
 -- cost --
 -- What the programs of each job used, and what that costs. Memory is the most that a program had, for as long as it
--- ran.
-WITH used AS (
-    SELECT job_id, count(*) AS n, sum(elapsed_s) / 3600 AS elapsed_h, coalesce(sum(cpu_s), 0) / 3600 AS cpu_h,
-        coalesce(sum(max_rss_b * elapsed_s), 0) / 3.6e12 AS memory_gb_h
-    FROM base.runs JOIN base.run_meta USING (run_id)
+-- ran. The bounds keep DuckDB from making a table of all runs with their jobs' names, to look each row of run_meta up.
+WITH chosen AS (
+    SELECT run_id, job_id, elapsed_s
+    FROM base.runs
     WHERE scheduled_at >= $since AND scheduled_at < $until AND elapsed_s IS NOT NULL AND origin <> 'test'
         AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+), bounds AS (
+    SELECT min(run_id) AS first_id, max(run_id) AS last_id FROM chosen
+), known AS (
+    SELECT run_id, cpu_s, max_rss_b
+    FROM base.run_meta
+    WHERE run_id >= (SELECT first_id FROM bounds) AND run_id <= (SELECT last_id FROM bounds)
+), used AS (
+    SELECT job_id, count(*) AS n, sum(elapsed_s) / 3600 AS elapsed_h, coalesce(sum(cpu_s), 0) / 3600 AS cpu_h,
+        coalesce(sum(max_rss_b * elapsed_s), 0) / 3.6e12 AS memory_gb_h
+    FROM chosen JOIN known USING (run_id)
     GROUP BY job_id
 ), priced AS (
     SELECT *, cpu_h * $cpu_hour::DOUBLE + memory_gb_h * $gb_hour::DOUBLE AS cost FROM used
@@ -436,47 +475,56 @@ WITH used AS (
 SELECT job_id, n AS runs, elapsed_h, cpu_h, memory_gb_h, cost, cost / n AS cost_per_run FROM priced ORDER BY job_id;
 
 -- concurrency --
--- How many programs ran at once: a sweep over their starts and ends. Of changes in one instant the ends come first, so
--- what starts when another ends is not counted together with it. Times are whole microseconds from $since on: quicker
--- than timestamps.
+-- How many programs ran at once, in whole microseconds from $since on. How many run when a piece begins, and the mean,
+-- follow from how many start and end in each piece; only the peak needs all starts and ends in order. A change is an
+-- even number for an end and an odd one for a start: so of those in one instant the ends come first, and what starts
+-- when another ends is not counted together with it. The k-th start is the n-th change: 2 k - n run then.
 WITH seen AS (
-    SELECT started_at, finished_at
-    FROM base.runs
-    WHERE finished_at > $since AND started_at < $until AND origin <> 'test'
-        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-    UNION ALL
-    SELECT started_at, utc_now()
-    FROM live_runs
-    WHERE started_at < $until AND origin <> 'test'
-        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    SELECT epoch_us(greatest(started_at, $since)) - epoch_us($since::TIMESTAMP) AS began,
+        epoch_us(least(finished_at, $until)) - epoch_us($since::TIMESTAMP) AS ended
+    FROM (
+        SELECT started_at, finished_at
+        FROM base.runs
+        WHERE finished_at > $since AND started_at < $until AND origin <> 'test'
+            AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+        UNION ALL
+        SELECT started_at, utc_now()
+        FROM live_runs
+        WHERE started_at < $until AND origin <> 'test'
+            AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    )
 ), changes AS (
-    SELECT epoch_us(greatest(started_at, $since)) - epoch_us($since::TIMESTAMP) AS us, 1 AS change FROM seen
-    UNION ALL
-    SELECT epoch_us(least(finished_at, $until)) - epoch_us($since::TIMESTAMP), -1 FROM seen
-), levels AS (
-    SELECT us, change, us // epoch_us($every) AS piece, (sum(change) OVER so_far)::BIGINT AS running,
-        lead(us, 1, us) OVER so_far AS next_us
-    FROM changes
-    WINDOW so_far AS (ORDER BY us, change ROWS UNBOUNDED PRECEDING)
-), inside AS (
-    SELECT piece, max(running) AS peak, min(us) AS began_us, sum(change) AS change,
-        sum(change) FILTER (us = piece * epoch_us($every)) AS first_change,
-        sum(running::DOUBLE * (least(next_us, (piece + 1) * epoch_us($every)) - us)) AS busy_us
-    FROM levels GROUP BY piece
+    SELECT 2 * began + 1 AS change FROM seen UNION ALL SELECT 2 * ended FROM seen
+), starts AS (
+    -- numbered as the rows come, which is in order: to sort again for each window would take twice as long
+    SELECT change >> 1 AS us, 2 * row_number() OVER () - n AS running
+    FROM (SELECT change, row_number() OVER () AS n FROM (SELECT change FROM changes ORDER BY change))
+    WHERE change & 1 = 1
+), peaks AS (
+    SELECT us // epoch_us($every) AS piece, max(running) AS peak FROM starts GROUP BY piece
+), began AS (
+    SELECT (began + epoch_us($every) - 1) // epoch_us($every) - 1 AS piece, count(*) AS runs, sum(began) AS us
+    FROM seen GROUP BY piece
+), ended AS (
+    SELECT (ended + epoch_us($every) - 1) // epoch_us($every) - 1 AS piece, count(*) AS runs, sum(ended) AS us
+    FROM seen GROUP BY piece
 ), pieces AS (
     SELECT piece, piece * epoch_us($every) AS us,
         least((piece + 1) * epoch_us($every), epoch_us($until::TIMESTAMP) - epoch_us($since::TIMESTAMP)) AS stop_us
-    FROM (SELECT unnest(range(ceil(epoch($until::TIMESTAMP - $since::TIMESTAMP) / epoch($every))::BIGINT)) AS piece)
-), begun AS (
-    SELECT us, stop_us, began_us, peak, busy_us,
-        coalesce(sum(change) OVER (ORDER BY piece ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
-            + coalesce(first_change, 0) AS running
-    FROM pieces LEFT JOIN inside USING (piece)
+    FROM (
+        SELECT unnest(range(-1, ceil(epoch($until::TIMESTAMP - $since::TIMESTAMP) / epoch($every))::BIGINT)) AS piece
+    )
+), changed AS (
+    -- what changes at the very beginning of a piece is counted in the one before
+    SELECT pieces.us, stop_us, peak,
+        coalesce(b.runs, 0) - coalesce(e.runs, 0) AS change, coalesce(b.us, 0) - coalesce(e.us, 0) AS changed_us,
+        sum(change) OVER (ORDER BY piece ROWS UNBOUNDED PRECEDING) - change AS running
+    FROM pieces LEFT JOIN peaks USING (piece) LEFT JOIN began b USING (piece) LEFT JOIN ended e USING (piece)
 )
 SELECT make_timestamp(epoch_us($since::TIMESTAMP) + us) AS period, running::BIGINT AS running,
     greatest(running, peak)::BIGINT AS peak,
-    (running * (coalesce(began_us, stop_us) - us) + coalesce(busy_us, 0))::DOUBLE / (stop_us - us) AS mean
-FROM begun ORDER BY period;
+    running + (change * stop_us - changed_us)::DOUBLE / (stop_us - us) AS mean
+FROM changed WHERE us >= 0 ORDER BY period;
 
 -- estimates --
 -- When those that run will end, as the last $limit successes of their jobs say.
@@ -501,14 +549,23 @@ FROM running LEFT JOIN typical USING (job_id)
 ORDER BY started_at, run_id;
 
 -- last_runs --
--- The newest $limit runs of each job, newest first: what its row of small bars shows.
-SELECT job_id, unnest(arg_max(
-    {run_id: run_id, state: state, scheduled_at: scheduled_at, started_at: started_at, finished_at: finished_at,
-        late: late, late_s: late_s, elapsed_s: elapsed_s}, scheduled_at, $limit), recursive := true)
-FROM runs
-WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
-    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
-GROUP BY job_id;
+-- The newest $limit runs of each job, newest first: what its row of small bars shows. First only which these are: to
+-- carry along all that is shown would take four times as long.
+WITH newest AS (
+    SELECT unnest(arg_max(run_id, scheduled_at, $limit)) AS run_id
+    FROM runs
+    WHERE scheduled_at >= $since AND scheduled_at < $until AND origin <> 'test'
+        AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    GROUP BY job_id
+), live AS MATERIALIZED (  -- else all journals were searched for the newest
+    SELECT job_id, run_id, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s FROM live_runs
+)
+SELECT job_id, run_id, state, scheduled_at, started_at, finished_at, late, late_s, elapsed_s
+FROM base.runs SEMI JOIN newest USING (run_id)
+WHERE scheduled_at >= $since AND scheduled_at < $until
+UNION ALL
+FROM live SEMI JOIN newest USING (run_id)
+ORDER BY job_id, scheduled_at DESC, run_id DESC;
 
 -- backfills --
 -- The backfills, newest first, with how far each is; `left` are those that have not begun.

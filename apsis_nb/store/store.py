@@ -1,5 +1,6 @@
 """The run store: what the engine saves and asks, and what people ask of history."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -85,6 +86,8 @@ _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "re
 #: Where the time at which it was due stands in a row of a run.
 _SCHEDULED_AT = FACTS.index("scheduled_at")
 UNITS = ("hour", "day", "week", "month", "year")
+#: Rows of a piece of a long answer.
+PIECE_ROWS = 1 << 16
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
 
@@ -348,6 +351,54 @@ class Questions:
         Raises:
             StoreError: there is no such query or parameter, or a value does not fit.
         """
+        query, params, span = self._asked(name, given)
+
+        def ask() -> "pa.Table":
+            text, values = self.archive.put_in(query, params, self.archive.touching(*span))
+            with self._readers.cursor() as cursor:
+                return cursor.sql(text, params=values).to_arrow_table()
+
+        return self.archive.settled(ask)
+
+    def stream(self, name: str, **given: Any) -> "pa.RecordBatchReader":
+        """The same as `arrow`, in batches; those of `runs` are asked for only when they are read.
+
+        So a million runs need no more memory than some thousands. Each batch is of the moment at which it is
+        asked for.
+        """
+        import pyarrow as pa
+
+        tables = self._runs(given) if name == "runs" else iter([self.arrow(name, **given)])
+        first = next(tables)
+        batches = (
+            batch
+            for table in itertools.chain([first], tables)
+            for batch in table.to_batches(max_chunksize=PIECE_ROWS)
+        )
+        return pa.RecordBatchReader.from_batches(first.schema, batches)
+
+    def _runs(self, given: Mapping[str, Any]) -> "Iterator[pa.Table]":
+        """The frame of runs in pieces, newest first; one at least."""
+        query, params, span = self._asked("runs", given, block="runs_cuts")
+        left, bounds = params.pop("limit"), [params["until"]]
+        if left is None or left > PIECE_ROWS:
+            cuts = self.rows(query, params | {"rows": PIECE_ROWS}, span=span)
+            bounds += [cut for (cut,) in cuts[:-1]]
+        bounds.append(params["since"])
+        for until, since in itertools.pairwise(bounds):
+            window = {"since": aware(since), "until": aware(until), "limit": left}
+            piece = self.arrow("runs", **{**given, **window})
+            yield piece
+            if left is not None:
+                left -= len(piece)
+                if left == 0:
+                    return
+
+    def _asked(
+        self, name: str, given: Mapping[str, Any], *, block: str | None = None
+    ) -> tuple[str, dict[str, Any], tuple[datetime, datetime]]:
+        """A query of history, or another block about the same, its parameters as the SQL has them, and the span
+        that it is about."""
         if name not in HISTORY:
             raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
         unknown = sorted(given.keys() - HISTORY[name].keys())
@@ -368,16 +419,9 @@ class Questions:
             params["jobs"] = _several(asked["job_id"])
         if "state" in asked:
             params |= {"states": _several(asked["state"]), "label": _json_text(asked["label"])}
-        query, pieces = _with_args(queries()[name].text, asked.get("args", {}))
+        query, pieces = _with_args(queries()[block or name].text, asked.get("args", {}))
         begin = until - 2 * asked["period"] if "period" in asked else since
-
-        def ask() -> "pa.Table":
-            months = self.archive.touching(naive(begin), naive(until))
-            text, given = self.archive.put_in(query, params | pieces, months)
-            with self._readers.cursor() as cursor:
-                return cursor.sql(text, params=given).to_arrow_table()
-
-        return self.archive.settled(ask)
+        return query, params | pieces, (naive(begin), naive(until))
 
 
 class Store(Questions):

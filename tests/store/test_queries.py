@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 
 from apsis_nb.core.runs import Origin, Run
 from apsis_nb.core.states import State
+from apsis_nb.demo.history import make_history
 from apsis_nb.store import HISTORY, Store, StoreError
 from apsis_nb.store.queries import Query, comments, parse, queries, read_sql
 from apsis_nb.store.rows import FACTS
+from apsis_nb.store.store import PIECE_ROWS
 from tests.store.made import NOON, a_run, ended, saved, whole_life
 
 #: A value for every parameter of a block, of the right type.
@@ -25,7 +28,8 @@ VALUES: dict[str, Any] = {
     "state": "success", "message": "marked", "line": "marked", "backfill_id": 1,
     "now": NOON.replace(tzinfo=None), "ages_s": [9.5], "sizes_b": [10], "counts": [None], "age_s": None,
     "period": timedelta(days=28), "every": timedelta(days=9), "cpu_hour": 1.0, "gb_hour": 0.5,
-    "size_b": 5, "count": 2, "by_run": True, "pack": "2026-03-02.pack", "packs": ["2026-03-02.pack"],
+    "size_b": 5, "count": 2, "rows": 3, "by_run": True, "pack": "2026-03-02.pack",
+    "packs": ["2026-03-02.pack"],
 }  # fmt: skip
 
 
@@ -206,6 +210,26 @@ def test_what_is_wanted_is_what_is_told(store: Store, wanted: dict[str, Any]) ->
     assert store.arrow("runs", **everything).column("run_id").to_pylist() == expected
 
 
+def test_a_long_answer_comes_in_pieces_that_are_the_whole(store: Store) -> None:
+    make_history(store, 2 * PIECE_ROWS, until=NOON, days=30)
+    wanted: dict[str, Any] = {"since": NOON - timedelta(days=30), "until": NOON + timedelta(hours=1)}
+    whole = store.arrow("runs", **wanted)
+
+    pieces = list(store.stream("runs", **wanted))
+
+    assert len(pieces) > 2
+    assert pa.Table.from_batches(pieces).equals(whole.combine_chunks())
+    most = PIECE_ROWS + 10
+    assert store.stream("runs", **wanted, limit=most).read_all().equals(whole.slice(0, most))
+    some: dict[str, Any] = wanted | {"job_id": "etl/load", "state": "success", "args": {"region": "emea"}}
+    assert store.stream("runs", **some).read_all().equals(store.arrow("runs", **some))
+
+
+def test_an_answer_of_no_runs_has_its_columns(store: Store) -> None:
+    assert store.stream("runs").read_all().schema == store.arrow("runs").schema
+    assert store.stream("counts").read_all().equals(store.arrow("counts"))
+
+
 def test_the_timeline_shows_each_run_of_the_window_once(store: Store) -> None:
     runs = _history(store)
     since, until = WINDOW["since"] + timedelta(seconds=1), WINDOW["until"]
@@ -217,6 +241,43 @@ def test_the_timeline_shows_each_run_of_the_window_once(store: Store) -> None:
     assert sum(bar["runs"] for bar in merged) == len(seen)
     assert len(merged) <= 50
     assert {bar["state"] for bar in merged} <= {"failure", "error"}  # the worst of each piece
+
+
+def test_a_merged_bar_stands_for_the_runs_that_begin_in_its_piece(store: Store) -> None:
+    runs = _history(store)
+    since, until, px, max_bars = WINDOW["since"], WINDOW["until"], 64, 20
+    badness = [
+        "success",
+        "skipped",
+        "scheduled",
+        "waiting",
+        "starting",
+        "running",
+        "stopping",
+        "failure",
+        "error",
+    ]
+    seen = [r for r in runs if r.scheduled_at < until and r.finished_at and r.finished_at >= since]
+    jobs = {r.job_id for r in seen}
+    piece = round((until - since) / timedelta(microseconds=1) / min(px / 4, 5 * max_bars / len(jobs)))
+    pieces: dict[tuple[str, int], list[Run]] = {}
+    for run in seen:
+        began = (run.started_at or run.scheduled_at) - since
+        pieces.setdefault((run.job_id, int(began / timedelta(microseconds=1) / piece)), []).append(run)
+
+    bars = store.arrow("timeline", since=since, until=until, px=px, max_bars=max_bars).to_pylist()
+
+    assert len(bars) == len(pieces) < len(seen)
+    told = {(bar["job_id"], bar["run_id"]): bar for bar in bars}
+    for (job_id, _), members in pieces.items():
+        bar = told[job_id, min(run.run_id for run in members)]
+        assert bar["runs"] == len(members)
+        assert bar["state"] == max((r.state.value for r in members), key=badness.index)
+        assert bar["scheduled_at"].replace(tzinfo=UTC) == min(r.scheduled_at for r in members)
+        assert bar["finished_at"].replace(tzinfo=UTC) == max(r.finished_at for r in members if r.finished_at)
+        assert bar["late"] == any(r.is_late(NOON) for r in members)
+        started = [r.started_at for r in members if r.started_at]
+        assert (bar["started_at"] and bar["started_at"].replace(tzinfo=UTC)) == min(started, default=None)
 
 
 def test_the_timeline_holds_what_still_runs(store: Store) -> None:

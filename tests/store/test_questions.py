@@ -1,6 +1,8 @@
 """The questions of history about drift, cost, budgets, concurrency and estimates: held to plain Python."""
 
+import collections
 import itertools
+import random
 import statistics
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -98,6 +100,30 @@ def test_cost_is_what_was_used_at_its_price(store: Store) -> None:
     assert only(store, "cost", until=LATER, since=NOON)["cost"] == 0
 
 
+def test_cost_is_of_the_runs_of_the_window_alone(store: Store) -> None:
+    draw, used = random.Random(1), collections.defaultdict[str, list[tuple[float, MetaRow]]](list)
+    since, until = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
+    for n in range(200):
+        at, took_s, job_id = NOON + n * timedelta(minutes=1), draw.randrange(1, 99), f"job/{n % 3}"
+        meta = MetaRow(cpu_s=draw.choice([None, 1.5, 7.0]), max_rss_b=draw.choice([None, 10**8, 10**9]))
+        new = a_run(n, job_id, scheduled_at=at, nominal_at=at, state_at=at)
+        store.save([saved(new, is_new=True)])
+        store.save([saved(ended(new, after_s=took_s))], meta={n: meta} if n % 7 else {})
+        if since <= at < until and n % 7:
+            used[job_id].append((took_s, meta))
+    store.save(()).result(10)
+
+    table = store.arrow("cost", since=since, until=until, cpu_hour=2.0, gb_hour=0.5).to_pylist()
+
+    for row, (job_id, runs) in zip(table, sorted(used.items()), strict=True):
+        cpu_h = sum(meta.cpu_s or 0 for _, meta in runs) / 3600
+        gb_h = sum((meta.max_rss_b or 0) / 1e9 * took_s / 3600 for took_s, meta in runs)
+        assert (row["job_id"], row["runs"]) == (job_id, len(runs))
+        assert row["elapsed_h"] == pytest.approx(sum(took_s for took_s, _ in runs) / 3600)
+        assert (row["cpu_h"], row["memory_gb_h"]) == (pytest.approx(cpu_h), pytest.approx(gb_h))
+        assert row["cost"] == pytest.approx(2 * cpu_h + gb_h / 2)
+
+
 # -- budgets
 
 
@@ -162,6 +188,25 @@ def test_concurrency_is_that_of_every_instant(store: Store, seconds: int) -> Non
     assert [row["period"].replace(tzinfo=UTC) for row in table] == [
         since + n * every for n in range(len(table))
     ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_concurrency_is_right_where_much_happens_in_one_instant(store: Store, seed: int) -> None:
+    draw = random.Random(seed)
+    runs = [
+        success(n, NOON + timedelta(seconds=draw.randrange(100)), took_s=draw.choice([0, 1, 5, 30]))
+        for n in range(200)
+    ]
+    keep(store, *runs)
+    since, until = NOON + timedelta(seconds=20), NOON + timedelta(seconds=95)
+
+    for seconds in (1, 10, 33, 500):
+        every = timedelta(seconds=seconds)
+        table = store.arrow("concurrency", since=since, until=until, every=every).to_pylist()
+
+        expected = swept(runs, since, until, every)
+        assert [(row["running"], row["peak"]) for row in table] == [(now, peak) for now, peak, _ in expected]
+        assert [row["mean"] for row in table] == pytest.approx([mean for _, _, mean in expected])
 
 
 def test_concurrency_holds_what_still_runs_and_is_zero_where_nothing_does(store: Store) -> None:
