@@ -46,6 +46,7 @@ for command in (
     runs.sql,
     runs.report,
     edits.revert,
+    serving.config,
     serving.reload,
     serving.doctor,
     serving.retention,

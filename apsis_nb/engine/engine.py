@@ -506,6 +506,8 @@ class Engine:
         if self.broken is not None and isinstance(event, RunRequested):
             raise Refused(f"the run store is out of order, nothing is started: {self.broken}")
         orders = self.machine.handle(event, utc_now())
+        if log.isEnabledFor(logging.DEBUG):
+            _log_orders(orders)
         if orders:
             if self._saved is None:
                 self._saved = self._loop.create_future()
@@ -537,7 +539,8 @@ class Engine:
             self._break(error)
             return
         else:
-            log.error("the output of r%d cannot be kept: %s", event.run_id, error)
+            about = {"run": f"r{event.run_id}"}
+            log.error("the output cannot be kept: %s", error, extra=about)
         if not self._closing:
             self.handle(event)
 
@@ -702,6 +705,21 @@ class Engine:
                         run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists
                     )
                 )
+
+
+def _log_orders(orders: Sequence[Instruction]) -> None:
+    """What the machine ordered for runs, in the order in which it is carried out; args are not told."""
+    for order in orders:
+        match order:
+            case SaveRun(run=run, message=message, is_transition=is_transition):
+                what = run.state.value if is_transition else "note"
+                log.debug("%s %s: %s", run.inst.job_id, what, message or "", extra={"run": run.name})
+            case StartProgram() | ResumeProgram() | StopProgram() | PollCondition() | TellLate():
+                log.debug("%s for %s", type(order).__name__, order.cause, extra={"run": order.run.name})
+            case SignalProgram() | Forget() | FindRun():
+                log.debug("%s for %s", type(order).__name__, order.cause, extra={"run": f"r{order.run_id}"})
+            case _:
+                pass  # about no run, or told with its run
 
 
 def _make_state_dir(folder: Path) -> None:

@@ -23,6 +23,7 @@ from apsis_nb.core.runs import Run
 from apsis_nb.engine import Engine, doctor, garbage, retention
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
+from apsis_nb.server.log import set_up_log
 from apsis_nb.server.tokens import open_gate
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S, _STAYED_S = 1.0, 300.0, 600.0
 #: But not before there is so much room, or a tenth of a small disk.
 _ROOM_B = 64_000_000
 _LOOK_S = 1.0
-#: Loggers of libraries that tell of each request or connection.
-_CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
 
 def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None:
@@ -59,7 +58,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     """
     sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # what the server writes is for its own account
-    _set_up_log(config)
+    set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
         config = config.with_port(listening.getsockname()[1])
         is_again, pause_s = False, _FIRST_PAUSE_S
@@ -256,23 +255,3 @@ def bound(config: Config) -> socket.socket:
         hint = "give another port with --bind, or 0 for any that is free"
         raise ApsisError(f"bind: cannot use {config.bind} ({error.strerror}): {hint}") from None
     return listening
-
-
-def _set_up_log(config: Config) -> None:
-    """One line an event, on standard error or in the config's file; times in UTC."""
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    if config.log.file is not None:
-        try:
-            config.log.file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(config.log.file, encoding="utf-8")
-        except OSError as error:
-            raise ApsisError(f"log.file: {config.log.file} cannot be written: {error.strerror}") from None
-    form = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    form.converter = time.gmtime
-    handler.setFormatter(form)
-    level = getattr(logging, config.log.level.upper())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))

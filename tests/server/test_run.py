@@ -261,7 +261,7 @@ def test_what_changes_something_is_logged_with_who_and_a_token_never(tmp_path: P
     user = account()
     assert f"{user}: POST /login 303" in log
     assert f"{user}: POST /api/v1/jobs/reload 200" in log
-    assert "GET /api/v1/jobs" not in log
+    assert f"{user}: GET /api/v1/jobs 200" in log
     for text in (token, "wrong-token", secret):
         assert text not in log
 
@@ -341,6 +341,45 @@ def test_the_log_may_be_a_file(tmp_path: Path) -> None:
         server.end()
         assert server.log.read_text() == ""
     assert "apsis_nb.server.run: apsis_nb" in file.read_text()
+
+
+def test_each_line_of_a_log_for_programs_is_an_object_with_the_run_and_the_request(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    with process(tmp_path, **{"log.file": str(file), "log.format": "json", "log.level": "debug"}) as server:
+        url, token = server.link.split("/?token=")
+        told = {"url": url, "token": token}
+        asked = api(told, "POST", "/runs", json={"job_id": "ops/hello", "args": {}})
+        (run,) = asked.json()["runs"]
+        until(
+            "its end is logged", lambda: f'success: ", "run": "{run["run_id"]}"' in file.read_text().rstrip()
+        )
+        server.end()
+    assert file.stat().st_mode & 0o077 == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {"at", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    request = asked.headers["x-request-id"]
+    of_request = [line["message"] for line in lines if line.get("request") == request]
+    assert f"{account()}: POST /api/v1/runs 201" in of_request
+    assert any(text.startswith("ops/hello starting") for text in of_request)
+    of_run = [line["message"] for line in lines if line.get("run") == run["run_id"]]
+    assert [text.split(":")[0] for text in of_run if text.startswith("ops/hello")] == [
+        "ops/hello scheduled", "ops/hello starting", "ops/hello running", "ops/hello success",
+    ]  # fmt: skip
+    assert token not in file.read_text()
+
+
+def test_a_log_that_has_grown_is_moved_aside(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    settings = {"log.file": str(file), "log.level": "debug", "log.rotate.size": "4kB", "log.rotate.keep": "2"}
+    with process(tmp_path, **settings) as server:
+        url, token = server.link.split("/?token=")
+        for _ in range(200):
+            api({"url": url, "token": token}, "GET", "/version")
+        server.end()
+    names = sorted(path.name for path in tmp_path.glob("server.log*"))
+    assert names == ["server.log", "server.log.1", "server.log.2"]
+    assert all(path.stat().st_size <= 4000 for path in tmp_path.glob("server.log*"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("server.log*"))
 
 
 @pytest.fixture
