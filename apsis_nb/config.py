@@ -285,6 +285,7 @@ class Config(_Section):
         dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
     ] = {}
     drain: bool = False  #: when told to stop, wait for the programs that run
+    observe: bool = False  #: start no program; what would start is recorded as skipped
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
     template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"

@@ -53,13 +53,17 @@ def serve(
     drain: Annotated[
         bool, typer.Option("--drain", help="When told to stop, wait until the programs that run have ended.")
     ] = False,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Start no program; record what would have started.")
+    ] = False,
 ) -> None:
     """Run a server.
 
     It starts jobs on time, keeps every run, and serves the dashboards.
 
     Prints its address once it is up; stop it with Ctrl-C. Programs that run then go on; the next start finds
-    them. With --drain it waits for them, and starts nothing more; a second Ctrl-C ends the waiting.
+    them. With --drain it waits for them, and starts nothing more; a second Ctrl-C ends the waiting. With
+    --observe it does all but start programs, beside cron for example: runs that would start are skipped.
 
     \b
     Examples:
@@ -72,12 +76,16 @@ def serve(
     settings = _given(set_, jobs=jobs, state_dir=state_dir, bind=bind, dashboards=dashboards)
     if drain:
         settings["drain"] = "true"
+    if observe:
+        settings["observe"] = "true"
     wanted = load_config(config, settings)
     if not wanted.jobs.is_dir():
         raise ApsisError(
             f"{wanted.jobs}: there is no such folder; give the folder of the job files, or make it"
         )
     _refuse_a_second(wanted)
+    if wanted.observe:
+        _tell("this server observes: it starts no program, and records what would have started as skipped")
     run_server(wanted, ready=_say_address)
 
 
@@ -89,7 +97,7 @@ def config(
     set_: SetOption = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """The settings with which `serve` would run, given the same words.
+    """Tell the settings in effect, for the same words as `serve`.
 
     Each with where it was said: the file and line, the variable of the environment, or --set. Secrets are
     hidden.

@@ -58,12 +58,11 @@ def _add_request(record: logging.LogRecord) -> bool:
 class TextLines(logging.Formatter):
     """Lines for people; times in UTC. What follows the first line of an event is indented."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__(
             "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s%(about)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
         )
+        self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.about = "".join(f" {name}={value}" for name, value in _about(record).items())

@@ -97,7 +97,8 @@ async def _serve(
 
         def tell_ready() -> None:
             runtime.extend(write_runtime(config.base_url, gate.token, config.state_dir))
-            log.info("apsis_nb %s serves %s at %s", __version__, config.jobs, config.base_url)
+            does = "observes, and starts nothing of," if config.observe else "serves"
+            log.info("apsis_nb %s %s %s at %s", __version__, does, config.jobs, config.base_url)
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
             engine.tasks.run("doctor", lambda: doctor.visit(engine))

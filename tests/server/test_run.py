@@ -185,6 +185,33 @@ def test_with_drain_it_waits_for_its_programs_and_starts_nothing_more(tmp_path: 
         server.end()
 
 
+def test_a_server_that_observes_says_so_and_starts_nothing(tmp_path: Path) -> None:
+    beat = f"schedule: {{type: interval, interval: 1}}\nprogram: touch {tmp_path}/started\n"
+    write_jobs(tmp_path / "jobs", {"beat": beat})
+    with process(tmp_path, observe="true") as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        assert api(told, "GET", "/alive").json()["observing"] is True
+        skipped = {"job_id": "beat", "state": "skipped"}
+        (run, *_) = until("it is due", lambda: api(told, "GET", "/runs", params=skipped).json()["runs"])
+        assert run["skip_reason"] == "observed: it would have started now"
+        refused = api(told, "POST", "/runs", json={"job_id": "beat"})
+        assert (refused.status_code, "--observe" in refused.json()["detail"]) == (409, True)
+        assert server.end() == 0
+        assert "observes, and starts nothing of," in server.log.read_text()
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_observer_takes_over_no_program(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        where = begin(told, tmp_path / "release")
+        server.end()
+    line = refusal(tmp_path, observe="true")
+    assert f"observe: {where.removeprefix('/runs/')} " in line
+    assert line.endswith("or give this one a state folder of its own (--state-dir)")
+    (tmp_path / "release").write_text("well\n")  # the program goes on, and ends
+
+
 def test_a_second_signal_ends_the_waiting_and_the_program_goes_on(tmp_path: Path) -> None:
     with process(tmp_path, drain="true") as server:
         told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
