@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     serving.demo,
     jobs.check,
     jobs.next_times,
+    new.new,
     jobs.jobs,
     jobs.job,
     runs.runs,
