@@ -427,12 +427,16 @@ def _settings(file: Path | None, overrides: Mapping[str, str] | None, env: Mappi
     settings = _Settings()
     if file is not None:
         settings.add_file(file)
-    for name, value in sorted(env.items()):
-        if name.startswith(_ENV_PREFIX) and name not in _ENV_OTHERS:
-            settings.add(name.removeprefix(_ENV_PREFIX).lower().split("__"), value, name)
+    for name in names_in_environment(env):
+        settings.add(name.removeprefix(_ENV_PREFIX).lower().split("__"), env[name], name)
     for key, value in (overrides or {}).items():
         settings.add(key.split("."), value, f"--set {key}")
     return settings
+
+
+def names_in_environment(env: Mapping[str, str]) -> list[str]:
+    """The variables that are settings of a server."""
+    return sorted(name for name in env if name.startswith(_ENV_PREFIX) and name not in _ENV_OTHERS)
 
 
 class _Settings:
@@ -578,6 +582,8 @@ def _unknown_names(config: Config) -> Iterator[JobError]:
 
 #: Keys whose value is a path.
 _PATH_KEYS = {("jobs",), ("state_dir",), ("tls", "cert"), ("tls", "key"), ("log", "file")}
+#: The same, dotted.
+PATH_KEYS = frozenset(".".join(path) for path in _PATH_KEYS)
 #: Below these a value may be kept in a file: `file:PATH`.
 _KEPT_KEYS = frozenset({"notify", "secrets", "heartbeat"})
 _SECTIONS: dict[str, type[_Section]] = {

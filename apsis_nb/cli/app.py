@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, service, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -62,3 +62,4 @@ for command in (
     app.command(name)(command)
 
 app.add_typer(imports.app, name="import")
+app.add_typer(service.app, name="service")

@@ -73,7 +73,7 @@ def serve(
     from apsis_nb.config import load_config
     from apsis_nb.server.run import serve as run_server
 
-    settings = _given(set_, jobs=jobs, state_dir=state_dir, bind=bind, dashboards=dashboards)
+    settings = given_settings(set_, jobs=jobs, state_dir=state_dir, bind=bind, dashboards=dashboards)
     if drain:
         settings["drain"] = "true"
     if observe:
@@ -112,7 +112,7 @@ def config(
     from apsis_nb.cli.listing import Shown, show
     from apsis_nb.config import list_settings
 
-    found = list_settings(config, _given(set_, jobs=jobs, state_dir=state_dir, bind=bind))
+    found = list_settings(config, given_settings(set_, jobs=jobs, state_dir=state_dir, bind=bind))
     columns = [
         Shown("setting", lambda s: s["key"]),
         Shown("value", lambda s: _value_text(s["value"]), gives_way=True),
@@ -304,8 +304,8 @@ def version() -> None:
             sys.stdout.write(f"{package} is missing\n")
 
 
-def _given(words: list[str] | None, **given: object) -> dict[str, str]:
-    """The settings of `--set`, and those that have an option of their own."""
+def given_settings(words: list[str] | None, **given: object) -> dict[str, str]:
+    """The settings of `--set`, and those that have an option of their own, by key."""
     settings = dict(_setting(word) for word in words or ())
     return settings | {key: str(value) for key, value in given.items() if value is not None}
 

@@ -21,6 +21,7 @@ from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.runs import Run
 from apsis_nb.engine import Engine, doctor, garbage, retention
+from apsis_nb.server import systemd
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
 from apsis_nb.server.log import set_up_log
@@ -72,10 +73,18 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
                 if not is_again:
                     raise
                 log.critical("cannot start again, which is tried again in %.0f s: %s", pause_s, error)
-                time.sleep(pause_s)
+                _rest(pause_s)
             is_again, ready = True, None  # told already
             stayed = time.monotonic() - began > _STAYED_S
             pause_s = _FIRST_PAUSE_S if stayed else min(pause_s * 2, _LAST_PAUSE_S)
+
+
+def _rest(seconds: float) -> None:
+    """Wait between two servers; systemd hears that this is meant."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        systemd.tell("WATCHDOG=1")
+        time.sleep(min(left, _LOOK_S))
 
 
 async def _serve(
@@ -101,6 +110,9 @@ async def _serve(
             log.info("apsis_nb %s %s %s at %s", __version__, does, config.jobs, config.base_url)
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
+            systemd.tell(f"READY=1\nSTATUS={does} {config.jobs} at {config.base_url}")
+            if (within_s := systemd.watchdog_s()) is not None:
+                engine.tasks.run("watchdog", lambda: systemd.feed_watchdog(within_s))
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
             engine.tasks.run("garbage", garbage.collect)
             engine.tasks.run("retention", lambda: retention.every_day(engine))
@@ -201,6 +213,7 @@ class _HttpServer(uvicorn.Server):
 
     def stop(self, number: signal.Signals) -> None:
         self.starts_again = False
+        systemd.tell("STOPPING=1")
         if self.should_exit:
             self.force_exit = True  # asked twice: whatever is under way is cut off
         elif self._drain is not None and self._draining is None:
