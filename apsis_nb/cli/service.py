@@ -154,6 +154,7 @@ def unit_text(config: "Config", file: Path | None, settings: dict[str, str]) -> 
     said |= {"jobs": str(config.jobs), "state_dir": str(config.state_dir)}
     for key, value in said.items():
         words += ["--set", f"{key}={value}"]
+    waits = "\n# It waits for the programs that run.\nTimeoutStopSec=infinity" if config.drain else ""
     return f"""{MARK}
 [Unit]
 Description=apsis_nb {config.name}
@@ -170,7 +171,7 @@ WatchdogSec=2min
 # A new release may have much to do in the database.
 TimeoutStartSec=30min
 # Programs that run outlive the server; the next one finds them.
-KillMode=process
+KillMode=process{waits}
 
 [Install]
 WantedBy=default.target

@@ -79,6 +79,7 @@ def test_it_is_installed_told_of_and_taken_away(machine: Shell):
     again = machine("service", "install", "--set", "name=mine", "--set", "drain=true")
     assert again.returncode == 0
     assert '"drain=true"' in unit.read_text()
+    assert "\nTimeoutStopSec=infinity\n" in unit.read_text()
     machine.good("service", "uninstall")
     assert asked(machine)[-2:] == ["--user disable --now apsis-nb-mine.service", "--user daemon-reload"]
     assert list(unit.parent.iterdir()) == []
