@@ -24,6 +24,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     SecretStr,
     ValidationError,
@@ -37,7 +38,7 @@ from apsis_nb.core.fields import Fields
 from apsis_nb.core.private import REFERENCE, is_name
 from apsis_nb.core.programs import read_size
 from apsis_nb.core.retention import Keep
-from apsis_nb.core.times import parse_duration, zone
+from apsis_nb.core.times import format_duration, parse_duration, zone
 
 DEFAULT_BIND = "127.0.0.1:5577"
 
@@ -83,6 +84,10 @@ def _memory(value: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?)?B", value):
         raise ValueError(f"not an amount of memory: {value!r}; give for example 1GB or 500MB")
     return value
+
+
+def _size_or_off(value: object) -> object:
+    return None if value is None or value == "off" else read_size(value)
 
 
 def _host(value: object) -> object:
@@ -132,10 +137,21 @@ class _ActionFaults(ValueError):
         self.errors = errors
 
 
+def _shown(value: SecretStr) -> str:
+    """Where it is kept, if it is kept elsewhere."""
+    text = value.get_secret_value()
+    return text if REFERENCE.fullmatch(text) else HIDDEN
+
+
+#: What is shown in the place of a secret.
+HIDDEN = "***"
 #: A text that is shown to nobody, or where it is kept.
-Address = Annotated[SecretStr, AfterValidator(_address_of_somebody)]
+Secret = Annotated[SecretStr, PlainSerializer(_shown, when_used="json")]
+Address = Annotated[Secret, AfterValidator(_address_of_somebody)]
 #: Seconds; from text such as `30s` or `1h30m`.
-Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+Duration = Annotated[
+    float, BeforeValidator(_duration), Field(ge=0), PlainSerializer(format_duration, when_used="json")
+]
 #: Absolute.
 FullPath = Annotated[Path, BeforeValidator(_absolute)]
 
@@ -159,11 +175,21 @@ class Sql(_Section):
     heavy: Annotated[int, Field(gt=0)] = 2  #: how many run at once; others wait
 
 
+class Rotate(_Section):
+    """When a new file of the log is begun."""
+
+    #: bytes; a file that would grow beyond is moved aside. None: never, somebody else sees to it
+    size: Annotated[int | None, BeforeValidator(_size_or_off)] = 100_000_000
+    keep: Annotated[int, Field(gt=0)] = 5  #: how many that were moved aside stay
+
+
 class Log(_Section):
     """The server's own log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     file: FullPath | None = None  #: None: standard error
+    rotate: Rotate = Rotate()  #: of a file
+    format: Literal["text", "json"] = "text"  #: json: an object a line
 
 
 class Late(_Section):
@@ -234,7 +260,7 @@ class Archive(_Section):
 class Heartbeat(_Section):
     """An outside monitor, which tells people when it hears nothing any more."""
 
-    url: Annotated[SecretStr, AfterValidator(_web_secret)]  #: asked with GET while the server does its work
+    url: Annotated[Secret, AfterValidator(_web_secret)]  #: asked with GET while the server does its work
     every: Annotated[Duration, Field(ge=1)] = 60.0  #: seconds
 
 
@@ -266,6 +292,7 @@ class Config(_Section):
         dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
     ] = {}
     drain: bool = False  #: when told to stop, wait for the programs that run
+    observe: bool = False  #: start no program; what would start is recorded as skipped
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
     template_functions: dict[str, str] = {}  #: what templates may call: module:function by name
     dashboards: Literal["process", "off"] = "process"
@@ -283,8 +310,13 @@ class Config(_Section):
     archive: Archive = Archive()
     cost: Cost = Cost()
     notify: Notify = Notify()
-    secrets: dict[str, SecretStr] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
-    action: Annotated[tuple[Action, ...], PlainValidator(_actions)] = ()  #: what follows the runs of all jobs
+    secrets: dict[str, Secret] = {}  #: for webhooks, by name; or where one is kept: env:NAME, file:PATH
+    #: what follows the runs of all jobs
+    action: Annotated[
+        tuple[Action, ...],
+        PlainValidator(_actions),
+        PlainSerializer(lambda actions: [action.to_dict() for action in actions], when_used="json"),
+    ] = ()
     heartbeat: Heartbeat | None = None
 
     @model_validator(mode="after")
@@ -351,15 +383,68 @@ def load_config(
     Raises:
         ConfigError: a key is unknown or a value is wrong; all that is wrong at once.
     """
+    return _settings(file, overrides, env).config(env)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting as it is in effect."""
+
+    key: str  #: dotted
+    value: Any  #: as JSON has it, durations as `30s`; secrets are hidden, but for where they are kept
+    source: str  #: `default`, FILE:LINE, the variable of the environment, or `--set KEY`
+
+
+def list_settings(
+    file: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> list[Setting]:
+    """All settings that `load_config` would give for the same arguments, and where each was said.
+
+    Raises:
+        ConfigError: as `load_config` does.
+    """
+    settings = _settings(file, overrides, env)
+    config = settings.config(env)
+    return [
+        Setting(key=".".join(path), value=_without_secret(path, value), source=settings.source(path))
+        for path, value in _leaves(config.model_dump(mode="json"))
+    ]
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values below a value, each with its place; lists are one value."""
+    if not (isinstance(value, dict) and value):
+        yield path, value
+        return
+    for key, below in value.items():
+        yield from _leaves(below, (*path, key))
+
+
+def _without_secret(path: tuple[str, ...], value: Any) -> Any:
+    """Programs are often given a password in their environment."""
+    return HIDDEN if path[0] == "env" and len(path) > 1 and _IS_SECRET.search(path[1]) else value
+
+
+#: Names of variables whose values are shown to nobody.
+_IS_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|DSN|URL", re.IGNORECASE)
+
+
+def _settings(file: Path | None, overrides: Mapping[str, str] | None, env: Mapping[str, str]) -> "_Settings":
     settings = _Settings()
     if file is not None:
         settings.add_file(file)
-    for name, value in sorted(env.items()):
-        if name.startswith(_ENV_PREFIX) and name not in _ENV_OTHERS:
-            settings.add(name.removeprefix(_ENV_PREFIX).lower().split("__"), value, name)
+    for name in names_in_environment(env):
+        settings.add(name.removeprefix(_ENV_PREFIX).lower().split("__"), env[name], name)
     for key, value in (overrides or {}).items():
         settings.add(key.split("."), value, f"--set {key}")
-    return settings.config(env)
+    return settings
+
+
+def names_in_environment(env: Mapping[str, str]) -> list[str]:
+    """The variables that are settings of a server."""
+    return sorted(name for name in env if name.startswith(_ENV_PREFIX) and name not in _ENV_OTHERS)
 
 
 class _Settings:
@@ -383,6 +468,15 @@ class _Settings:
         target[path[-1]] = value
         self.said[tuple(path)] = where
         self.folders.pop(tuple(path), None)
+
+    def source(self, path: tuple[str, ...]) -> str:
+        """Where the value at `path` was said; `default` if it was not."""
+        value: Any = self.values
+        for key in path:
+            if not isinstance(value, dict) or key not in value:
+                return "default"  # also where a file has `key:` with nothing after it
+            value = value[key]
+        return self.said.get(path, "default")
 
     def add_file(self, file: Path) -> None:
         try:
@@ -496,12 +590,15 @@ def _unknown_names(config: Config) -> Iterator[JobError]:
 
 #: Keys whose value is a path.
 _PATH_KEYS = {("jobs",), ("state_dir",), ("tls", "cert"), ("tls", "key"), ("log", "file")}
+#: The same, dotted.
+PATH_KEYS = frozenset(".".join(path) for path in _PATH_KEYS)
 #: Below these a value may be kept in a file: `file:PATH`.
 _KEPT_KEYS = frozenset({"notify", "secrets", "heartbeat"})
 _SECTIONS: dict[str, type[_Section]] = {
     "tls": Tls,
     "sql": Sql,
     "log": Log,
+    "rotate": Rotate,  # below log
     "late": Late,
     "waiting": Waiting,
     "limits": Limits,

@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, service, serving
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     serving.demo,
     jobs.check,
     jobs.next_times,
+    new.new,
     jobs.jobs,
     jobs.job,
     runs.runs,
@@ -46,6 +47,7 @@ for command in (
     runs.sql,
     runs.report,
     edits.revert,
+    serving.config,
     serving.reload,
     serving.doctor,
     serving.retention,
@@ -61,3 +63,4 @@ for command in (
     app.command(name)(command)
 
 app.add_typer(imports.app, name="import")
+app.add_typer(service.app, name="service")

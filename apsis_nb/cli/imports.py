@@ -4,21 +4,20 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
 
+if TYPE_CHECKING:
+    from apsis_nb.cli.crontab import Line
+
 app = typer.Typer(
-    help="Bring in what other servers, and Apsis, have left.", no_args_is_help=True, rich_markup_mode=None
+    help="Bring in what other schedulers, and other servers, have.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _imports() -> None:
-    # With it `runs` stays a command of its own, though there is no other yet.
-    pass
 
 
 @app.command()
@@ -62,6 +61,158 @@ def runs(
         sys.stderr.write(f"not mapped: {clean(problem['what'])}: {clean(of)}\n")
     done = "would be imported" if dry_run else "imported"
     sys.stderr.write(f"{last['imported']:,} runs {done}, {last['known']:,} were there before\n")
+
+
+@app.command()
+def crontab(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A crontab; - reads it. [what `crontab -l` tells]", show_default=False
+        ),
+    ] = None,
+    jobs: Annotated[
+        Path, typer.Option("--jobs", metavar="DIR", help="The job folder that the new files go to.")
+    ] = Path("jobs"),
+    path: Annotated[str, typer.Option("--path", metavar="PATH", help="The folder in it.")] = "cron",
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="Each entry names an account, as in /etc/crontab and /etc/cron.d."),
+    ] = False,
+    enabled: Annotated[
+        bool,
+        typer.Option("--enabled", help="Let the schedules be on, for `serve --observe` or the change over."),
+    ] = False,
+    rest: Annotated[
+        Path | None,
+        typer.Option("--rest", metavar="FILE", help="Write the crontab that is left to a new file."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Make a job of each entry of a crontab.
+
+    Tells what became of each line, and prints the crontab with the lines that are jobs now as comments. The
+    schedules of the jobs are off (`enabled: false`) unless --enabled. No file is overwritten, and what was
+    imported before is left as it is. Cron itself is not touched.
+
+    \b
+    Examples:
+      apsis-nb import crontab --dry-run
+      apsis-nb import crontab --jobs jobs --rest crontab.new
+      apsis-nb import crontab /etc/cron.d/backup --system
+    """
+    from apsis_nb.cli.crontab import without
+    from apsis_nb.cli.listing import Shown, clean, show
+    from apsis_nb.cli.writing import write_new
+    from apsis_nb.jobfiles import yaml_of
+
+    text = _crontab_text(file)
+    lines = _crontab_lines(text, jobs, path, has_user=system, is_enabled=enabled)
+    left = without(text, lines)
+    if not dry_run:
+        for line in lines:
+            if line.job is not None:
+                write_new(jobs / f"{line.job_id}.yaml", yaml_of(line.job))
+        if rest is not None:
+            write_new(rest, left)
+    rows = [
+        {
+            "line": line.number,
+            "text": line.text,
+            "what": line.what,
+            "job_id": line.job_id,
+            "notes": list(line.notes),
+        }
+        for line in lines
+    ]
+    columns = [
+        Shown("line", lambda r: str(r["line"]), right=True),
+        Shown("", lambda r: r["what"]),
+        Shown("job", lambda r: r["job_id"] or ""),
+        Shown("crontab", lambda r: r["text"], gives_way=True),
+        Shown("", lambda r: "; ".join(r["notes"]), gives_way=True),
+    ]
+    show(rows, columns, format, empty="the crontab has no entries")
+    if format is Format.table and rest is None:
+        sys.stdout.write("\n" + "".join(f"{clean(line)}\n" for line in left.splitlines()))
+    made = sum(line.what == "job" for line in lines)
+    done = "would be made" if dry_run else "made"
+    off = "" if enabled or not made else "; their schedules are off until `enabled: false` is taken away"
+    sys.stderr.write(f"{made} jobs {done} in {jobs / path}{off}\n")
+
+
+def _crontab_text(file: Path | None) -> str:
+    """The crontab of a file, of standard input, or of the account.
+
+    Raises:
+        ApsisError: it cannot be read.
+    """
+    import subprocess
+
+    from apsis_nb.core.errors import ApsisError
+
+    try:
+        if file is not None:
+            return (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode()
+        told = subprocess.run(["crontab", "-l"], capture_output=True, check=False)
+        if told.returncode != 0:
+            raise ApsisError(f"`crontab -l` failed: {told.stderr.decode(errors='replace').strip()}")
+        return told.stdout.decode()
+    except UnicodeDecodeError:
+        raise ApsisError("the crontab is not UTF-8 text") from None
+    except OSError as error:
+        if file is not None:
+            raise ApsisError(f"{file}: cannot be read: {error.strerror}") from None
+        raise ApsisError(
+            "this machine has no `crontab` command: name a file, or - for standard input"
+        ) from None
+
+
+def _crontab_lines(text: str, jobs: Path, path: str, *, has_user: bool, is_enabled: bool) -> "list[Line]":
+    """What is to become of each line, given the jobs that there are; each new job is one that is right.
+
+    Raises:
+        ApsisError: the path is none below the job folder.
+    """
+    from collections import Counter
+    from dataclasses import replace
+    from pathlib import PurePath
+
+    from apsis_nb.cli.crontab import Reader
+    from apsis_nb.config import system_zone
+    from apsis_nb.core.errors import ApsisError
+    from apsis_nb.jobfiles import load_folder, load_text, yaml_of
+
+    below = PurePath(path)
+    if below.is_absolute() or not below.parts or any(p.startswith((".", "_")) for p in below.parts):
+        raise ApsisError(f"--path {path}: give a folder below the job folder, as cron or ops/cron")
+    there = load_folder(jobs) if jobs.is_dir() else None
+    good = [file.job for file in there.files.values() if file.job is not None] if there else []
+    known = Counter(str(job.metadata["crontab"]) for job in good if "crontab" in job.metadata)
+    reader = Reader(
+        tz=system_zone(),
+        has_user=has_user,
+        folder=below.as_posix(),
+        known=known,
+        taken=set(there.files) if there else set(),
+        is_enabled=is_enabled,
+    )
+    lines = []
+    for line in reader.read(text):
+        if line.job is not None:
+            assert line.job_id is not None
+            read = load_text(
+                yaml_of(line.job),
+                line.job_id,
+                source=str(jobs.absolute()),
+                settings=there.settings if there else None,
+            )
+            if read.errors:
+                why = "; ".join(error.message for error in read.errors)
+                line = replace(line, what="left", job=None, job_id=None, notes=(why,))
+        lines.append(line)
+    return lines
 
 
 def _watched(reports: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """Commands about the server itself: run one, try the demo, reload, token, version."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,25 +21,31 @@ BindOption = Annotated[
 ]
 
 
+JobsArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="JOBS", help="The folder of job files. [jobs]", show_default=False),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings, as YAML.", show_default=False)
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir", metavar="DIR", help="Where history is kept; by default one for each job folder."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting, as sql.max_time=10s; may be repeated."),
+]
+
+
 def serve(
-    jobs: Annotated[
-        Path | None,
-        typer.Argument(metavar="JOBS", help="The folder of job files. [jobs]", show_default=False),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Settings, as YAML.", show_default=False)
-    ] = None,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--state-dir", metavar="DIR", help="Where history is kept; by default one for each job folder."
-        ),
-    ] = None,
+    jobs: JobsArgument = None,
+    config: ConfigOption = None,
+    state_dir: StateOption = None,
     bind: BindOption = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting, as sql.max_time=10s; may be repeated."),
-    ] = None,
+    set_: SetOption = None,
     dashboards: Annotated[
         Literal["process", "off"] | None,
         typer.Option("--dashboards", help="Serve the dashboards too. [process]"),
@@ -46,13 +53,17 @@ def serve(
     drain: Annotated[
         bool, typer.Option("--drain", help="When told to stop, wait until the programs that run have ended.")
     ] = False,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Start no program; record what would have started.")
+    ] = False,
 ) -> None:
     """Run a server.
 
     It starts jobs on time, keeps every run, and serves the dashboards.
 
     Prints its address once it is up; stop it with Ctrl-C. Programs that run then go on; the next start finds
-    them. With --drain it waits for them, and starts nothing more; a second Ctrl-C ends the waiting.
+    them. With --drain it waits for them, and starts nothing more; a second Ctrl-C ends the waiting. With
+    --observe it does all but start programs, beside cron for example: runs that would start are skipped.
 
     \b
     Examples:
@@ -62,18 +73,52 @@ def serve(
     from apsis_nb.config import load_config
     from apsis_nb.server.run import serve as run_server
 
-    settings = dict(_setting(word) for word in set_ or ())
-    given = {"jobs": jobs, "state_dir": state_dir, "bind": bind, "dashboards": dashboards}
-    settings |= {key: str(value) for key, value in given.items() if value is not None}
+    settings = given_settings(set_, jobs=jobs, state_dir=state_dir, bind=bind, dashboards=dashboards)
     if drain:
         settings["drain"] = "true"
+    if observe:
+        settings["observe"] = "true"
     wanted = load_config(config, settings)
     if not wanted.jobs.is_dir():
         raise ApsisError(
             f"{wanted.jobs}: there is no such folder; give the folder of the job files, or make it"
         )
     _refuse_a_second(wanted)
+    if wanted.observe:
+        _tell("this server observes: it starts no program, and records what would have started as skipped")
     run_server(wanted, ready=_say_address)
+
+
+def config(
+    jobs: JobsArgument = None,
+    config: ConfigOption = None,
+    state_dir: StateOption = None,
+    bind: BindOption = None,
+    set_: SetOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Tell the settings in effect, for the same words as `serve`.
+
+    Each with where it was said: the file and line, the variable of the environment, or --set. Secrets are
+    hidden.
+
+    \b
+    Examples:
+      apsis-nb config --config apsis.yaml
+      apsis-nb config --config apsis.yaml --set sql.max_time=10s --format json
+    """
+    from dataclasses import asdict
+
+    from apsis_nb.cli.listing import Shown, show
+    from apsis_nb.config import list_settings
+
+    found = list_settings(config, given_settings(set_, jobs=jobs, state_dir=state_dir, bind=bind))
+    columns = [
+        Shown("setting", lambda s: s["key"]),
+        Shown("value", lambda s: _value_text(s["value"]), gives_way=True),
+        Shown("from", lambda s: s["source"], style=lambda s: "dim" if s["source"] == "default" else ""),
+    ]
+    show([asdict(setting) for setting in found], columns, format, empty="")
 
 
 def demo(
@@ -257,6 +302,17 @@ def version() -> None:
             sys.stdout.write(f"{package} {version_of(package)}\n")
         except PackageNotFoundError:
             sys.stdout.write(f"{package} is missing\n")
+
+
+def given_settings(words: list[str] | None, **given: object) -> dict[str, str]:
+    """The settings of `--set`, and those that have an option of their own, by key."""
+    settings = dict(_setting(word) for word in words or ())
+    return settings | {key: str(value) for key, value in given.items() if value is not None}
+
+
+def _value_text(value: object) -> str:
+    """A value as a file of settings has it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _setting(word: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from typing import Any, assert_never
 
 from .actions import LATE, MISSED, Action, ScheduleAction
 from .backfills import Backfills
-from .conditions import Ask, Condition, Dependency, End
+from .conditions import Ask, Condition, Dependency, End, MaxRunning, SkipDuplicate
 from .errors import BindError, NotFound, Refused
 from .events import (
     BackfillRequested,
@@ -86,6 +86,11 @@ CLOCK_EVERY = timedelta(seconds=1)
 #: What a server that is about to end leaves to the next.
 _LEFT_TO_THE_NEXT = (RunRequested, RerunRequested, BackfillRequested, StartRequested)
 
+#: Conditions about other runs.
+_OF_RUNS = (Dependency, MaxRunning, SkipDuplicate)
+#: Why a run was skipped by a server that starts nothing.
+OBSERVED = "observed: it would have started now"
+
 _STATE_OF = {"success": State.SUCCESS, "failure": State.FAILURE, "error": State.ERROR}
 
 
@@ -96,11 +101,19 @@ class Machine:
         limit: at most so many runs at once take up a place; None: any number.
         max_wait_s: how long a run may wait whose job does not say; None: for ever.
         actions: of the server: they follow the runs of all jobs, beside those that the jobs have.
+        observes: no program is started: what would start is skipped. Nothing follows any run, and no run
+            waits for another, for none comes to its end.
     """
 
     def __init__(
-        self, limit: int | None = None, max_wait_s: float | None = None, actions: Sequence[Action] = ()
+        self,
+        limit: int | None = None,
+        max_wait_s: float | None = None,
+        actions: Sequence[Action] = (),
+        *,
+        observes: bool = False,
     ) -> None:
+        self.observes = observes
         self.runs = RunSet()
         self.clock: datetime | None = None  #: all that was due up to here is made into runs
         self.pauses = Pauses()
@@ -115,7 +128,7 @@ class Machine:
         self._quiet_deadlines = Deadlines()  # nothing follows from them: an idle tick is soon enough
         self._late: set[tuple[RunId, Kind]] = set()  # what was told of runs that live
         self._due: deque[Due] = deque()  # due, but without a run id yet
-        self._following = Following(actions)
+        self._following = Following(actions, is_silent=observes)
         self._fired: deque[tuple[Run, ScheduleAction]] = deque()  # actions to carry out, in order
         self._retries: deque[Run] = deque()  # to be tried again, in order
         self._ended: deque[ProgramFinished] = deque()  # what follows from them needs ids first
@@ -148,6 +161,8 @@ class Machine:
         """
         if self.is_draining and isinstance(event, _LEFT_TO_THE_NEXT):
             raise Refused("the server is about to end, and starts nothing more: ask the next one")
+        if self.observes and isinstance(event, _LEFT_TO_THE_NEXT):
+            raise Refused("the server only observes, and starts nothing: start it without --observe")
         self._seq += 1
         self._cause = f"{type(event).__name__}#{self._seq}"
         self._out = []
@@ -354,7 +369,7 @@ class Machine:
         self._backfills.load(event.backfill_failures)
         self._following.load(event.bad_jobs)
         for run in sorted(event.runs, key=lambda r: r.run_id):
-            self.runs.put(run)
+            self.runs.put(self._as_observed(run))
         for run in list(self.runs.values()):
             self._watch(run, now + HEAR_AFTER if run.state in BUSY else None)
             match run.state:
@@ -433,6 +448,7 @@ class Machine:
 
     def _begin(self, run: Run, now: datetime) -> None:
         """Its time has come: wait for its conditions, or start."""
+        run = self._as_observed(run)
         if run.conditions or self._waiting.is_full:
             run = self._move(run, State.WAITING, now, None)
             self._waiting.add(run)
@@ -523,7 +539,16 @@ class Machine:
         waited_s = format_duration((now - run.state_at).total_seconds() // 1)
         self._move(run, State.ERROR, now, f"{held.text if held else 'waiting'}: timeout after {waited_s}")
 
+    def _as_observed(self, run: Run) -> Run:
+        """A server that starts nothing takes what depends on other runs as given."""
+        if not self.observes:
+            return run
+        return replace(run, conditions=tuple(c for c in run.conditions if not isinstance(c, _OF_RUNS)))
+
     def _start(self, run: Run, now: datetime) -> None:
+        if self.observes:
+            self._move(run, State.SKIPPED, now, OBSERVED, skip_reason=OBSERVED)
+            return
         facts: dict[str, Any] = {}
         if run.is_late(now):
             held = self._waiting.why(run.run_id)

@@ -68,7 +68,7 @@ class Checker:
             return self._answered(answer, self._object)
         except BaseException as error:  # whatever users' code raises, sys.exit() too
             name, run_id = self._condition.type, self._run.run_id
-            log.warning("the condition %s of %s failed", name, run_id, exc_info=True)
+            log.warning("the condition %s failed", name, exc_info=True, extra={"run": run_id})
             kind = "" if isinstance(error, ApsisError) else f"{type(error).__name__}: "
             return Answered(end=End(State.ERROR, f"{name}: {_line(f'{kind}{error}')}"))
 

@@ -94,7 +94,10 @@ class Engine:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.machine = Machine(
-            limit=config.limits.running, max_wait_s=config.waiting.max_time, actions=config.action
+            limit=config.limits.running,
+            max_wait_s=config.waiting.max_time,
+            actions=config.action,
+            observes=config.observe,
         )
         self.tasks = Tasks()
         self.job_folder: JobFolder
@@ -157,6 +160,8 @@ class Engine:
         """
         config = self.config
         live, clock = await asyncio.to_thread(self.store.restore)
+        if config.observe:
+            _refuse_busy(live)
         self._polls = Polls(self.store, self.live, self.handle, config.jobs)
         self.job_folder = JobFolder(config, self.store, self._take_up)
         await self.job_folder.open()
@@ -488,6 +493,7 @@ class Engine:
             "ok": self.broken is None,
             "broken": self.broken,
             "draining": self.machine.is_draining,
+            "observing": self.machine.observes,
             "loops": self.tasks.facts(),
             "loop_lag_ms": round(self._loop_lag_s * 1000, 1),
             "commit_lag_ms": round(self._commit_lag_s * 1000, 1),
@@ -506,6 +512,8 @@ class Engine:
         if self.broken is not None and isinstance(event, RunRequested):
             raise Refused(f"the run store is out of order, nothing is started: {self.broken}")
         orders = self.machine.handle(event, utc_now())
+        if log.isEnabledFor(logging.DEBUG):
+            _log_orders(orders)
         if orders:
             if self._saved is None:
                 self._saved = self._loop.create_future()
@@ -537,7 +545,8 @@ class Engine:
             self._break(error)
             return
         else:
-            log.error("the output of r%d cannot be kept: %s", event.run_id, error)
+            about = {"run": f"r{event.run_id}"}
+            log.error("the output cannot be kept: %s", error, extra=about)
         if not self._closing:
             self.handle(event)
 
@@ -702,6 +711,33 @@ class Engine:
                         run_id=want.run_id, inst=want.inst, states=want.states, found=run_id, exists=exists
                     )
                 )
+
+
+def _refuse_busy(live: Sequence[Run]) -> None:
+    """An observer takes over no program: one that was about to start might have to be started."""
+    busy = [run for run in live if run.state in BUSY]
+    if busy:
+        first = f"{busy[0].name} {busy[0].inst.job_id}"
+        more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+        raise ApsisError(
+            f"observe: {first}{more} of the last server are under way: let a server that does not observe "
+            "see them to their end (--drain), or give this one a state folder of its own (--state-dir)"
+        )
+
+
+def _log_orders(orders: Sequence[Instruction]) -> None:
+    """What the machine ordered for runs, in the order in which it is carried out; args are not told."""
+    for order in orders:
+        match order:
+            case SaveRun(run=run, message=message, is_transition=is_transition):
+                what = run.state.value if is_transition else "note"
+                log.debug("%s %s: %s", run.inst.job_id, what, message or "", extra={"run": run.name})
+            case StartProgram() | ResumeProgram() | StopProgram() | PollCondition() | TellLate():
+                log.debug("%s for %s", type(order).__name__, order.cause, extra={"run": order.run.name})
+            case SignalProgram() | Forget() | FindRun():
+                log.debug("%s for %s", type(order).__name__, order.cause, extra={"run": f"r{order.run_id}"})
+            case _:
+                pass  # about no run, or told with its run
 
 
 def _make_state_dir(folder: Path) -> None:

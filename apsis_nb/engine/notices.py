@@ -133,7 +133,7 @@ class Notices:
             try:
                 action = action_from_dict(json.loads(row.action))
             except (ApsisError, ValueError) as error:
-                log.error("notice %d of r%d cannot be read: %s", row.n, row.run_id, error)
+                log.error("notice %d cannot be read: %s", row.n, error, extra={"run": f"r{row.run_id}"})
                 continue
             if not isinstance(action, ScheduleAction):
                 self._take(_Order(row, action, again=True))
@@ -282,7 +282,8 @@ class Notices:
             if order.facts is not None and (state != "failed" or tries == 1)  # the first failure is enough
         ]
         if state == "given up":
-            log.error("%s of r%d: %s %s", orders[0].row.event, orders[0].row.run_id, orders[0].whom, text)
+            row, whom = orders[0].row, orders[0].whom
+            log.error("%s: %s %s", row.event, whom, text, extra={"run": f"r{row.run_id}"})
         try:
             await asyncio.wrap_future(self._store.keep_notices(steps, lines))
         except StoreError as error:

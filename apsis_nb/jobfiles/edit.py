@@ -51,6 +51,15 @@ def edit_yaml(text: str, path: KeyPath, value: Any) -> str:
     return changed
 
 
+def yaml_of(data: Mapping[str, Any]) -> str:
+    """A mapping as the text of a file that people read: an entry a line, long texts as they are.
+
+    Args:
+        data: what JSON can hold.
+    """
+    return "".join(f"{line}\n" for name, value in data.items() for line in _lines(name, value, 0))
+
+
 def _changed(text: str, node: Any, key: str | int, value: Any) -> str:
     """The text with one entry of a mapping or list changed."""
     old = _value(node, key)

@@ -90,7 +90,7 @@ class Internals:
             if message is not None:
                 outcome = "failure"
         except Exception as error:  # one that fails must not stay for ever as if it ran
-            log.exception("%s of %s failed", program.type, run.name)
+            log.exception("%s failed", program.type, extra={"run": run.name})
             outcome, message = "error", f"{type(error).__name__}: {error}"
         if self._tasks.pop(run.run_id, None) is not None:
             self._finish(run.run_id, outcome, message, clock() - began)

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apsis_nb.config import Config
+from apsis_nb.server.log import REQUEST
 from apsis_nb.server.problems import problem_response
 from apsis_nb.server.tokens import BROWSER_S, Caller, Gatekeeper
 
@@ -46,6 +47,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         answer = _Answer(scope, send, headers)
+        of_request = REQUEST.set(answer.request_id)
         try:
             response = self._refusal(scope, headers) or self._entry(scope, headers)
             if response is None:
@@ -64,6 +66,8 @@ class Guard:
                     await send({"type": "websocket.close", "code": 1011})
                 else:
                     await problem_response(500, "the server failed to answer")(scope, receive, answer.send)
+        finally:
+            REQUEST.reset(of_request)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request that does not come to us, or comes from somebody else's page."""
@@ -156,11 +160,12 @@ class _Answer:
                 # Under `no-referrer` a browser would send `Origin: null` with the forms of a page.
                 headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Content-Security-Policy", page_policy(self._host))
-            if self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS:
+            is_change = self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS
+            level = logging.INFO if is_change else logging.DEBUG
+            if log.isEnabledFor(level):
                 caller = self._scope.get("state", {}).get("caller")
-                log.info(
-                    "%s: %s %s", caller.user if caller else "nobody", _said(self._scope), message["status"]
-                )
+                user = caller.user if caller else "nobody"
+                log.log(level, "%s: %s %s", user, _said(self._scope), message["status"])
         await self._send(message)
 
 

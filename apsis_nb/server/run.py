@@ -21,8 +21,10 @@ from apsis_nb.config import Config, write_runtime
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.runs import Run
 from apsis_nb.engine import Engine, doctor, garbage, retention
+from apsis_nb.server import systemd
 from apsis_nb.server.app import account, make_app
 from apsis_nb.server.events import Events
+from apsis_nb.server.log import set_up_log
 from apsis_nb.server.tokens import open_gate
 
 log = logging.getLogger(__name__)
@@ -41,8 +43,6 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S, _STAYED_S = 1.0, 300.0, 600.0
 #: But not before there is so much room, or a tenth of a small disk.
 _ROOM_B = 64_000_000
 _LOOK_S = 1.0
-#: Loggers of libraries that tell of each request or connection.
-_CHATTY = ("httpx2", "httpcore2", "uvicorn", "websockets", "watchfiles")
 
 
 def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None:
@@ -59,7 +59,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     """
     sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # what the server writes is for its own account
-    _set_up_log(config)
+    set_up_log(config)
     with contextlib.closing(bound(config)) as listening:
         config = config.with_port(listening.getsockname()[1])
         is_again, pause_s = False, _FIRST_PAUSE_S
@@ -73,10 +73,18 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
                 if not is_again:
                     raise
                 log.critical("cannot start again, which is tried again in %.0f s: %s", pause_s, error)
-                time.sleep(pause_s)
+                _rest(pause_s)
             is_again, ready = True, None  # told already
             stayed = time.monotonic() - began > _STAYED_S
             pause_s = _FIRST_PAUSE_S if stayed else min(pause_s * 2, _LAST_PAUSE_S)
+
+
+def _rest(seconds: float) -> None:
+    """Wait between two servers; systemd hears that this is meant."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        systemd.tell("WATCHDOG=1")
+        time.sleep(min(left, _LOOK_S))
 
 
 async def _serve(
@@ -98,9 +106,13 @@ async def _serve(
 
         def tell_ready() -> None:
             runtime.extend(write_runtime(config.base_url, gate.token, config.state_dir))
-            log.info("apsis_nb %s serves %s at %s", __version__, config.jobs, config.base_url)
+            does = "observes, and starts nothing of," if config.observe else "serves"
+            log.info("apsis_nb %s %s %s at %s", __version__, does, config.jobs, config.base_url)
             if ready is not None:
                 ready(f"{config.link_url}/?token={gate.token}")
+            systemd.tell(f"READY=1\nSTATUS={does} {config.jobs} at {config.base_url}")
+            if (within_s := systemd.watchdog_s()) is not None:
+                engine.tasks.run("watchdog", lambda: systemd.feed_watchdog(within_s))
             engine.tasks.run("doctor", lambda: doctor.visit(engine))
             engine.tasks.run("garbage", garbage.collect)
             engine.tasks.run("retention", lambda: retention.every_day(engine))
@@ -201,6 +213,7 @@ class _HttpServer(uvicorn.Server):
 
     def stop(self, number: signal.Signals) -> None:
         self.starts_again = False
+        systemd.tell("STOPPING=1")
         if self.should_exit:
             self.force_exit = True  # asked twice: whatever is under way is cut off
         elif self._drain is not None and self._draining is None:
@@ -256,23 +269,3 @@ def bound(config: Config) -> socket.socket:
         hint = "give another port with --bind, or 0 for any that is free"
         raise ApsisError(f"bind: cannot use {config.bind} ({error.strerror}): {hint}") from None
     return listening
-
-
-def _set_up_log(config: Config) -> None:
-    """One line an event, on standard error or in the config's file; times in UTC."""
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    if config.log.file is not None:
-        try:
-            config.log.file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(config.log.file, encoding="utf-8")
-        except OSError as error:
-            raise ApsisError(f"log.file: {config.log.file} cannot be written: {error.strerror}") from None
-    form = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    form.converter = time.gmtime
-    handler.setFormatter(form)
-    level = getattr(logging, config.log.level.upper())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -273,3 +273,19 @@ def test_ctrl_c_ends_demo_while_it_makes_its_history_and_the_next_begins_anew(al
     assert "fault" not in told
     assert "Traceback" not in told
     assert not (alone.folder / "demo/state/runs.duckdb").exists()
+
+
+def test_config_tells_what_serve_would_run_with(alone: Shell):
+    (alone.folder / "apsis.yaml").write_text("sql: {max_time: 1m}\nsecrets: {key: s3cret}\n")
+    words = ("config", "team", "--config", "apsis.yaml", "--set", "log.level=debug", "--bind", "127.0.0.1:1")
+    rows = {r["key"]: r for r in json.loads(alone.good(*words, "--format", "json", APSIS_NB_WATCH="1"))}
+    assert rows["jobs"] == {"key": "jobs", "value": str(alone.folder / "team"), "source": "--set jobs"}
+    assert rows["sql.max_time"] == {"key": "sql.max_time", "value": "1m", "source": "apsis.yaml:1"}
+    assert rows["watch"] == {"key": "watch", "value": True, "source": "APSIS_NB_WATCH"}
+    table = alone.good(*words)
+    assert "log.level" in table
+    assert "--set log.level" in table
+    assert "s3cret" not in table
+    wrong = alone("config", "--set", "log.levl=debug")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "apsis-nb: --set log.levl: unknown key 'levl': did you mean 'level'?\n"

@@ -12,6 +12,7 @@ from apsis_nb.config import (
     Config,
     ConfigError,
     find_servers,
+    list_settings,
     load_config,
     name_of,
     runtime_dir,
@@ -310,3 +311,61 @@ def test_a_name_that_an_action_of_the_configuration_has_not_is_told_with_its_lin
     file = written(tmp_path, text)
     hint = "there is no 'opps' under 'notify' in the server's configuration: did you mean 'ops'?"
     assert faults(file) == [f"{file}:4: action.0.to: {hint}"]
+
+
+# ---- what is in effect ----
+
+
+def in_effect(file: Path | None = None, env: dict[str, str] | None = None, **said: str) -> dict[str, tuple]:
+    overrides = {key.replace("__", "."): value for key, value in said.items()}
+    return {s.key: (s.value, s.source) for s in list_settings(file, overrides, env or {})}
+
+
+def test_each_setting_is_told_with_where_it_was_said(tmp_path: Path):
+    file = written(tmp_path, "sql:\n  max_time: 1m\n  heavy: 3\nlog:\n  file:\nallowed_hosts: [a, b]\n")
+    found = in_effect(file, {"APSIS_NB_SQL__HEAVY": "4"}, limits__running="7")
+    assert found["sql.max_time"] == ("1m", f"{file}:2")
+    assert found["sql.heavy"] == (4, "APSIS_NB_SQL__HEAVY")
+    assert found["sql.max_rows"] == (None, "default")
+    assert found["limits.running"] == (7, "--set limits.running")
+    assert found["allowed_hosts"] == (["a", "b"], f"{file}:6")
+    assert found["log.file"] == (None, "default")
+    assert found["bind"] == ("127.0.0.1:5577", "default")
+
+
+def test_of_secrets_only_the_place_is_told_where_they_are_kept(tmp_path: Path):
+    file = written(
+        tmp_path,
+        """
+notify: {ops: "mailto://me:s3cret@mail.example", boss: env:BOSS}
+secrets: {key: s3cret, other: file:hook}
+heartbeat: {url: "https://monitor.example/s3cret"}
+env: {DB_PASSWORD: s3cret, DATABASE_URL: "postgresql://me:s3cret@db", FOLDER: /data}
+action: {type: webhook, url: "https://h.example/s3cret", if: {late: true}}
+""",
+    )
+    found = in_effect(file)
+    assert "s3cret" not in str(found)
+    assert [found[key][0] for key in ("notify.ops", "notify.boss", "secrets.key", "heartbeat.url")] == [
+        "***", "env:BOSS", "***", "***",
+    ]  # fmt: skip
+    assert found["secrets.other"] == (f"file:{tmp_path}/hook", f"{file}:3")
+    assert [found[f"env.{name}"][0] for name in ("DB_PASSWORD", "DATABASE_URL", "FOLDER")] == [
+        "***", "***", "/data",
+    ]  # fmt: skip
+
+
+def test_the_settings_that_are_told_can_be_said_again():
+    config = load_config(overrides={"log.rotate.size": "20MB", "late.start": "90s", "cost.gb_hour": "0.5"})
+    told = {s.key: s.value for s in list_settings(overrides={"log.rotate.size": "20MB", "late.start": "90s"})}
+    again = {k: str(v) for k, v in told.items() if v not in (None, [], {}, False)}
+    assert load_config(overrides=again | {"cost.gb_hour": "0.5"}) == config
+
+
+def test_a_log_is_rotated_unless_somebody_else_does_it():
+    assert load_config(env={}).log.rotate.size == 100_000_000
+    assert load_config(overrides={"log.rotate.size": "off"}, env={}).log.rotate.size is None
+    (told,) = faults(log__rotate__size="some")
+    assert "log.rotate.size: must be a size such as 2GB" in told
+    (told,) = faults(log__rotate__kep="1")
+    assert told.endswith("unknown key 'kep': did you mean 'keep'?")

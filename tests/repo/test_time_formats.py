@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 HOME = "apsis_nb/core/times.py"
 #: Files with one form of their own, and why.
 ALLOWED = {
-    "apsis_nb/server/run.py": "the logging library writes it; each line of a log is as wide as the others",
+    "apsis_nb/server/log.py": "the logging library writes it; each line of a log is as wide as the others",
 }
 #: Programs of the demo are a user's, who need not know our modules.
 DEMO = "apsis_nb/demo/jobs/"

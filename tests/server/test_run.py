@@ -189,6 +189,33 @@ def test_with_drain_it_waits_for_its_programs_and_starts_nothing_more(tmp_path: 
         server.end()
 
 
+def test_a_server_that_observes_says_so_and_starts_nothing(tmp_path: Path) -> None:
+    beat = f"schedule: {{type: interval, interval: 1}}\nprogram: touch {tmp_path}/started\n"
+    write_jobs(tmp_path / "jobs", {"beat": beat})
+    with process(tmp_path, observe="true") as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        assert api(told, "GET", "/alive").json()["observing"] is True
+        skipped = {"job_id": "beat", "state": "skipped"}
+        (run, *_) = until("it is due", lambda: api(told, "GET", "/runs", params=skipped).json()["runs"])
+        assert run["skip_reason"] == "observed: it would have started now"
+        refused = api(told, "POST", "/runs", json={"job_id": "beat"})
+        assert (refused.status_code, "--observe" in refused.json()["detail"]) == (409, True)
+        assert server.end() == 0
+        assert "observes, and starts nothing of," in server.log.read_text()
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_observer_takes_over_no_program(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
+        where = begin(told, tmp_path / "release")
+        server.end()
+    line = refusal(tmp_path, observe="true")
+    assert f"observe: {where.removeprefix('/runs/')} " in line
+    assert line.endswith("or give this one a state folder of its own (--state-dir)")
+    (tmp_path / "release").write_text("well\n")  # the program goes on, and ends
+
+
 def test_a_second_signal_ends_the_waiting_and_the_program_goes_on(tmp_path: Path) -> None:
     with process(tmp_path, drain="true") as server:
         told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
@@ -265,7 +292,7 @@ def test_what_changes_something_is_logged_with_who_and_a_token_never(tmp_path: P
     user = account()
     assert f"{user}: POST /login 303" in log
     assert f"{user}: POST /api/v1/jobs/reload 200" in log
-    assert "GET /api/v1/jobs" not in log
+    assert f"{user}: GET /api/v1/jobs 200" in log
     for text in (token, "wrong-token", secret):
         assert text not in log
 
@@ -345,6 +372,45 @@ def test_the_log_may_be_a_file(tmp_path: Path) -> None:
         server.end()
         assert server.log.read_text() == ""
     assert "apsis_nb.server.run: apsis_nb" in file.read_text()
+
+
+def test_each_line_of_a_log_for_programs_is_an_object_with_the_run_and_the_request(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    with process(tmp_path, **{"log.file": str(file), "log.format": "json", "log.level": "debug"}) as server:
+        url, token = server.link.split("/?token=")
+        told = {"url": url, "token": token}
+        asked = api(told, "POST", "/runs", json={"job_id": "ops/hello", "args": {}})
+        (run,) = asked.json()["runs"]
+        until(
+            "its end is logged", lambda: f'success: ", "run": "{run["run_id"]}"' in file.read_text().rstrip()
+        )
+        server.end()
+    assert file.stat().st_mode & 0o077 == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {"at", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    request = asked.headers["x-request-id"]
+    of_request = [line["message"] for line in lines if line.get("request") == request]
+    assert f"{account()}: POST /api/v1/runs 201" in of_request
+    assert any(text.startswith("ops/hello starting") for text in of_request)
+    of_run = [line["message"] for line in lines if line.get("run") == run["run_id"]]
+    assert [text.split(":")[0] for text in of_run if text.startswith("ops/hello")] == [
+        "ops/hello scheduled", "ops/hello starting", "ops/hello running", "ops/hello success",
+    ]  # fmt: skip
+    assert token not in file.read_text()
+
+
+def test_a_log_that_has_grown_is_moved_aside(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    settings = {"log.file": str(file), "log.level": "debug", "log.rotate.size": "4kB", "log.rotate.keep": "2"}
+    with process(tmp_path, **settings) as server:
+        url, token = server.link.split("/?token=")
+        for _ in range(200):
+            api({"url": url, "token": token}, "GET", "/version")
+        server.end()
+    names = sorted(path.name for path in tmp_path.glob("server.log*"))
+    assert names == ["server.log", "server.log.1", "server.log.2"]
+    assert all(path.stat().st_size <= 4000 for path in tmp_path.glob("server.log*"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("server.log*"))
 
 
 @pytest.fixture

@@ -1,0 +1,187 @@
+"""A command that begins jobs: `new`, from a template."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from apsis_nb.cli.options import Format, FormatOption
+from apsis_nb.core.errors import ApsisError
+
+#: Each template is a file of this folder, or a folder of several jobs; other files go beside the job.
+_FOLDER = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    name: str
+    description: str
+    #: what each file is called after the id of the job, and its text
+    files: Mapping[str, str]
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it makes several jobs below the id."""
+        return all(name.startswith("/") for name in self.files)
+
+
+def new(
+    job: Annotated[
+        str | None, typer.Argument(metavar="JOB", help="The id of the job: team/report.", show_default=False)
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--template", "-t", metavar="T", help="Which; --list tells those that there are.")
+    ] = "shell-daily",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A key of the file, as schedule.tz=UTC; may be repeated."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The job folder that the file goes to.")
+    ] = Path("jobs"),
+    list_: Annotated[bool, typer.Option("--list", help="Tell the templates.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Begin a job: a file from a template.
+
+    With --set its keys have other values; of a template of several jobs, as `pipeline`, a key begins with the
+    name of the job. Prints the files that were made. None is overwritten, and a file that would be wrong is
+    not made.
+
+    \b
+    Examples:
+      apsis-nb new --list
+      apsis-nb new team/report --set schedule.tz=Europe/Berlin --set program.command='python report.py'
+      apsis-nb new team/orders --template pipeline --set load.program.timeout=2h
+    """
+    from apsis_nb.cli.listing import Shown, show
+    from apsis_nb.cli.writing import write_new
+
+    if list_:
+        rows = [{"template": t.name, "description": t.description} for t in _templates().values()]
+        columns = [Shown("template", lambda r: r["template"]), Shown("", lambda r: r["description"])]
+        show(rows, columns, format, empty="")
+        return
+    if job is None:
+        raise typer.BadParameter("give the id of the job, as team/report", param_hint="JOB")
+    made = _made(_named(template), _job_id(job), dict(map(_setting, set_ or ())), out)
+    for file in made:
+        if file.exists():
+            raise ApsisError(f"{file} is there already, and is left as it is: give another id")
+    for file, text in made.items():
+        write_new(file, text)
+        sys.stdout.write(f"{file}\n")
+
+
+def _templates() -> dict[str, _Template]:
+    """All templates, by name."""
+    names = sorted({path.name.partition(".")[0] for path in _FOLDER.iterdir() if path.name[0] not in "._"})
+    return {name: _read(name) for name in names}
+
+
+def _read(name: str) -> _Template:
+    files = {path.name.removeprefix(name): path.read_text() for path in sorted(_FOLDER.glob(f"{name}.*"))}
+    parts = sorted((_FOLDER / name).glob("*.yaml"))
+    files |= {f"/{path.name}": path.read_text() for path in parts}
+    first = next(text for file, text in files.items() if file.endswith(".yaml"))
+    return _Template(name, first.partition("\n")[0].lstrip("# "), files)
+
+
+def _named(name: str) -> _Template:
+    import difflib
+
+    templates = _templates()
+    if name not in templates:
+        near = difflib.get_close_matches(name, templates, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(templates)}"
+        raise ApsisError(f"there is no template '{name}': {hint}")
+    return templates[name]
+
+
+def _job_id(text: str) -> str:
+    parts = PurePosixPath(text.removesuffix(".yaml")).parts
+    if not parts or any(part.startswith((".", "_", "/")) or not part.isprintable() for part in parts):
+        raise ApsisError(
+            f"'{text}' can be no id of a job: give its path below the job folder, as team/report"
+        )
+    return "/".join(parts)
+
+
+def _setting(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not (key and equals):
+        raise typer.BadParameter(
+            f"{word!r}: write KEY=VALUE, for example schedule.tz=UTC", param_hint="--set"
+        )
+    return key, value
+
+
+def _made(template: _Template, job_id: str, settings: Mapping[str, str], out: Path) -> dict[Path, str]:
+    """The files of a job and their texts, the jobs that others depend on first.
+
+    Raises:
+        ApsisError: with these settings a job would be wrong.
+    """
+    from apsis_nb.config import system_zone
+
+    module = re.sub(r"\W", "_", PurePosixPath(job_id).name)
+    texts = {"@JOB@": job_id, "@MODULE@": module, "@ZONE@": system_zone()}
+    made: dict[Path, str] = {}
+    left = dict(settings)
+    for name, text in template.files.items():
+        filled = re.sub("|".join(texts), lambda match: texts[match[0]], text)
+        if not name.endswith(".yaml"):
+            made[(out / job_id).with_name(f"{module}{name}")] = filled
+            continue
+        part = PurePosixPath(name).stem if template.has_parts else ""
+        own = {key: left.pop(key) for key in list(left) if not part or key.startswith(f"{part}.")}
+        file_id = f"{job_id}{name.removesuffix('.yaml')}"
+        for key, value in own.items():
+            filled = _changed(filled, key, key.removeprefix(f"{part}.") if part else key, value)
+        _refuse_wrong(filled, file_id, out)
+        made[out / f"{file_id}.yaml"] = filled
+    if left:
+        parts = ", ".join(PurePosixPath(name).stem for name in template.files)
+        raise ApsisError(f"--set {next(iter(left))}: begin with the name of the job: {parts}")
+    return made
+
+
+def _changed(text: str, said: str, key: str, value: str) -> str:
+    """The text of a job file with one key changed."""
+    from apsis_nb.jobfiles import CannotEdit, YamlErrors, edit_yaml
+
+    try:
+        return edit_yaml(text, tuple(key.split(".")), _value(value))
+    except (CannotEdit, YamlErrors) as error:
+        raise ApsisError(f"--set {said}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    """A value as a job file has it: a number, a list ...; all that YAML does not take is a text."""
+    import json
+
+    from apsis_nb.jobfiles import YamlErrors
+    from apsis_nb.jobfiles.yaml12 import parse_yaml
+
+    try:
+        value = parse_yaml(text).value
+        json.dumps(value)
+    except (YamlErrors, TypeError):
+        return text
+    return text if value is None or isinstance(value, str) else value
+
+
+def _refuse_wrong(text: str, job_id: str, out: Path) -> None:
+    """Raise what is wrong with the file of a job before it is made."""
+    from apsis_nb.jobfiles import load_text
+    from apsis_nb.jobfiles.settings import load_settings
+
+    file = load_text(text, job_id, source=str(out.absolute()), settings=load_settings(out))
+    if file.errors:
+        raise ApsisError("\n".join(error.message for error in file.errors))
