@@ -397,7 +397,7 @@ class Questions:
     def _asked(
         self, name: str, given: Mapping[str, Any], *, block: str | None = None
     ) -> tuple[str, dict[str, Any], tuple[datetime, datetime]]:
-        """A query of history, or another block about the same, its parameters as SQL has them, and its span."""
+        """A query of history, or another block about it, its parameters as SQL has them, and its span."""
         if name not in HISTORY:
             raise StoreError(f"there is no query {name}; there are {', '.join(HISTORY)}")
         unknown = sorted(given.keys() - HISTORY[name].keys())
