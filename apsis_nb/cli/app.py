@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving, tokens
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -53,10 +53,10 @@ for command in (
     keeping.restore,
     keeping.compact,
     serving.notify_test,
-    serving.token,
     serving.version,
 ):
     name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
     app.command(name)(command)
 
 app.add_typer(imports.app, name="import")
+app.add_typer(tokens.app, name="token")

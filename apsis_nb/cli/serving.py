@@ -1,4 +1,4 @@
-"""Commands about the server itself: run one, try the demo, reload, token, version."""
+"""Commands about the server itself: run one, try the demo, reload, version."""
 
 import sys
 from pathlib import Path
@@ -224,18 +224,6 @@ def notify_test(
 
     client_of(url).notify_test(name)
     sys.stderr.write(f"{clean(name)} is told\n")
-
-
-def token(url: UrlOption = None) -> None:
-    """Print the token of the server.
-
-    \b
-    Example:
-      APSIS_NB_TOKEN=$(apsis-nb token) python report.py
-    """
-    from apsis_nb.client import find_server
-
-    sys.stdout.write(find_server(url)[1] + "\n")
 
 
 def version() -> None:

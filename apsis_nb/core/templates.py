@@ -338,15 +338,25 @@ def names_in(text: str) -> set[str]:
     return find_undeclared_variables(_ENVIRONMENT.parse(text)) - set(_ENVIRONMENT.globals)
 
 
+#: What gives a value another name, or another form, further on.
+_RENAMING: tuple[type[nodes.Node], ...] = (
+    nodes.Assign,
+    nodes.AssignBlock,
+    nodes.For,
+    nodes.Macro,
+    nodes.With,
+    nodes.FilterBlock,
+)
+
+
 def unquoted_names(text: str, names: Iterable[str]) -> set[str]:
-    """Those of some names whose values a template may write as they are, not by `quote`, into a shell command.
+    """Those of some names whose values a template may write into a shell command as they are, not by `quote`.
 
     What stands between quotes of the shell is not safe there, `quote` or not. In doubt a name is one of them.
     """
     tree = _ENVIRONMENT.parse(text)
     given = set(names)
-    if tree.find((nodes.Assign, nodes.AssignBlock, nodes.For, nodes.Macro, nodes.With, nodes.FilterBlock)):
-        # A value may go on under another name.
+    if any(tree.find(kind) for kind in _RENAMING):
         return given & {n.name for n in tree.find_all(nodes.Name)}
     found: set[str] = set()
     before = ""

@@ -29,6 +29,7 @@ from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.retention import retention_routes
 from apsis_nb.server.runs import run_routes
 from apsis_nb.server.system import system_routes
+from apsis_nb.server.token_routes import token_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 from apsis_nb.server.why import why_routes
 
@@ -105,6 +106,7 @@ def make_app(
     api.include_router(retention_routes(engine))
     api.include_router(import_routes(engine))
     api.include_router(backup_routes(engine))
+    api.include_router(token_routes(gate.book, config))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":

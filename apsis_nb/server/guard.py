@@ -14,8 +14,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apsis_nb.config import Config
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import problem_response
-from apsis_nb.server.tokens import BROWSER_S, Caller, Gatekeeper
+from apsis_nb.server.rights import right_of
+from apsis_nb.server.tokens import BROWSER_S, Gatekeeper
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +98,9 @@ class Guard:
             token = next((value for name, value in query if name == "token"), None)
             if token is not None:
                 clean = _target(path, [(name, value) for name, value in query if name != "token"])
-                if self._gate.is_token(token):
-                    return log_in(self._gate, scope, clean, public_url=self._public_origin, now=now)
+                holder = self._gate.holder(token, now=now)
+                if holder is not None:
+                    return log_in(self._gate, holder, scope, clean, public_url=self._public_origin, now=now)
                 return _to_login(clean, failed=True)
 
         caller, by_cookie = self._caller(headers, now)
@@ -112,16 +115,12 @@ class Guard:
             )
             response.headers["WWW-Authenticate"] = "Bearer"
             return response
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            # A browser sends the cookie whoever made the page, but it says whose page it is.
-            if by_cookie and "origin" not in headers:
-                return problem_response(
-                    403, "a browser must say the Origin of a request that changes something"
-                )
-            if caller.role == "read" and path not in QUESTIONS:
-                return problem_response(403, f"{caller.user} may only read")
+        # A browser sends the cookie whoever made the page, but it says whose page it is.
+        is_change = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if is_change and by_cookie and "origin" not in headers:
+            return problem_response(403, "a browser must say the Origin of a request that changes something")
         scope.setdefault("state", {})["caller"] = caller
-        return None
+        return None if path in OPEN else _no_right(caller, scope.get("method", "WS"), path)
 
     def _caller(self, headers: Headers, now: float) -> tuple[Caller | None, bool]:
         """Who it is, and whether only a cookie says so."""
@@ -164,10 +163,28 @@ class _Answer:
         await self._send(message)
 
 
-def log_in(gate: Gatekeeper, scope: Scope, target: str, *, public_url: str | None, now: float) -> Response:
-    """Send a browser that showed the token to `target`, with a session of its own in a cookie.
+def _no_right(caller: Caller, method: str, path: str) -> Response | None:
+    """The answer to one who may not ask this; None for one who may."""
+    if caller.role == "admin":
+        return None
+    right = right_of(method, path)
+    if right is None:
+        return problem_response(404, f"there is nothing at {path} that takes {method}")
+    if not caller.has(right.role):
+        return problem_response(403, caller.lacks(right.role, "this"), role=right.role)
+    if caller.paths and right.about == "server":
+        detail = f"{caller.user} is held to {caller.held_to}, and this is about all jobs"
+        return problem_response(403, f"{detail}: it takes a token without a path")
+    return None
+
+
+def log_in(
+    gate: Gatekeeper, caller: Caller, scope: Scope, target: str, *, public_url: str | None, now: float
+) -> Response:
+    """Send a browser that showed a token to `target`, with a session of its own in a cookie.
 
     Args:
+        caller: whose token it is.
         public_url: how people reach the server, if not by its own address.
         now: seconds since 1970.
     """
@@ -175,7 +192,7 @@ def log_in(gate: Gatekeeper, scope: Scope, target: str, *, public_url: str | Non
     response = RedirectResponse(target, 303)
     response.set_cookie(
         gate.cookie,
-        gate.sign(gate.owner, "browser", now=now, lasts_s=BROWSER_S),
+        gate.sign(caller, "browser", now=now, lasts_s=BROWSER_S),
         max_age=int(BROWSER_S),
         httponly=True,
         samesite="strict",

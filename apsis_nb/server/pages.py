@@ -45,9 +45,11 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     async def login(request: Request) -> Response:
         form = parse_qs((await request.body()).decode("utf-8", errors="replace"))
         target = _own(form.get("next", [""])[0])
-        if gate.is_token(form.get("token", [""])[0].strip()):
-            request.state.caller = gate.owner  # for the log
-            return log_in(gate, request.scope, target, public_url=config.public_url, now=time.time())
+        now = time.time()
+        caller = gate.holder(form.get("token", [""])[0].strip(), now=now)
+        if caller is not None:
+            request.state.caller = caller  # for the log
+            return log_in(gate, caller, request.scope, target, public_url=config.public_url, now=now)
         return _login_page(target, failed=True, status=401)
 
     @router.api_route("/logout", methods=["GET", "POST"])

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from apsis_nb.core.errors import ApsisError
-from apsis_nb.server.tokens import Caller, Gatekeeper, open_gate
+from apsis_nb.server.callers import Caller
+from apsis_nb.server.token_book import TokenBook
+from apsis_nb.server.tokens import Gatekeeper, open_gate
 
+NO_FILE = Path("/nonexistent/tokens.json")
 ANN = Caller(user="ann", role="admin")
 
 
 def gate(token: str = "t" * 32, secret: bytes = b"secret") -> Gatekeeper:
-    return Gatekeeper(token, secret, "ann")
+    return Gatekeeper(token, secret, "ann", TokenBook(NO_FILE))
 
 
 def test_a_token_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
