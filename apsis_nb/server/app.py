@@ -13,6 +13,7 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import only_text
+from apsis_nb.server.audit import Audit
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.backups import backup_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
@@ -111,7 +112,7 @@ def make_app(
     app.include_router(page_routes(gate, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)
-    return Guard(app, gate, config)
+    return Guard(app, gate, config, Audit(config.state_dir / "audit.jsonl"))
 
 
 def account() -> str:

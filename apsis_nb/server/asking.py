@@ -75,6 +75,11 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def audit_about(request: Request, *words: str) -> None:
+    """Have the audit log say what the request is about, where its address does not."""
+    request.state.about = " ".join(words)
+
+
 def instant(text: str | None, name: str, config: Config) -> datetime | None:
     """A time of a request; without a zone it is in the server's.
 

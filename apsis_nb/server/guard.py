@@ -5,7 +5,6 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apsis_nb.config import Config
+from apsis_nb.server.audit import Audit
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import problem_response
 from apsis_nb.server.rights import right_of
@@ -36,8 +36,8 @@ class Guard:
     A route finds the caller in `request.state.caller`.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config) -> None:
-        self.app, self._gate = app, gate
+    def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config, audit: Audit) -> None:
+        self.app, self._gate, self._audit = app, gate, audit
         public = urlsplit(config.public_url or "")
         self._public_origin = f"{public.scheme}://{public.netloc}".lower() if config.public_url else None
         self._hosts = _hosts(config)
@@ -47,10 +47,11 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = _Answer(scope, send, headers)
+        answer = _Answer(scope, send, headers, self._audit)
         try:
             response = self._refusal(scope, headers) or self._entry(scope, headers)
             if response is None:
+                answer.let_in()
                 await self.app(scope, receive, answer.send)
             elif scope["type"] == "websocket":
                 await _reject(scope, response, send)
@@ -93,13 +94,13 @@ class Guard:
         """The answer to one who may not come in, or who just logged in; None for a caller who may."""
         path, now = scope["path"], time.time()
         is_page = scope["type"] == "http" and not path.startswith(API)
-        if is_page and scope["method"] == "GET" and path not in OPEN:
-            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            token = next((value for name, value in query if name == "token"), None)
+        if is_page and scope["method"] == "GET":
+            token = shown_token(scope)
             if token is not None:
-                clean = _target(path, [(name, value) for name, value in query if name != "token"])
+                clean = _target(path, _query_without_token(scope))
                 holder = self._gate.holder(token, now=now)
                 if holder is not None:
+                    scope.setdefault("state", {})["caller"] = holder  # for the logs
                     return log_in(self._gate, holder, scope, clean, public_url=self._public_origin, now=now)
                 return _to_login(clean, failed=True)
 
@@ -108,7 +109,7 @@ class Guard:
             if path in OPEN and is_page:
                 return None
             if is_page and scope["method"] in {"GET", "HEAD"}:
-                return _to_login(_target(path, parse_qsl(scope["query_string"].decode("latin-1"))))
+                return _to_login(_target(path, _query_without_token(scope)))
             status = 403 if scope["type"] == "websocket" else 401
             response = problem_response(
                 status, "who are you? send the server's token as `Authorization: Bearer TOKEN`"
@@ -133,12 +134,42 @@ class Guard:
 
 
 class _Answer:
-    """Passes an answer on with the headers that each must have, and logs requests that change something."""
+    """Passes an answer on with the headers that each must have, and tells of requests that change something."""
 
-    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: Headers, audit: Audit) -> None:
         self._scope, self._send, self._host = scope, send, headers.get("host", "")
+        self._audit = audit
         self.request_id = secrets.token_hex(6)
         self.started = False
+
+    @property
+    def _is_change(self) -> bool:
+        """Whether the request changes something, or somebody in: one who logs in."""
+        if self._scope["type"] != "http":
+            return False
+        if self._scope["method"] in SAFE_METHODS:
+            return shown_token(self._scope) is not None
+        return self._scope["path"] not in QUESTIONS
+
+    def let_in(self) -> None:
+        """Tell of it before it changes anything: a crash must not leave a change of which nobody is told."""
+        if self._is_change:
+            self._tell(None)
+
+    def _tell(self, status: int | None) -> None:
+        state = self._scope.get("state", {})
+        caller, client = state.get("caller"), self._scope.get("client")
+        self._audit.write(
+            request=self.request_id,
+            by=caller.user if caller else None,
+            role=caller.role if caller else None,
+            source=client[0] if client else "unix",
+            method=self._scope["method"],
+            path=quote(self._scope["path"]),
+            query=_query_without_token(self._scope) or None,
+            about=state.get("about"),
+            status=status,
+        )
 
     async def send(self, message: Message) -> None:
         self.started = True
@@ -155,7 +186,8 @@ class _Answer:
                 # Under `no-referrer` a browser would send `Origin: null` with the forms of a page.
                 headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Content-Security-Policy", page_policy(self._host))
-            if self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS:
+            if self._is_change:
+                self._tell(message["status"])
                 caller = self._scope.get("state", {}).get("caller")
                 log.info(
                     "%s: %s %s", caller.user if caller else "nobody", _said(self._scope), message["status"]
@@ -230,9 +262,23 @@ def _host_name(host: str) -> str | None:
     return match and (match[1] or match[2].rstrip("."))
 
 
-def _target(path: str, query: Iterable[tuple[str, str]]) -> str:
+def shown_token(scope: Scope) -> str | None:
+    """The token in the address of a page; the API takes none there."""
+    if scope["type"] != "http" or scope["path"].startswith(API) or scope["path"] in OPEN:
+        return None
+    return next((value for name, value in _query(scope) if name == "token"), None)
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _query_without_token(scope: Scope) -> str:
+    return urlencode([(name, value) for name, value in _query(scope) if name != "token"])
+
+
+def _target(path: str, text: str) -> str:
     """The path and query of a page of ours. One slash is in front: `//evil.example` were another host."""
-    text = urlencode(list(query))
     return "/" + quote(path.lstrip("/\\")) + (f"?{text}" if text else "")
 
 

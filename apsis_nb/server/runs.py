@@ -35,6 +35,7 @@ from apsis_nb.engine import Engine
 from apsis_nb.server.asking import (
     answer,
     arg_texts,
+    audit_about,
     caller_of,
     demand,
     demand_args,
@@ -208,6 +209,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if wanted.job_id is not None:
             job = job_of(wanted.job_id, engine, caller)
             demand_args(caller, job, wanted.args)
+            audit_about(request, job.job_id)
             return told(await engine.ask(replace(event, job_id=job.job_id)), 201)
         demand(caller, "write", "a job that comes with the request")
         if caller.paths:
@@ -223,6 +225,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
+        audit_about(request, job.job_id)
         if job.schedules:
             raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
         return told(
@@ -279,6 +282,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         """Run it again now, as its job is today."""
         original, how = await original_of(run_id), wanted or RerunRequest(test=False)
         caller, job = caller_of(request), engine.jobs.get(original.inst.job_id)
+        audit_about(request, original.inst.job_id)
         if job is None:
             demand(caller, "write", "to run again what is no job of the folder")
         else:

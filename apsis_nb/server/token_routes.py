@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
-from apsis_nb.server.asking import answer, caller_of, instant, utc_now
+from apsis_nb.server.asking import answer, audit_about, caller_of, instant, utc_now
 from apsis_nb.server.callers import Role
 from apsis_nb.server.token_book import Token, TokenBook
 
@@ -50,6 +50,7 @@ def token_routes(book: TokenBook, config: Config) -> APIRouter:
                 by=caller_of(request).user,
                 now=now.timestamp(),
             )
+        audit_about(request, token.name, token.role, *token.paths)
         return answer({**_facts(token), "token": shown}, 201)
 
     @router.delete("/tokens/{name}")
