@@ -18,7 +18,7 @@ FILES = 10  #: how many are kept, the one that is written included
 class Audit:
     """A file of JSON lines, for its owner's eyes. All on the loop's thread.
 
-    A line is with the system when `write` returns: it outlives a crash of the server, though not of the machine.
+    A line is with the system when `write` returns: it outlives a crash of the server, not of the machine.
 
     Args:
         file: it is made when the first line is written. Older ones are beside it: `audit.1.jsonl` is the
@@ -31,7 +31,7 @@ class Audit:
         self._is_well = True
 
     def write(self, **facts: Any) -> None:
-        """Add a line; None is left out. Where that fails, the server's log says so, and the server goes on."""
+        """Add a line; None is left out. If that fails, the server's log says so, and the server goes on."""
         told = {name: fact for name, fact in facts.items() if fact is not None}
         line = json.dumps({"at": format_time(datetime.now(UTC)), **told}, ensure_ascii=False) + "\n"
         try:

@@ -134,7 +134,7 @@ class Guard:
 
 
 class _Answer:
-    """Passes an answer on with the headers that each must have, and tells of requests that change something."""
+    """Passes an answer on with the headers that each must have; tells of what changes something."""
 
     def __init__(self, scope: Scope, send: Send, headers: Headers, audit: Audit) -> None:
         self._scope, self._send, self._host = scope, send, headers.get("host", "")
