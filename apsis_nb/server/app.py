@@ -29,6 +29,7 @@ from apsis_nb.server.problems import handle_problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.retention import retention_routes
 from apsis_nb.server.runs import run_routes
+from apsis_nb.server.status import status_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.token_routes import token_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
@@ -110,6 +111,7 @@ def make_app(
     api.include_router(token_routes(gate.book, config))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
+    app.include_router(status_routes(engine, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)
     return Guard(app, gate, config, Audit(config.state_dir / "audit.jsonl"))

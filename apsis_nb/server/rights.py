@@ -37,6 +37,8 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/dash/"): _LOOK,
     ("GET", "/dash/{path:path}"): _LOOK_AT_ALL,
     ("WS", "/dash/{path:path}"): _LOOK_AT_ALL,
+    ("GET", "/status"): _LOOK_AT_JOBS,
+    ("POST", "/status/rerun/{run_id}"): _RUN,
     # -- the server
     ("GET", f"{API}/openapi.json"): _LOOK,
     ("GET", f"{API}/alive"): _LOOK,

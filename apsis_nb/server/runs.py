@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -129,14 +130,6 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if not any(run.run_id == run_id for run in runs):
             return answer({"runs": [await facts_of(run_id)]})
         return told(runs)
-
-    async def original_of(run_id: str) -> Run:
-        """A run as a value, live or finished."""
-        number = run_id_of(run_id)
-        run = engine.live.get(number) or await asyncio.to_thread(engine.store.original, number)
-        if run is None:
-            raise NotFound(f"there is no run r{number}")
-        return run
 
     def told(runs: list[Run], status: int = 200) -> Response:
         now = utc_now()
@@ -280,15 +273,9 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     @router.post("/runs/{run_id}/rerun", status_code=201)
     async def rerun(request: Request, run_id: str, wanted: RerunRequest | None = None) -> Response:
         """Run it again now, as its job is today."""
-        original, how = await original_of(run_id), wanted or RerunRequest(test=False)
-        caller, job = caller_of(request), engine.jobs.get(original.inst.job_id)
-        audit_about(request, original.inst.job_id)
-        if job is None:
-            demand(caller, "write", "to run again what is no job of the folder")
-        else:
-            demand_args(caller, job, how.args)
-        event = RerunRequested(original=original, args=arg_texts(how.args), is_test=how.test, by=caller.user)
-        return told(await engine.ask(event), 201)
+        how = wanted or RerunRequest(test=False)
+        number, caller = run_id_of(run_id), caller_of(request)
+        return told(await ask_rerun(engine, caller, number, how.args, is_test=how.test), 201)
 
     @router.post("/runs/{run_id}/mark/{state}")
     async def mark(request: Request, run_id: str, state: str, how: MarkRequest | None = None) -> Response:
@@ -367,6 +354,35 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         return StreamingResponse(body(), headers=headers)
 
     return router
+
+
+async def ask_rerun(
+    engine: Engine,
+    caller: Caller,
+    run_id: RunId,
+    args: Mapping[str, Scalar] = MappingProxyType({}),
+    *,
+    is_test: bool = False,
+) -> list[Run]:
+    """Run a run again now, as its job is today.
+
+    Args:
+        args: those that are to be different.
+
+    Raises:
+        NotFound: there is no such run.
+        Problem: the caller may not.
+    """
+    original = engine.live.get(run_id) or await asyncio.to_thread(engine.store.original, run_id)
+    if original is None:
+        raise NotFound(f"there is no run r{run_id}")
+    job = engine.jobs.get(original.inst.job_id)
+    if job is None:
+        demand(caller, "write", "to run again what is no job of the folder")
+    else:
+        demand_args(caller, job, args)
+    event = RerunRequested(original=original, args=arg_texts(args), is_test=is_test, by=caller.user)
+    return await engine.ask(event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
