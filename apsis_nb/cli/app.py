@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving, tokens
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving, tls, tokens
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -60,3 +60,4 @@ for command in (
 
 app.add_typer(imports.app, name="import")
 app.add_typer(tokens.app, name="token")
+app.add_typer(tls.app, name="tls")

@@ -43,6 +43,9 @@ def serve(
         Literal["process", "off"] | None,
         typer.Option("--dashboards", help="Serve the dashboards too. [process]"),
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen where others can reach it, without TLS.")
+    ] = False,
     drain: Annotated[
         bool, typer.Option("--drain", help="When told to stop, wait until the programs that run have ended.")
     ] = False,
@@ -65,8 +68,7 @@ def serve(
     settings = dict(_setting(word) for word in set_ or ())
     given = {"jobs": jobs, "state_dir": state_dir, "bind": bind, "dashboards": dashboards}
     settings |= {key: str(value) for key, value in given.items() if value is not None}
-    if drain:
-        settings["drain"] = "true"
+    settings |= {key: "true" for key, is_set in {"drain": drain, "insecure": insecure}.items() if is_set}
     wanted = load_config(config, settings)
     if not wanted.jobs.is_dir():
         raise ApsisError(

@@ -72,7 +72,8 @@ def make_app(
         if config.dashboards == "process":
             # Under TLS only the public address has the name that the certificate is for.
             url = config.link_url if config.tls else config.base_url
-            process = Dashboards(socket, gate, url, dashboards_command)
+            cert = config.tls.cert if config.tls else None
+            process = Dashboards(socket, gate, url, dashboards_command, cert)
             dashboards = asyncio.create_task(process.keep_running())
         try:
             yield
