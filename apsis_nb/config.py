@@ -44,7 +44,7 @@ DEFAULT_BIND = "127.0.0.1:5577"
 
 _ENV_PREFIX = "APSIS_NB_"
 #: Variables with our prefix that are not settings of the server.
-_ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN", "APSIS_NB_DEBUG"})
+_ENV_OTHERS = frozenset({"APSIS_NB_URL", "APSIS_NB_TOKEN", "APSIS_NB_CERT", "APSIS_NB_DEBUG"})
 
 
 class ConfigError(ApsisError):
@@ -662,6 +662,7 @@ class RunningServer:
     version: str
     host: str  #: name of the machine: a home folder may be shared by several
     pid_since: str  #: when the process began, so that another with its pid is not taken for it
+    cert: str | None = None  #: the file of its certificate, if it serves HTTPS
 
 
 def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
@@ -669,8 +670,15 @@ def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
     return (_xdg(env, "XDG_RUNTIME_DIR") or _home(env) / ".local" / "share") / "apsis_nb" / "runtime"
 
 
-def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] = os.environ) -> list[Path]:
-    """Tell the user's other programs that this process serves at `url`.
+def write_runtime(
+    url: str,
+    token: str,
+    state_dir: Path,
+    env: Mapping[str, str] = os.environ,
+    *,
+    cert: Path | None = None,
+) -> list[Path]:
+    """Tell the user's other programs that this process serves at `url`, if with HTTPS by this certificate.
 
     Returns:
         The files, readable by their owner alone; the server removes them when it ends.
@@ -684,6 +692,7 @@ def write_runtime(url: str, token: str, state_dir: Path, env: Mapping[str, str] 
         version=__version__,
         host=socket.gethostname(),
         pid_since=_pid_since(pid) or "",
+        cert=None if cert is None else str(cert),
     )
     # The runtime folder may be emptied when the user logs out; a server that goes on is found by its state.
     files = [state_dir / "server.json", runtime_dir(env) / f"{pid}.json"]

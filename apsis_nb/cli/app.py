@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, service, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, service, serving, tls, tokens
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -56,7 +56,6 @@ for command in (
     keeping.compact,
     keeping.archive,
     serving.notify_test,
-    serving.token,
     serving.version,
 ):
     name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
@@ -64,3 +63,5 @@ for command in (
 
 app.add_typer(imports.app, name="import")
 app.add_typer(service.app, name="service")
+app.add_typer(tokens.app, name="token")
+app.add_typer(tls.app, name="tls")

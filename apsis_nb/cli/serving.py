@@ -1,4 +1,4 @@
-"""Commands about the server itself: run one, try the demo, reload, token, version."""
+"""Commands about the server itself: run one, try the demo, reload, version."""
 
 import json
 import sys
@@ -50,6 +50,9 @@ def serve(
         Literal["process", "off"] | None,
         typer.Option("--dashboards", help="Serve the dashboards too. [process]"),
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen where others can reach it, without TLS.")
+    ] = False,
     drain: Annotated[
         bool, typer.Option("--drain", help="When told to stop, wait until the programs that run have ended.")
     ] = False,
@@ -74,10 +77,8 @@ def serve(
     from apsis_nb.server.run import serve as run_server
 
     settings = given_settings(set_, jobs=jobs, state_dir=state_dir, bind=bind, dashboards=dashboards)
-    if drain:
-        settings["drain"] = "true"
-    if observe:
-        settings["observe"] = "true"
+    flags = {"drain": drain, "observe": observe, "insecure": insecure}
+    settings |= {key: "true" for key, is_set in flags.items() if is_set}
     wanted = load_config(config, settings)
     if not wanted.jobs.is_dir():
         raise ApsisError(
@@ -269,18 +270,6 @@ def notify_test(
 
     client_of(url).notify_test(name)
     sys.stderr.write(f"{clean(name)} is told\n")
-
-
-def token(url: UrlOption = None) -> None:
-    """Print the token of the server.
-
-    \b
-    Example:
-      APSIS_NB_TOKEN=$(apsis-nb token) python report.py
-    """
-    from apsis_nb.client import find_server
-
-    sys.stdout.write(find_server(url)[1] + "\n")
 
 
 def version() -> None:

@@ -407,6 +407,44 @@ class Client:
             params["at"] = arg_text(at) if type(at) is date else self.connection.text_of(at)
         return Why(self.connection.json("GET", f"/why/{quoted(job)}", params=params)["causes"])
 
+    # ---- Tokens ----
+
+    def make_token(
+        self,
+        role: str,
+        *,
+        name: str | None = None,
+        paths: Sequence[str] = (),
+        expires: When | None = None,
+    ) -> dict[str, Any]:
+        """Give out a token; it takes the role `admin`.
+
+        Args:
+            role: what its holder may do: read, run, write or admin.
+            name: of the holder, who is told as `by`; one is made up unless given.
+            paths: folders of jobs, or jobs, that it is held to; none: all.
+            expires: when its time is over; never, unless given.
+
+        Returns:
+            `token`, which is told only here; name, role, paths, made_at, by, expires_at.
+        """
+        wanted = {
+            "role": role,
+            "name": name,
+            "paths": list(paths),
+            "expires": self.connection.text_of(expires),
+        }
+        return self.connection.json("POST", "/tokens", body=wanted)
+
+    def list_tokens(self) -> list[dict[str, Any]]:
+        """The tokens that were given out: name, role, paths, made_at, by, expires_at."""
+        tokens: list[dict[str, Any]] = self.connection.json("GET", "/tokens")["tokens"]
+        return tokens
+
+    def revoke_token(self, name: str) -> None:
+        """Take a token back: it opens nothing any more, nor does a browser that logged in with it."""
+        self.connection.json("DELETE", f"/tokens/{quoted(name)}")
+
     # ---- Runs ----
 
     def schedule(

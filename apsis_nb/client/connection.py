@@ -17,6 +17,7 @@ from apsis_nb.config import DEFAULT_BIND, find_servers
 from apsis_nb.core.times import format_iso, format_time, parse_duration, parse_when, zone
 
 if TYPE_CHECKING:
+    import ssl
     from zoneinfo import ZoneInfo
 
     import httpx2
@@ -50,7 +51,7 @@ class Connection:
             url, token = find_server(url, token)
         self.url = url.rstrip("/")
         self._token = token
-        self._http = http or _http_of(self.url)
+        self._http = http or _http_of(self.url, _cert_of(self.url))
         if http is None:
             # A client that is dropped, as notebooks do, leaves no open socket.
             weakref.finalize(self, self._http.close)
@@ -269,7 +270,36 @@ def find_server(url: str | None = None, token: str | None = None) -> tuple[str, 
     return servers[0].url, token or servers[0].token
 
 
-def _http_of(url: str) -> "httpx2.Client":
+def _cert_of(url: str) -> str | None:
+    """The file of the certificate by which a server is known that no authority vouches for, if there is one.
+
+    `APSIS_NB_CERT` names it; a server of the user on this machine has left word of its own.
+    """
+    if not url.startswith("https:"):
+        return None
+    own = (server.cert for server in find_servers() if server.url == url)
+    return os.environ.get("APSIS_NB_CERT") or next(own, None)
+
+
+def _trusting(cert: str, *, is_here: bool) -> "ssl.SSLContext":
+    """What trusts this certificate alone.
+
+    Raises:
+        ServerDown: the file is no certificate.
+    """
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=cert)
+    except OSError as error:  # also what is in it
+        raise ServerDown(f"{cert}: is no certificate in PEM form: {error.strerror or error}") from None
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be its own authority
+    # It is known by itself, and may be made out for the name that others know this machine by.
+    context.check_hostname = not is_here
+    return context
+
+
+def _http_of(url: str, cert: str | None) -> "httpx2.Client":
     import httpx2
 
     parts = urlsplit(url)
@@ -277,7 +307,7 @@ def _http_of(url: str) -> "httpx2.Client":
     return httpx2.Client(
         timeout=httpx2.Timeout(120.0, connect=5.0),
         # Reading the certificates of all authorities takes longer than a request over plain HTTP.
-        verify=parts.scheme == "https",
+        verify=_trusting(cert, is_here=is_here) if cert else parts.scheme == "https",
         trust_env=not is_here,  # a proxy never leads to this machine
     )
 

@@ -6,14 +6,14 @@ is the next day and `time - 3600` an hour before, which the standard library's d
 
 import functools
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-from jinja2 import Template, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2 import Template, TemplateSyntaxError, Undefined, UndefinedError, nodes
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
@@ -336,6 +336,68 @@ def check(text: str) -> None:
 def names_in(text: str) -> set[str]:
     """The names that a template may ask for, in whatever branch."""
     return find_undeclared_variables(_ENVIRONMENT.parse(text)) - set(_ENVIRONMENT.globals)
+
+
+#: What gives a value another name, or another form, further on.
+_RENAMING: tuple[type[nodes.Node], ...] = (
+    nodes.Assign,
+    nodes.AssignBlock,
+    nodes.For,
+    nodes.Macro,
+    nodes.With,
+    nodes.FilterBlock,
+)
+
+
+def unquoted_names(text: str, names: Iterable[str]) -> set[str]:
+    """Those of some names whose values a template may write into a shell command as they are, not by `quote`.
+
+    What stands between quotes of the shell is not safe there, `quote` or not. In doubt a name is one of them.
+    """
+    tree = _ENVIRONMENT.parse(text)
+    given = set(names)
+    if any(tree.find(kind) for kind in _RENAMING):
+        return given & {n.name for n in tree.find_all(nodes.Name)}
+    found: set[str] = set()
+    before = ""
+    for output in tree.find_all(nodes.Output):
+        for part in output.nodes:
+            if isinstance(part, nodes.TemplateData):
+                before += part.data
+            else:
+                found |= _names_below(part) if _is_in_quotes(before) else _bare_names(part)
+    return given & found
+
+
+def _bare_names(expression: nodes.Node) -> set[str]:
+    """The names of an expression but those that `quote` makes harmless."""
+    match expression:
+        case nodes.Filter(name="quote"):
+            return set()
+        case nodes.Concat() | nodes.Add() | nodes.CondExpr():
+            return set().union(*(_bare_names(part) for part in expression.iter_child_nodes()))
+        case _:
+            return _names_below(expression)
+
+
+def _names_below(node: nodes.Node) -> set[str]:
+    own = {node.name} if isinstance(node, nodes.Name) else set()
+    return own | {name.name for name in node.find_all(nodes.Name)}
+
+
+def _is_in_quotes(text: str) -> bool:
+    """Whether a shell that has read `text` waits for the end of a quoted part."""
+    quote, is_escaped = "", False
+    for character in text:
+        if is_escaped:
+            is_escaped = False
+        elif character == "\\" and quote != "'":
+            is_escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"`":
+            quote = character
+    return bool(quote) or is_escaped
 
 
 def expand(text: str, namespace: Mapping[str, Any]) -> str:

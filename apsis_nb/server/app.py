@@ -14,6 +14,7 @@ from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.archive import archive_routes
 from apsis_nb.server.asking import only_text
+from apsis_nb.server.audit import Audit
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.backups import backup_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
@@ -29,7 +30,9 @@ from apsis_nb.server.problems import handle_problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.retention import retention_routes
 from apsis_nb.server.runs import run_routes
+from apsis_nb.server.status import status_routes
 from apsis_nb.server.system import system_routes
+from apsis_nb.server.token_routes import token_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 from apsis_nb.server.why import why_routes
 
@@ -70,7 +73,8 @@ def make_app(
         if config.dashboards == "process":
             # Under TLS only the public address has the name that the certificate is for.
             url = config.link_url if config.tls else config.base_url
-            process = Dashboards(socket, gate, url, dashboards_command)
+            cert = config.tls.cert if config.tls else None
+            process = Dashboards(socket, gate, url, dashboards_command, cert)
             dashboards = asyncio.create_task(process.keep_running())
         try:
             yield
@@ -107,11 +111,13 @@ def make_app(
     api.include_router(import_routes(engine))
     api.include_router(backup_routes(engine))
     api.include_router(archive_routes(engine))
+    api.include_router(token_routes(gate.book, config))
     app.include_router(api)
     app.include_router(page_routes(gate, config))
+    app.include_router(status_routes(engine, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)
-    return Guard(app, gate, config)
+    return Guard(app, gate, config, Audit(config.state_dir / "audit.jsonl"))
 
 
 def account() -> str:

@@ -1,9 +1,10 @@
 """What the routes have in common: how a request's parts are read, and how it is answered."""
 
+import asyncio
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apsis_nb.config import Config
+from apsis_nb.core.errors import NotFound
 from apsis_nb.core.jobs import Job
+from apsis_nb.core.pasting import pasted
 from apsis_nb.core.runs import RunId
 from apsis_nb.core.times import parse_when, zone
+from apsis_nb.engine import Engine
+from apsis_nb.server.callers import Caller, Role
 from apsis_nb.server.problems import Problem
-from apsis_nb.server.tokens import Caller
 from apsis_nb.wire import to_json
 
 ARGS_BYTES = 32_768  #: most that the args of a run may take, as text
@@ -71,6 +75,11 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def audit_about(request: Request, *words: str) -> None:
+    """Have the audit log say what the request is about, where its address does not."""
+    request.state.about = " ".join(words)
+
+
 def instant(text: str | None, name: str, config: Config) -> datetime | None:
     """A time of a request; without a zone it is in the server's.
 
@@ -114,21 +123,85 @@ def arg_texts(args: Mapping[str, str | bool | int | float]) -> dict[str, str]:
     return texts
 
 
-def job_of(name: str, jobs: Mapping[str, Job], errors: Sequence[Any] = ()) -> Job:
-    """The job of a name: the id, or words that only one job's id has.
+def demand(caller: Caller, role: Role, what: str) -> None:
+    """Refuse what takes a role that the caller has not.
+
+    Args:
+        what: it is, in the words of a sentence.
+
+    Raises:
+        Problem: the caller has it not.
+    """
+    if not caller.has(role):
+        raise Problem(403, caller.lacks(role, what), role=role)
+
+
+def demand_sight(caller: Caller, job_id: str) -> None:
+    """Refuse a job that is none of the caller's paths.
+
+    Raises:
+        Problem: it is none.
+    """
+    if not caller.may_see(job_id):
+        raise Problem(403, f"{caller.user} is held to {caller.held_to}: {job_id} is not there")
+
+
+async def demand_run(engine: Engine, caller: Caller, run_id: RunId) -> None:
+    """Refuse a run of a job that is none of the caller's paths.
+
+    Raises:
+        Problem: it is none.
+        NotFound: there is no such run.
+    """
+    if not caller.paths:
+        return
+    run = engine.live.get(run_id) or await asyncio.to_thread(engine.store.original, run_id)
+    if run is None:
+        raise NotFound(f"there is no run r{run_id}")
+    if not caller.may_see(run.job_id):
+        raise Problem(403, f"{caller.user} is held to {caller.held_to}: r{run_id} is of another job")
+
+
+def demand_args(caller: Caller, job: Job, args: Iterable[str]) -> None:
+    """Refuse args that become a part of the job's code to those who may only run what there is.
+
+    Args:
+        args: the names of those that the caller chose.
+
+    Raises:
+        Problem: one does.
+    """
+    found = None if caller.has("write") else pasted(job, args)
+    if found is not None:
+        raise Problem(
+            403,
+            f"{found.param} of {job.job_id} becomes a part of {found.place}, so to choose it takes the role "
+            f"write, and {caller.user} has {caller.role}; in the job file, {found.remedy}",
+            role="write",
+        )
+
+
+def seen(caller: Caller, jobs: Mapping[str, Job]) -> Mapping[str, Job]:
+    """Those of some jobs that the caller may see."""
+    return {i: job for i, job in jobs.items() if caller.may_see(i)} if caller.paths else jobs
+
+
+def job_of(name: str, engine: Engine, caller: Caller) -> Job:
+    """The job of a name: the id, or words that only one job's id has, of those that the caller may see.
 
     Args:
         name: an id, or the beginnings of words of one, in their order: `sal rep` and `sales/re` are
             `sales/report`.
-        jobs: by id.
-        errors: of job files that could not be read.
 
     Raises:
         Problem: no job fits, or more than one does; with the `choices`.
     """
+    jobs = seen(caller, engine.jobs)
     if name in jobs:
         return jobs[name]
-    faults = [str(e) for e in errors if e.job_id == name]
+    if name in engine.jobs:
+        demand_sight(caller, name)
+    faults = [str(e) for e in engine.folder.errors if e.job_id == name and caller.may_see(name)]
     if faults:
         raise Problem(404, f"job {name} cannot be used: {'; '.join(faults)}")
     matches = matching(name, jobs)

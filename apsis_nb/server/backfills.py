@@ -13,7 +13,16 @@ from apsis_nb.core.errors import NotFound, Refused
 from apsis_nb.core.events import BackfillStopRequested
 from apsis_nb.engine import Engine
 from apsis_nb.engine.backfills import Plan, of_args, of_days, only_missing, request
-from apsis_nb.server.asking import answer, arg_texts, caller_of, job_of, run_id_of
+from apsis_nb.server.asking import (
+    answer,
+    arg_texts,
+    caller_of,
+    demand_args,
+    demand_sight,
+    job_of,
+    run_id_of,
+)
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem
 from apsis_nb.wire import plain
 
@@ -52,22 +61,24 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         facts: dict[str, Any] = plain({**backfill, "backfill_id": f"r{backfill['backfill_id']}"})
         return facts
 
-    async def one(backfill_id: int) -> dict[str, Any]:
+    async def one(backfill_id: int, caller: Caller) -> dict[str, Any]:
         found = await asyncio.to_thread(engine.store.backfills, backfill_id)
         if not found:
             raise NotFound(f"there is no backfill r{backfill_id}")
+        demand_sight(caller, found[0]["job_id"])
         return facts_of(found[0])
 
     @router.get("/backfills")
-    async def backfills(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+    async def backfills(http: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """The backfills, newest first, and how far each is."""
+        caller = caller_of(http)
         found = await asyncio.to_thread(engine.store.backfills, None, limit)
-        return answer({"backfills": [facts_of(b) for b in found]})
+        return answer({"backfills": [facts_of(b) for b in found if caller.may_see(b["job_id"])]})
 
     @router.get("/backfills/{backfill_id}")
-    async def backfill(backfill_id: str) -> Response:
+    async def backfill(http: Request, backfill_id: str) -> Response:
         """A backfill: how many of its runs are left, run, and ended well or badly."""
-        return answer(await one(run_id_of(backfill_id)))
+        return answer(await one(run_id_of(backfill_id), caller_of(http)))
 
     @router.post("/backfill/{job_id:path}", status_code=201)
     async def begin(http: Request, job_id: str, wanted: BackfillRequest) -> Response:
@@ -76,7 +87,9 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         One run at a time, unless told. It stops after three failures in a row. Its runs fire no actions,
         unless asked.
         """
-        job = job_of(job_id, engine.jobs, engine.folder.errors)
+        caller = caller_of(http)
+        job = job_of(job_id, engine, caller)
+        demand_args(caller, job, {name for args in wanted.args or () for name in args})
 
         def plan() -> Plan:
             if wanted.args is not None:
@@ -102,7 +115,7 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
             max_running=wanted.max_running,
             actions=wanted.actions,
             labels=tuple(wanted.labels),
-            by=caller_of(http).user,
+            by=caller.user,
         )
         runs = await engine.ask(event)
         return answer(told | {"backfill_id": f"r{runs[0].backfill_id}"}, 201)
@@ -111,9 +124,10 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
     async def stop(http: Request, backfill_id: str) -> Response:
         """Do not run what is left of a backfill; what runs goes on."""
         number = run_id_of(backfill_id)
-        await one(number)
-        await engine.ask(BackfillStopRequested(backfill_id=number, by=caller_of(http).user))
-        return answer(await one(number))
+        caller = caller_of(http)
+        await one(number, caller)
+        await engine.ask(BackfillStopRequested(backfill_id=number, by=caller.user))
+        return answer(await one(number, caller))
 
     @router.post("/backfills/{backfill_id}/resume")
     async def resume(http: Request, backfill_id: str, wanted: ResumeBackfill | None = None) -> Response:
@@ -122,17 +136,19 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         job_id, missing = await asyncio.to_thread(engine.store.backfill_missing, number)
         if job_id is None:
             raise NotFound(f"there is no backfill r{number}")
+        caller = caller_of(http)
+        demand_sight(caller, job_id)
         if not missing:
             raise Refused(f"nothing is left of backfill r{number}")
         event = request(
-            job_of(job_id, engine.jobs, engine.folder.errors),
+            job_of(job_id, engine, caller),
             Plan(tuple(missing)),
             max_running=how.max_running,
             actions=how.actions,
             backfill_id=number,
-            by=caller_of(http).user,
+            by=caller.user,
         )
         await engine.ask(event)
-        return answer(await one(number))
+        return answer(await one(number, caller))
 
     return router

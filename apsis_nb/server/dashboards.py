@@ -34,7 +34,12 @@ class Dashboards:
     """Keeps the process that makes the pages running."""
 
     def __init__(
-        self, socket: Path, gate: Gatekeeper, api_url: str, command: Sequence[str] = COMMAND
+        self,
+        socket: Path,
+        gate: Gatekeeper,
+        api_url: str,
+        command: Sequence[str] = COMMAND,
+        cert: Path | None = None,
     ) -> None:
         """
         Args:
@@ -42,7 +47,9 @@ class Dashboards:
             gate: gives the process its secrets.
             api_url: where the process finds the server.
             command: what to run; it gets `--socket`, `--prefix` and `--api`.
+            cert: the file of the certificate by which the process knows the server.
         """
+        self._env = os.environ | ({} if cert is None else {"APSIS_NB_CERT": str(cert)})
         self._socket, self._gate = socket, gate
         self._command = [*command, "--socket", str(socket), "--prefix", PREFIX, "--api", api_url]
 
@@ -73,7 +80,7 @@ class Dashboards:
         """Start the process and wait for its end; gives its exit code."""
         # In a session of its own: a Ctrl+C at the terminal is for the server, which ends it in order.
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env=self._env
         )
         assert process.stdin is not None
         log.info("the dashboards process is %d", process.pid)

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from apsis_nb.server.callers import Caller
 from apsis_nb.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Listener:
     """One who reads the stream."""
 
     types: frozenset[str]
+    paths: tuple[str, ...] = ()  #: only what is about jobs there; empty: all
     pieces: deque[bytes] = field(default_factory=deque)
     waiting_bytes: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,15 +95,18 @@ class Events:
             self._timer = loop.call_at(max(loop.time(), self._sent_at + BATCH_S), self._send)
 
     @contextmanager
-    def listener(self, types: frozenset[str], last_id: str | None = None) -> Iterator[Listener]:
+    def listener(
+        self, types: frozenset[str], last_id: str | None = None, caller: Caller | None = None
+    ) -> Iterator[Listener]:
         """A new listener, who first gets a `hello`, then what it missed.
 
         Args:
             types: the kinds of event that it wants.
             last_id: the id of the last event that it has; None: it is new.
+            caller: who it is: one who is held to paths hears of jobs there only. None: one who is not.
         """
         self._send()  # so that what comes from now on is what the ring does not hold yet
-        listener = Listener(types)
+        listener = Listener(types, caller.paths if caller else ())
         hello = {"boot_id": self._boot_id, "version": self._version}
         missed = self._since(last_id)
         if missed is None:
@@ -111,7 +116,7 @@ class Events:
         else:
             # Its id is the one up to which the listener has everything.
             listener.give(_encoded("hello", hello, last_id or self._id))
-            listener.give(self._encoded(missed, types))
+            listener.give(self._encoded(missed, listener))
         self._listeners.add(listener)
         try:
             yield listener
@@ -147,20 +152,21 @@ class Events:
         if not events:
             return
         self._sent_at = asyncio.get_running_loop().time()
-        pieces: dict[frozenset[str], bytes] = {}
+        pieces: dict[tuple[frozenset[str], tuple[str, ...]], bytes] = {}
         for listener in list(self._listeners):
-            if listener.types not in pieces:
-                pieces[listener.types] = self._encoded(events, listener.types)
+            wish = listener.types, listener.paths
+            if wish not in pieces:
+                pieces[wish] = self._encoded(events, listener)
             if listener.waiting_bytes > BEHIND_BYTES:
                 log.warning("a listener who does not read its events is sent away")
                 self._listeners.discard(listener)
                 listener.ended.set()
-            elif piece := pieces[listener.types]:
+            elif piece := pieces[wish]:
                 listener.give(piece)
 
-    def _encoded(self, events: Iterable[_Event], types: frozenset[str]) -> bytes:
-        """The events as text of the stream; of several states of one run only the newest."""
-        wanted = [e for e in events if e.kind in types]
+    def _encoded(self, events: Iterable[_Event], listener: Listener) -> bytes:
+        """The events that a listener wants as text of the stream; of several states of one run the newest."""
+        wanted = [e for e in events if e.kind in listener.types and is_below(e.facts, listener.paths)]
         newest = {e.facts["run_id"]: e for e in wanted if e.kind == "run"}
         told = (e for e in wanted if e.kind != "run" or newest[e.facts["run_id"]] is e)
         return b"".join(e.encoded(self._boot_id) for e in told)
@@ -171,14 +177,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Events, types: frozenset[str], last_id: str | None) -> None:
+    def __init__(self, events: Events, types: frozenset[str], last_id: str | None, caller: Caller) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._types, self._last_id = events, types, last_id
+        self._events, self._types, self._last_id, self._caller = events, types, last_id, caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        with self._events.listener(self._types, self._last_id) as listener:
+        with self._events.listener(self._types, self._last_id, self._caller) as listener:
             tasks = {
                 asyncio.create_task(_pass_on(listener, send)),
                 asyncio.create_task(_until_left(receive)),
@@ -203,6 +209,11 @@ async def _pass_on(listener: Listener, send: Send) -> None:
 async def _until_left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def is_below(facts: Mapping[str, Any], paths: tuple[str, ...]) -> bool:
+    """Whether an event is about a job of these paths; one that names no job is not. Without paths all are."""
+    return not paths or any(f"{facts.get('job_id', '')}/".startswith(f"{path}/") for path in paths)
 
 
 def _encoded(kind: str, facts: Mapping[str, Any], event_id: str | None) -> bytes:

@@ -5,7 +5,6 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,9 +13,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apsis_nb.config import Config
+from apsis_nb.server.audit import Audit
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.log import REQUEST
 from apsis_nb.server.problems import problem_response
-from apsis_nb.server.tokens import BROWSER_S, Caller, Gatekeeper
+from apsis_nb.server.rights import right_of
+from apsis_nb.server.tokens import BROWSER_S, Gatekeeper
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ class Guard:
     A route finds the caller in `request.state.caller`.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config) -> None:
-        self.app, self._gate = app, gate
+    def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config, audit: Audit) -> None:
+        self.app, self._gate, self._audit = app, gate, audit
         public = urlsplit(config.public_url or "")
         self._public_origin = f"{public.scheme}://{public.netloc}".lower() if config.public_url else None
         self._hosts = _hosts(config)
@@ -46,11 +48,12 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = _Answer(scope, send, headers)
+        answer = _Answer(scope, send, headers, self._audit)
         of_request = REQUEST.set(answer.request_id)
         try:
             response = self._refusal(scope, headers) or self._entry(scope, headers)
             if response is None:
+                answer.let_in()
                 await self.app(scope, receive, answer.send)
             elif scope["type"] == "websocket":
                 await _reject(scope, response, send)
@@ -95,13 +98,14 @@ class Guard:
         """The answer to one who may not come in, or who just logged in; None for a caller who may."""
         path, now = scope["path"], time.time()
         is_page = scope["type"] == "http" and not path.startswith(API)
-        if is_page and scope["method"] == "GET" and path not in OPEN:
-            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            token = next((value for name, value in query if name == "token"), None)
+        if is_page and scope["method"] == "GET":
+            token = shown_token(scope)
             if token is not None:
-                clean = _target(path, [(name, value) for name, value in query if name != "token"])
-                if self._gate.is_token(token):
-                    return log_in(self._gate, scope, clean, public_url=self._public_origin, now=now)
+                clean = _target(path, _query_without_token(scope))
+                holder = self._gate.holder(token, now=now)
+                if holder is not None:
+                    scope.setdefault("state", {})["caller"] = holder  # for the logs
+                    return log_in(self._gate, holder, scope, clean, public_url=self._public_origin, now=now)
                 return _to_login(clean, failed=True)
 
         caller, by_cookie = self._caller(headers, now)
@@ -109,23 +113,19 @@ class Guard:
             if path in OPEN and is_page:
                 return None
             if is_page and scope["method"] in {"GET", "HEAD"}:
-                return _to_login(_target(path, parse_qsl(scope["query_string"].decode("latin-1"))))
+                return _to_login(_target(path, _query_without_token(scope)))
             status = 403 if scope["type"] == "websocket" else 401
             response = problem_response(
                 status, "who are you? send the server's token as `Authorization: Bearer TOKEN`"
             )
             response.headers["WWW-Authenticate"] = "Bearer"
             return response
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            # A browser sends the cookie whoever made the page, but it says whose page it is.
-            if by_cookie and "origin" not in headers:
-                return problem_response(
-                    403, "a browser must say the Origin of a request that changes something"
-                )
-            if caller.role == "read" and path not in QUESTIONS:
-                return problem_response(403, f"{caller.user} may only read")
+        # A browser sends the cookie whoever made the page, but it says whose page it is.
+        is_change = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if is_change and by_cookie and "origin" not in headers:
+            return problem_response(403, "a browser must say the Origin of a request that changes something")
         scope.setdefault("state", {})["caller"] = caller
-        return None
+        return None if path in OPEN else _no_right(caller, scope.get("method", "WS"), path)
 
     def _caller(self, headers: Headers, now: float) -> tuple[Caller | None, bool]:
         """Who it is, and whether only a cookie says so."""
@@ -138,12 +138,42 @@ class Guard:
 
 
 class _Answer:
-    """Passes an answer on with the headers that each must have, and logs requests that change something."""
+    """Passes an answer on with the headers that each must have; tells of what changes something."""
 
-    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: Headers, audit: Audit) -> None:
         self._scope, self._send, self._host = scope, send, headers.get("host", "")
+        self._audit = audit
         self.request_id = secrets.token_hex(6)
         self.started = False
+
+    @property
+    def _is_change(self) -> bool:
+        """Whether the request changes something, or somebody in: one who logs in."""
+        if self._scope["type"] != "http":
+            return False
+        if self._scope["method"] in SAFE_METHODS:
+            return shown_token(self._scope) is not None
+        return self._scope["path"] not in QUESTIONS
+
+    def let_in(self) -> None:
+        """Tell of it before it changes anything: a crash must not leave a change of which nobody is told."""
+        if self._is_change:
+            self._tell(None)
+
+    def _tell(self, status: int | None) -> None:
+        state = self._scope.get("state", {})
+        caller, client = state.get("caller"), self._scope.get("client")
+        self._audit.write(
+            request=self.request_id,
+            by=caller.user if caller else None,
+            role=caller.role if caller else None,
+            source=client[0] if client else "unix",
+            method=self._scope["method"],
+            path=quote(self._scope["path"]),
+            query=_query_without_token(self._scope) or None,
+            about=state.get("about"),
+            status=status,
+        )
 
     async def send(self, message: Message) -> None:
         self.started = True
@@ -160,8 +190,9 @@ class _Answer:
                 # Under `no-referrer` a browser would send `Origin: null` with the forms of a page.
                 headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("Content-Security-Policy", page_policy(self._host))
-            is_change = self._scope["method"] not in SAFE_METHODS and self._scope["path"] not in QUESTIONS
-            level = logging.INFO if is_change else logging.DEBUG
+            if self._is_change:
+                self._tell(message["status"])
+            level = logging.INFO if self._is_change else logging.DEBUG
             if log.isEnabledFor(level):
                 caller = self._scope.get("state", {}).get("caller")
                 user = caller.user if caller else "nobody"
@@ -169,18 +200,38 @@ class _Answer:
         await self._send(message)
 
 
-def log_in(gate: Gatekeeper, scope: Scope, target: str, *, public_url: str | None, now: float) -> Response:
-    """Send a browser that showed the token to `target`, with a session of its own in a cookie.
+def _no_right(caller: Caller, method: str, path: str) -> Response | None:
+    """The answer to one who may not ask this; None for one who may."""
+    if caller.role == "admin":
+        return None
+    right = right_of(method, path)
+    if right is None:
+        return problem_response(404, f"there is nothing at {path} that takes {method}")
+    if not caller.has(right.role):
+        return problem_response(403, caller.lacks(right.role, "this"), role=right.role)
+    if caller.paths and right.about == "server":
+        detail = f"{caller.user} is held to {caller.held_to}, and this is about all jobs"
+        return problem_response(403, f"{detail}: it takes a token without a path")
+    return None
+
+
+def log_in(
+    gate: Gatekeeper, caller: Caller, scope: Scope, target: str, *, public_url: str | None, now: float
+) -> Response:
+    """Send a browser that showed a token to `target`, with a session of its own in a cookie.
 
     Args:
+        caller: whose token it is.
         public_url: how people reach the server, if not by its own address.
         now: seconds since 1970.
     """
     host = Headers(scope=scope).get("host", "")
+    if caller.paths and target.startswith("/dash/"):
+        target = "/status"  # the dashboards show all jobs
     response = RedirectResponse(target, 303)
     response.set_cookie(
         gate.cookie,
-        gate.sign(gate.owner, "browser", now=now, lasts_s=BROWSER_S),
+        gate.sign(caller, "browser", now=now, lasts_s=BROWSER_S),
         max_age=int(BROWSER_S),
         httponly=True,
         samesite="strict",
@@ -218,9 +269,23 @@ def _host_name(host: str) -> str | None:
     return match and (match[1] or match[2].rstrip("."))
 
 
-def _target(path: str, query: Iterable[tuple[str, str]]) -> str:
+def shown_token(scope: Scope) -> str | None:
+    """The token in the address of a page; the API takes none there."""
+    if scope["type"] != "http" or scope["path"].startswith(API) or scope["path"] in OPEN:
+        return None
+    return next((value for name, value in _query(scope) if name == "token"), None)
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _query_without_token(scope: Scope) -> str:
+    return urlencode([(name, value) for name, value in _query(scope) if name != "token"])
+
+
+def _target(path: str, text: str) -> str:
     """The path and query of a page of ours. One slash is in front: `//evil.example` were another host."""
-    text = urlencode(list(query))
     return "/" + quote(path.lstrip("/\\")) + (f"?{text}" if text else "")
 
 

@@ -19,7 +19,8 @@ from starlette.responses import Response, StreamingResponse
 from apsis_nb.config import Config, Sql
 from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
-from apsis_nb.server.asking import caller_of, instant
+from apsis_nb.server.asking import caller_of, demand_sight, instant, seen
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem
 from apsis_nb.server.turns import Turns
 from apsis_nb.store import HISTORY, QueryError, Store, StoreError
@@ -56,6 +57,7 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
         if name not in HISTORY:
             raise Problem(404, f"there is no history of {name!r}; there are {', '.join(HISTORY)}")
         params = _params(name, request, config)
+        _hold(params, name, caller_of(request), engine)
         turn = partial(frames.turn, caller_of(request).user)
         async with turn():
             try:
@@ -198,6 +200,22 @@ def _params(name: str, request: Request, config: Config) -> dict[str, Any]:
             raise Problem(422, f"{name} has no parameter {key!r}; it has {', '.join(defaults)}")
         params[key] = _value(key, query.getlist(key), defaults[key], config)
     return params
+
+
+def _hold(params: dict[str, Any], name: str, caller: Caller, engine: Engine) -> None:
+    """Have a question be about jobs that the caller may see.
+
+    Raises:
+        Problem: it asks for others, or is about all jobs.
+    """
+    if not caller.paths:
+        return
+    if "job_id" not in HISTORY[name]:
+        raise Problem(403, f"{caller.user} is held to {caller.held_to}, and {name} is about all jobs")
+    for job_id in params.get("job_id", ()):
+        demand_sight(caller, job_id)
+    # With no job of its own there yet, the paths stand for them: an empty list would mean all.
+    params.setdefault("job_id", [*seen(caller, engine.jobs)] or list(caller.paths))
 
 
 def _value(name: str, texts: list[str], default: Any, config: Config) -> Any:

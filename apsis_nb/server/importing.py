@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
 from apsis_nb.engine import Engine
+from apsis_nb.server.asking import audit_about
 from apsis_nb.server.problems import Problem
 from apsis_nb.store import Report, StoreError, import_runs, open_source
 from apsis_nb.wire import to_json
@@ -33,12 +34,13 @@ def import_routes(engine: Engine) -> APIRouter:
     turn = asyncio.Lock()  # two at once would bring the same runs twice
 
     @router.post("/import/runs")
-    async def runs(wanted: ImportRequest) -> Response:
+    async def runs(request: Request, wanted: ImportRequest) -> Response:
         """Bring in the finished runs of a store's file, or of Apsis's database, without those that are here.
 
         Answers line by line, each a JSON object: how far it has come. Ends early if the client leaves.
         """
         path = Path(wanted.path)
+        audit_about(request, wanted.path)
         if not path.is_absolute():
             raise Problem(422, f"path: must be absolute, not {wanted.path!r}")
         try:

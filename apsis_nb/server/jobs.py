@@ -1,7 +1,7 @@
 """Routes about jobs: the folder, and when they run."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,12 +16,24 @@ from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
 from apsis_nb.jobfiles import FileError
-from apsis_nb.server.asking import answer, caller_of, instant, job_of, matching, utc_now
+from apsis_nb.server.asking import (
+    answer,
+    caller_of,
+    demand,
+    demand_sight,
+    instant,
+    job_of,
+    matching,
+    seen,
+    utc_now,
+)
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem
 from apsis_nb.wire import job_facts
 
 #: How far ahead the next times of a job are looked for.
 NEXT_WITHIN = timedelta(days=5 * 366)
+MOST_EXPECTED = 100_000  #: rows of what the schedules will make
 
 
 class JobFileText(BaseModel):
@@ -38,15 +50,18 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
     router = APIRouter(tags=["jobs"])
 
     @router.get("/jobs")
-    async def jobs(q: str | None = None, label: str | None = None, path: str | None = None) -> Response:
+    async def jobs(
+        request: Request, q: str | None = None, label: str | None = None, path: str | None = None
+    ) -> Response:
         """The jobs, by id, and what is wrong with files of others.
 
         `q`: beginnings of words of the id, or a part of the description. `path`: only below this folder.
         """
-        known, folder = engine.jobs, engine.folder
+        caller, folder = caller_of(request), engine.folder
+        known = seen(caller, engine.jobs)
 
         def listing() -> Response:
-            errors = [error_facts(e) for e in folder.errors]
+            errors = [error_facts(e) for e in _own(folder.errors, caller)]
             return answer({"jobs": _chosen(known, q, label, path), "errors": errors})
 
         return await asyncio.to_thread(listing)
@@ -62,15 +77,19 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         return answer(told | {"previews": {j: _preview_facts(p) for j, p in told["previews"].items()}})
 
     @router.post("/jobs/check")
-    async def check(file: JobFileText | None = None) -> Response:
+    async def check(request: Request, file: JobFileText | None = None) -> Response:
         """What is wrong with a job file; without one, with those of the folder as they are on disk now."""
+        caller = caller_of(request)
         if file is None:
-            return answer(await asyncio.to_thread(_folder_checked, engine.job_folder))
+            return answer(await asyncio.to_thread(_folder_checked, engine.job_folder, caller))
+        demand(caller, "write", "to check a text")  # the classes that it names are imported
+        demand_sight(caller, file.job_id)
         return answer(await asyncio.to_thread(_file_checked, file, engine.job_folder))
 
     @router.post("/jobs/preview")
-    async def preview(file: JobFileText) -> Response:
+    async def preview(request: Request, file: JobFileText) -> Response:
         """What a text of a job file would do to the job's runs of the next 7 days, and what ran today."""
+        demand_sight(caller_of(request), file.job_id)
         new = await asyncio.to_thread(engine.job_folder.job_of, file.job_id, file.yaml)
         if new is None:
             raise Problem(422, f"the text of {file.job_id} is broken: POST /jobs/check tells where")
@@ -78,8 +97,9 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         return answer(_preview_facts(found))
 
     @router.get("/yaml/{job_id:path}")
-    async def yaml(job_id: str) -> Response:
+    async def yaml(request: Request, job_id: str) -> Response:
         """The text of a job's file, as it is on disk; its tag is in the header ETag."""
+        demand_sight(caller_of(request), job_id)
         text, tag = await asyncio.to_thread(engine.job_folder.read, job_id)
         return Response(text, media_type="text/yaml; charset=utf-8", headers={"ETag": f'"{tag}"'})
 
@@ -89,6 +109,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         If-None-Match `*` writes a new file. Nothing is written that `POST /jobs/check` calls an error.
         """
+        demand_sight(caller_of(request), job_id)
         match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
         if match is None and none_match != "*":
             raise Problem(428, "say If-Match with the ETag of the text that you read, or If-None-Match: *")
@@ -112,6 +133,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         The body has the new values by key, such as `{"schedule.daytime": "10:00:00"}`; null takes a key away.
         If-Match and the check are as for `PUT`. Answers the new text as `yaml`.
         """
+        demand_sight(caller_of(request), job_id)
         match = request.headers.get("if-match")
         if match is None:
             raise Problem(428, "say If-Match with the ETag of the text that you read")
@@ -128,22 +150,25 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         return response
 
     @router.get("/versions/{job_id:path}")
-    async def versions(job_id: str) -> Response:
+    async def versions(request: Request, job_id: str) -> Response:
         """The texts that a job's file has had, oldest first; `yaml` is null where it was removed."""
+        demand_sight(caller_of(request), job_id)
         found = await asyncio.to_thread(engine.store.job_versions, job_id)
         if not found:
             raise Problem(404, f"there is no version of a job {job_id!r}")
         return answer({"versions": [{**v, "ts": format_time(v["ts"])} for v in found]})
 
     @router.get("/jobs/{job_id:path}")
-    async def job(job_id: str) -> Response:
+    async def job(request: Request, job_id: str) -> Response:
         """A job by its id, or by words that no other job's id has."""
-        return answer(job_facts(job_of(job_id, engine.jobs, engine.folder.errors)))
+        return answer(job_facts(job_of(job_id, engine, caller_of(request))))
 
     @router.get("/next/{job_id:path}")
-    async def next_times(job_id: str, n: Annotated[int, Query(ge=1, le=1000)] = 10) -> Response:
+    async def next_times(
+        request: Request, job_id: str, n: Annotated[int, Query(ge=1, le=1000)] = 10
+    ) -> Response:
         """The next `n` times at which a job's schedules will run it."""
-        found = job_of(job_id, engine.jobs, engine.folder.errors)
+        found = job_of(job_id, engine, caller_of(request))
         now = utc_now()
         expected = await asyncio.to_thread(
             engine.expected, now, now + NEXT_WITHIN, job_id=found.job_id, limit=n
@@ -152,18 +177,22 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
     @router.get("/expected")
     async def expected(
+        request: Request,
         since: str = "now",
         until: str = "+1d",
         job_id: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+        limit: Annotated[int, Query(ge=1, le=MOST_EXPECTED)] = 1000,
     ) -> Response:
         """What the schedules will make, by time; `since` included, `until` not."""
         start, stop = instant(since, "since", config), instant(until, "until", config)
         if start is None or stop is None or start > stop:
             raise Problem(422, "since must be before until")
-        chosen = None if job_id is None else job_of(job_id, engine.jobs, engine.folder.errors).job_id
-        found = await asyncio.to_thread(engine.expected, start, stop, job_id=chosen, limit=limit)
-        return answer({"expected": [_expected_facts(e) for e in found]})
+        caller = caller_of(request)
+        chosen = None if job_id is None else job_of(job_id, engine, caller).job_id
+        many = MOST_EXPECTED if caller.paths else limit  # of which its own are fewer
+        found = await asyncio.to_thread(engine.expected, start, stop, job_id=chosen, limit=many)
+        own = [e for e in found if caller.may_see(e["job_id"])][:limit]
+        return answer({"expected": [_expected_facts(e) for e in own]})
 
     return router
 
@@ -180,8 +209,13 @@ def _chosen(
     return [job_facts(jobs[i]) for i in chosen]
 
 
-def _folder_checked(jobs: JobFolder) -> dict[str, Any]:
-    errors = jobs.check_all()
+def _own(errors: Iterable[FileError], caller: Caller) -> list[FileError]:
+    """Those about jobs that the caller may see."""
+    return [e for e in errors if caller.may_see(e.job_id)]
+
+
+def _folder_checked(jobs: JobFolder, caller: Caller) -> dict[str, Any]:
+    errors = _own(jobs.check_all(), caller)
     return {"ok": _is_good(errors), "errors": [error_facts(e) for e in errors]}
 
 

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from apsis_nb.config import Config
+from apsis_nb.server.asking import caller_of
 from apsis_nb.server.guard import log_in
 from apsis_nb.server.proxy import PREFIX
 from apsis_nb.server.tokens import Gatekeeper
 
-HOME = f"{PREFIX}/overview"
+HOME, STATUS = f"{PREFIX}/overview", "/status"
 
 _FILES = files("apsis_nb.server")
 _ICON = (_FILES / "icon.svg").read_text(encoding="utf-8")
@@ -45,9 +46,11 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     async def login(request: Request) -> Response:
         form = parse_qs((await request.body()).decode("utf-8", errors="replace"))
         target = _own(form.get("next", [""])[0])
-        if gate.is_token(form.get("token", [""])[0].strip()):
-            request.state.caller = gate.owner  # for the log
-            return log_in(gate, request.scope, target, public_url=config.public_url, now=time.time())
+        now = time.time()
+        caller = gate.holder(form.get("token", [""])[0].strip(), now=now)
+        if caller is not None:
+            request.state.caller = caller  # for the log
+            return log_in(gate, caller, request.scope, target, public_url=config.public_url, now=now)
         return _login_page(target, failed=True, status=401)
 
     @router.api_route("/logout", methods=["GET", "POST"])
@@ -59,8 +62,9 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     @router.get("/")
     @router.get(PREFIX)
     @router.get(f"{PREFIX}/")
-    def home() -> Response:
-        return RedirectResponse(HOME, 303)
+    def home(request: Request) -> Response:
+        has_dashboards = config.dashboards == "process" and not caller_of(request).paths
+        return RedirectResponse(HOME if has_dashboards else STATUS, 303)
 
     @router.get("/favicon.ico")
     def icon() -> Response:

@@ -12,7 +12,8 @@ from apsis_nb.core.errors import Refused
 from apsis_nb.core.events import PauseRequested, ResumeRequested
 from apsis_nb.core.pauses import Pause, Scope
 from apsis_nb.engine import Engine
-from apsis_nb.server.asking import answer, caller_of, instant, job_of, utc_now
+from apsis_nb.server.asking import answer, caller_of, demand_sight, instant, job_of, utc_now
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem
 from apsis_nb.wire import pause_facts, plain
 
@@ -41,11 +42,20 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(404, f"there is no job below {folder!r}")
         return "path", folder
 
-    def job_id_of(name: str) -> str:
+    def job_id_of(name: str, caller: Caller) -> str:
         for pause in engine.pauses:  # of a job that is gone, too
             if pause.scope == "job" and pause.target == name:
+                demand_sight(caller, name)
                 return name
-        return job_of(name, engine.jobs, engine.folder.errors).job_id
+        return job_of(name, engine, caller).job_id
+
+    def concerns(pause: Pause, caller: Caller) -> bool:
+        """Whether a pause holds back jobs that the caller may see."""
+        if pause.scope == "path":
+            return caller.may_see(pause.target) or any(
+                path.startswith(f"{pause.target}/") for path in caller.paths
+            )
+        return pause.scope == "all" or caller.may_see(pause.target)
 
     async def pause(http: Request, scope: Scope, target: str, wanted: PauseRequest | None) -> Response:
         how, now = wanted or PauseRequest(until=None, reason=None), utc_now()
@@ -68,9 +78,10 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
         return answer(plain(plan) | {"pause": pause_facts(found)})
 
     @router.get("/pauses")
-    async def pauses() -> Response:
+    async def pauses(http: Request) -> Response:
         """What is paused, since when and by whom."""
-        return answer({"pauses": [pause_facts(p) for p in engine.pauses]})
+        caller = caller_of(http)
+        return answer({"pauses": [pause_facts(p) for p in engine.pauses if concerns(p, caller)]})
 
     @router.post("/pause")
     async def pause_several(
@@ -92,11 +103,11 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
     @router.post("/pause/{job_id:path}")
     async def pause_job(http: Request, job_id: str, wanted: PauseRequest | None = None) -> Response:
         """Hold back the schedules of a job: what comes due is skipped."""
-        return await pause(http, "job", job_of(job_id, engine.jobs, engine.folder.errors).job_id, wanted)
+        return await pause(http, "job", job_of(job_id, engine, caller_of(http)).job_id, wanted)
 
     @router.post("/resume/{job_id:path}")
     async def resume_job(http: Request, job_id: str, dry_run: bool = False) -> Response:
         """End the pause of a job. The answer is the plan: what was skipped, and what comes next."""
-        return await resume(http, "job", job_id_of(job_id), dry_run)
+        return await resume(http, "job", job_id_of(job_id, caller_of(http)), dry_run)
 
     return router

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -60,6 +61,7 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # what the server writes is for its own account
     set_up_log(config)
+    _check_tls(config)
     with contextlib.closing(bound(config)) as listening:
         config = config.with_port(listening.getsockname()[1])
         is_again, pause_s = False, _FIRST_PAUSE_S
@@ -105,7 +107,8 @@ async def _serve(
         events = Events(engine.boot_id, __version__)
 
         def tell_ready() -> None:
-            runtime.extend(write_runtime(config.base_url, gate.token, config.state_dir))
+            cert = config.tls.cert if config.tls else None
+            runtime.extend(write_runtime(config.base_url, gate.token, config.state_dir, cert=cert))
             does = "observes, and starts nothing of," if config.observe else "serves"
             log.info("apsis_nb %s %s %s at %s", __version__, does, config.jobs, config.base_url)
             if ready is not None:
@@ -166,6 +169,24 @@ def _tell_waits_for(config: Config, runs: Sequence[Run]) -> None:
     log.warning("%s", text)
     if config.log.file is not None:
         sys.stderr.write(text + "\n")
+
+
+def _check_tls(config: Config) -> None:
+    """Refuse a certificate that cannot be used.
+
+    Raises:
+        ApsisError: it is none, or has another key.
+    """
+    if config.tls is None:
+        return
+    try:
+        # The password is for keys that want one: openssl would ask for it on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls.cert, config.tls.key, password="")
+    except OSError as error:  # also what is in them
+        raise ApsisError(
+            f"tls: {config.tls.cert} and {config.tls.key} are no certificate and its key, without a password "
+            f"({error.strerror or error}): `apsis-nb tls self-signed` makes both"
+        ) from None
 
 
 def http_settings(app: ASGIApp, config: Config) -> uvicorn.Config:

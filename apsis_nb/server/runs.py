@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
@@ -26,18 +27,35 @@ from apsis_nb.core.events import (
     StartRequested,
     StopRequested,
 )
-from apsis_nb.core.jobs import job_from_dict
+from apsis_nb.core.jobs import Job, job_from_dict
 from apsis_nb.core.programs import Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
-from apsis_nb.server.asking import answer, arg_texts, caller_of, instant, job_of, matching, run_id_of, utc_now
+from apsis_nb.server.asking import (
+    answer,
+    arg_texts,
+    audit_about,
+    caller_of,
+    demand,
+    demand_args,
+    demand_run,
+    demand_sight,
+    instant,
+    job_of,
+    matching,
+    run_id_of,
+    seen,
+    utc_now,
+)
+from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem
 from apsis_nb.store import Store
 from apsis_nb.wire import facts_of_row, run_facts
 
 _PIECE = 1 << 20  #: bytes of an output read at once
+_MOST_PAGES = 20  #: of all runs are looked through for one of those that a caller may see
 
 Scalar = str | bool | int | float
 
@@ -85,7 +103,13 @@ class MarkRequest(BaseModel):
 
 def run_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["runs"])
+
+    async def only_own(request: Request) -> None:
+        """For callers who are held to paths, a run of another job is not there."""
+        if "run_id" in request.path_params:
+            await demand_run(engine, caller_of(request), run_id_of(request.path_params["run_id"]))
+
+    router = APIRouter(tags=["runs"], dependencies=[Depends(only_own)])
 
     async def facts_of(run_id: RunId) -> dict[str, Any]:
         """The facts of any run, live or long finished."""
@@ -106,14 +130,6 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if not any(run.run_id == run_id for run in runs):
             return answer({"runs": [await facts_of(run_id)]})
         return told(runs)
-
-    async def original_of(run_id: str) -> Run:
-        """A run as a value, live or finished."""
-        number = run_id_of(run_id)
-        run = engine.live.get(number) or await asyncio.to_thread(engine.store.original, number)
-        if run is None:
-            raise NotFound(f"there is no run r{number}")
-        return run
 
     def told(runs: list[Run], status: int = 200) -> Response:
         now = utc_now()
@@ -146,15 +162,20 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             late=late,
             before=None if cursor is None else _position(cursor),
         )
-        live, jobs = list(engine.live.values()), engine.jobs
+        caller = caller_of(request)
+        live, jobs = list(engine.live.values()), seen(caller, engine.jobs)
+        if job_id is not None and job_id in engine.jobs:
+            demand_sight(caller, job_id)
 
         def page() -> Response:
+            if caller.paths and wanted.job_id not in jobs:
+                chosen = replace(wanted, job_id=_one_of(job_id, jobs) if job_id else None)
+                runs, following = find_own_runs(live, engine.store, chosen, limit, caller)
+                return answer({"runs": runs, "next": following})
             runs, following = find_runs(live, engine.store, wanted, limit)
             if not runs and job_id is not None and job_id not in jobs and cursor is None:
-                ids = matching(job_id, jobs)
-                if len(ids) == 1:
-                    chosen = replace(wanted, job_id=ids[0])
-                    runs, following = find_runs(live, engine.store, chosen, limit)
+                chosen = replace(wanted, job_id=_one_of(job_id, jobs))
+                runs, following = find_runs(live, engine.store, chosen, limit)
             return answer({"runs": runs, "next": following})
 
         return await asyncio.to_thread(page)
@@ -166,6 +187,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(
                 422, "give either job_id, a job of the folder, or job, one that comes with the request"
             )
+        caller = caller_of(request)
         labels = tuple(dict.fromkeys([*wanted.labels, *([wanted.label] if wanted.label else [])]))
         event = RunRequested(
             job_id="",
@@ -175,11 +197,16 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             labels=labels,
             count=wanted.count,
             origin=Origin.TEST if wanted.test else Origin.MANUAL,
-            by=caller_of(request).user,
+            by=caller.user,
         )
         if wanted.job_id is not None:
-            job = job_of(wanted.job_id, engine.jobs, engine.folder.errors)
+            job = job_of(wanted.job_id, engine, caller)
+            demand_args(caller, job, wanted.args)
+            audit_about(request, job.job_id)
             return told(await engine.ask(replace(event, job_id=job.job_id)), 201)
+        demand(caller, "write", "a job that comes with the request")
+        if caller.paths:
+            raise Problem(403, f"job: it is in no folder, and {caller.user} is held to {caller.held_to}")
         shared = engine.folder.settings
         made = job_from_dict(
             f"adhoc-{secrets.token_hex(4)}",
@@ -191,6 +218,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
+        audit_about(request, job.job_id)
         if job.schedules:
             raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
         return told(
@@ -245,11 +273,9 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     @router.post("/runs/{run_id}/rerun", status_code=201)
     async def rerun(request: Request, run_id: str, wanted: RerunRequest | None = None) -> Response:
         """Run it again now, as its job is today."""
-        original, how = await original_of(run_id), wanted or RerunRequest(test=False)
-        event = RerunRequested(
-            original=original, args=arg_texts(how.args), is_test=how.test, by=caller_of(request).user
-        )
-        return told(await engine.ask(event), 201)
+        how = wanted or RerunRequest(test=False)
+        number, caller = run_id_of(run_id), caller_of(request)
+        return told(await ask_rerun(engine, caller, number, how.args, is_test=how.test), 201)
 
     @router.post("/runs/{run_id}/mark/{state}")
     async def mark(request: Request, run_id: str, state: str, how: MarkRequest | None = None) -> Response:
@@ -335,6 +361,35 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     return router
 
 
+async def ask_rerun(
+    engine: Engine,
+    caller: Caller,
+    run_id: RunId,
+    args: Mapping[str, Scalar] = MappingProxyType({}),
+    *,
+    is_test: bool = False,
+) -> list[Run]:
+    """Run a run again now, as its job is today.
+
+    Args:
+        args: those that are to be different.
+
+    Raises:
+        NotFound: there is no such run.
+        Problem: the caller may not.
+    """
+    original = engine.live.get(run_id) or await asyncio.to_thread(engine.store.original, run_id)
+    if original is None:
+        raise NotFound(f"there is no run r{run_id}")
+    job = engine.jobs.get(original.inst.job_id)
+    if job is None:
+        demand(caller, "write", "to run again what is no job of the folder")
+    else:
+        demand_args(caller, job, args)
+    event = RerunRequested(original=original, args=arg_texts(args), is_test=is_test, by=caller.user)
+    return await engine.ask(event)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which runs are asked for; None and empty: any."""
@@ -399,6 +454,33 @@ def find_runs(
     for facts in told:
         del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
+
+
+def find_own_runs(
+    live: Sequence[Run], store: Store, wanted: Wanted, limit: int, caller: Caller
+) -> tuple[list[dict[str, Any]], str | None]:
+    """As `find_runs`, but only runs that the caller may see; a page may have fewer although more follow."""
+    own: list[dict[str, Any]] = []
+    following = None
+    for _ in range(_MOST_PAGES):
+        runs, following = find_runs(live, store, wanted, limit)
+        for run in runs:
+            if not caller.may_see(run["job_id"]):
+                continue
+            own.append(run)
+            if len(own) == limit:
+                at = datetime.fromisoformat(run["scheduled_at"])
+                return own, following and _cursor(at, run_id_of(run["run_id"]))
+        if following is None:
+            break
+        wanted = replace(wanted, before=_position(following))
+    return own, following
+
+
+def _one_of(name: str, jobs: Mapping[str, Job]) -> str:
+    """The only job that a name may mean, else the name itself."""
+    ids = matching(name, jobs)
+    return ids[0] if len(ids) == 1 else name
 
 
 def states_of(texts: Sequence[str] | None) -> tuple[State, ...]:

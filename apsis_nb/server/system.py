@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine, SendFailed
-from apsis_nb.server.asking import answer
+from apsis_nb.server.asking import answer, caller_of
 from apsis_nb.server.events import TYPES, Events, EventStream
 from apsis_nb.server.problems import Problem
 
@@ -48,19 +48,22 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         return answer({"told": wanted.to})
 
     @router.get("/events", responses={200: {"content": {EventStream.media_type: {}}}})
-    async def stream(types: str = "", last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    async def stream(
+        request: Request, types: str = "", last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
         """What happens, as server-sent events.
 
         `types`: run, log, output, job, late, pause, server, with commas between them; all unless given.
         `late` tells of a run of a schedule at the moment at which it is late with its `start` or its
         `finish`, or is `missed`: `{run_id, job_id, args, kind, state, scheduled_at, message}`. The first
         event is `hello`. A reader who sends the id of the last event it has, as `Last-Event-ID`, gets what it
-        missed, or `resync` if that cannot be told any more.
+        missed, or `resync` if that cannot be told any more. A token that is held to paths hears of `run`,
+        `job` and `late` of the jobs there.
         """
         wanted = frozenset(t.strip() for t in types.split(",") if t.strip()) or TYPES
         if unknown := sorted(wanted - TYPES):
             raise Problem(422, f"types: there is no {unknown[0]!r}; there are {', '.join(sorted(TYPES))}")
-        return EventStream(events, wanted, last_event_id or None)
+        return EventStream(events, wanted, last_event_id or None, caller_of(request))
 
     return router
 

@@ -505,3 +505,52 @@ def test_what_is_beyond_what_is_kept_is_told_before_it_goes(shell: Shell, server
     finally:
         file.unlink()
         shell("reload")
+
+
+def test_a_token_is_given_out_used_and_taken_back(shell: Shell, server: Served):
+    made = shell("token", "new", "--role", "run", "--path", "greet", "--expires", "+30d", "--name", "bob")
+    assert made.returncode == 0
+    token = made.stdout.strip()
+    assert "bob may run below greet until 20" in made.stderr
+    assert "`apsis-nb token revoke bob` ends it" in made.stderr
+    (told,) = json.loads(shell.good("token", "list", "--format", "json"))
+    assert (told["name"], told["role"], told["paths"]) == ("bob", "run", ["greet"])
+    assert token not in str(told)
+    assert "greet" in shell.good("token", "list")
+
+    as_bob = {"APSIS_NB_TOKEN": token, "APSIS_NB_URL": server.url}
+    jobs = json.loads(shell.good("jobs", "--format", "json", **as_bob))
+    assert {job["job_id"] for job in jobs} == {"greet/hello", "greet/again"}
+    assert shell("schedule", "greet/hello", "--wait", **as_bob).returncode == 0
+    (run,) = json.loads(shell.good("runs", "--job", "greet/hello", "--limit", "1", "-f", "json"))
+    assert run["by"] == "bob"
+    refused = shell("reload", **as_bob)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "apsis-nb: this takes the role write, and bob has run: "
+        "`apsis-nb token new --role write` makes such a token\n"
+    )
+    (other,) = json.loads(shell.good("schedule", "fails", "--format", "json"))
+    assert "held to greet/" in shell("run", other["run_id"], **as_bob).stderr
+
+    assert shell("token", "revoke", "bob").stderr == "bob is revoked\n"
+    assert "does not accept the token" in shell("jobs", **as_bob).stderr
+    assert "there is no token 'bob'" in shell("token", "revoke", "bob").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--role", "admin", "--path", "greet"], "path: an admin is held to no path; give the role write"),
+        (["--role", "read", "--expires", "2020-01-01"], "expires: that is past"),
+        (["--role", "read", "--name", "a b"], "name: 'a b' is no name"),
+        (["--role", "read", "--name", "dashboards"], "name: 'dashboards' is taken"),
+        (["--role", "read", "--path", "/"], "path: must name a folder"),
+        (["--role", "king"], "'king' is not one of"),
+    ],
+)
+def test_a_token_that_cannot_be_is_refused(shell: Shell, words: list[str], says: str):
+    refused = shell("token", "new", *words)
+    assert refused.returncode in (1, 2)
+    assert refused.stdout == ""
+    assert says in refused.stderr

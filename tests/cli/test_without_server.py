@@ -34,7 +34,7 @@ def test_help_names_every_command_with_one_line(alone: Shell):
 def test_help_of_a_command_has_an_example(name: str):
     command = next(c for c in app.registered_commands if c.name == name)
     assert command.callback is not None
-    assert f"\n      apsis-nb {name}" in str(command.callback.__doc__) or name == "token"
+    assert f"\n      apsis-nb {name}" in str(command.callback.__doc__)
 
 
 def test_help_imports_nothing_that_is_slow():

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from apsis_nb.client import Client
 
@@ -74,13 +75,20 @@ def write_jobs(folder: Path, jobs: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def served(folder: Path, jobs: Mapping[str, str] = JOBS, *, bind: str = "127.0.0.1:0") -> Iterator[Served]:
+def served(
+    folder: Path,
+    jobs: Mapping[str, str] = JOBS,
+    *,
+    bind: str = "127.0.0.1:0",
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Served]:
     """A server of these jobs, which keeps everything below `folder`; it is stopped at the end."""
     write_jobs(folder / "jobs", jobs)
     env = environment(folder)
     command = [
         sys.executable, "-m", "apsis_nb", "serve", str(folder / "jobs"), "--state-dir", str(folder / "state"),
         "--bind", bind, "--dashboards", "off", "--set", "tz=Europe/London",
+        *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
     ]  # fmt: skip
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -365,6 +365,30 @@ def test_over_tls_it_may_be_reached_from_elsewhere(tmp_path: Path) -> None:
         server.end()
 
 
+@pytest.mark.parametrize("found", ["nothing", "text", "another key"])
+def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, found: str) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    if found == "text":
+        cert.write_text("text")
+        key.write_text("text")
+    if found == "another key":
+        for folder in ("a", "b"):
+            command = [
+                sys.executable,
+                "-m",
+                "apsis_nb",
+                "tls",
+                "self-signed",
+                "--dir",
+                str(tmp_path / folder),
+            ]
+            subprocess.run(command, check=True, capture_output=True)
+        cert, key = tmp_path / "a" / "cert.pem", tmp_path / "b" / "key.pem"
+    line = refusal(tmp_path, **{"tls.cert": str(cert), "tls.key": str(key)})
+    assert f"tls: {cert} and {key} are no certificate and its key" in line
+    assert "`apsis-nb tls self-signed` makes both" in line
+
+
 def test_the_log_may_be_a_file(tmp_path: Path) -> None:
     file = tmp_path / "logs" / "server.log"
     with process(tmp_path, **{"log.file": str(file)}) as server:
