@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving
+from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving, watching
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     runs.why,
     runs.log,
     runs.output,
+    watching.watch,
     runs.schedule,
     runs.adhoc,
     runs.start,
@@ -48,6 +49,7 @@ for command in (
     edits.revert,
     serving.reload,
     serving.doctor,
+    serving.stats,
     serving.retention,
     keeping.backup,
     keeping.restore,

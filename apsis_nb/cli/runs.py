@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apsis_nb.cli.options import Format, FormatOption, UrlOption, args_of, client_of
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, args_of, client_of
 from apsis_nb.core.states import State
 
 if TYPE_CHECKING:
-    from apsis_nb.cli.listing import Shown
     from apsis_nb.client import Run
 
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.")]
@@ -67,6 +66,7 @@ def runs(
     late: Annotated[bool, typer.Option("--late", help="Only late ones.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """List runs, newest first.
@@ -115,6 +115,7 @@ def _place(facts: dict[str, Any]) -> tuple[datetime, int]:
 def run(
     run_id: RunArgument,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """All about a run.
@@ -188,7 +189,7 @@ def why(
       apsis-nb why sales/report --date 2026-01-31
       apsis-nb why sales/report region=emea
     """
-    from apsis_nb.cli.listing import clean, show_csv, show_json
+    from apsis_nb.cli.listing import show_csv, show_json, show_lines
 
     client = client_of(url)
     if re.fullmatch(r"r\d+", what):
@@ -203,12 +204,13 @@ def why(
         case Format.csv:
             show_csv(["kind", "text", "depth", "job_id", "args", "run_id", "output"], list(found))
         case Format.table:
-            sys.stdout.writelines(f"{clean(line)}\n" for line in found.lines)
+            show_lines(found.lines)
 
 
 def log(
     run_id: RunArgument,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """What happened to a run, oldest first.
@@ -222,7 +224,7 @@ def log(
     columns = [
         Shown(zone_head("time"), lambda r: local(r["ts"])),
         Shown("state", lambda r: r["state"], style=state_style),
-        Shown("message", lambda r: r["message"] or "", gives_way=True),
+        Shown("message", lambda r: r["message"] or "", spare=True),
     ]
     show(client_of(url).run(run_id).list_log(), columns, format, empty="nothing yet")
 
@@ -260,6 +262,7 @@ def schedule(
     wait: WaitOption = False,
     test: TestOption = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """Ask for a run of a job.
@@ -494,26 +497,9 @@ def _told(made: list["Run"], wait: bool, format: Format) -> None:
 
 
 def _show_runs(found: list[dict[str, Any]], format: Format) -> None:
-    from apsis_nb.cli.listing import show
+    from apsis_nb.cli.listing import run_columns, show
 
-    show(found, _run_columns(), format, empty="no such runs")
-
-
-def _run_columns() -> list["Shown"]:
-    from apsis_nb.cli.listing import Shown, args_text, duration, local, state_style, zone_head
-
-    return [
-        Shown("run", lambda r: r["run_id"]),
-        Shown("job", lambda r: r["job_id"], gives_way=True),
-        Shown("state", lambda r: r["state"], style=state_style),
-        Shown(zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
-        Shown("took", lambda r: duration(r["elapsed_s"]), right=True),
-        Shown(
-            "late", lambda r: duration(r["late_s"]) if r["late"] else "", right=True, style=lambda r: "yellow"
-        ),
-        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
-        Shown("message", lambda r: r["message"] or r["skip_reason"] or "", gives_way=True),
-    ]
+    show(found, run_columns(), format, empty="no such runs")
 
 
 def _origin_text(facts: dict[str, Any]) -> str:
