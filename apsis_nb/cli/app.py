@@ -2,7 +2,7 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, runs, serving, watching
+from apsis_nb.cli import completion, edits, holds, imports, jobs, keeping, runs, serving, watching
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -56,6 +56,7 @@ for command in (
     keeping.compact,
     serving.notify_test,
     serving.token,
+    completion.completion,
     serving.version,
 ):
     name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")

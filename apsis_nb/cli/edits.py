@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsis_nb.cli.completion import job_ids
 from apsis_nb.cli.options import Format, UrlOption, client_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _SIGNS = {"added": "+", "removed": "-", "ran": "ran today"}
 
 
 def revert(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its whole id; it may be removed by now.")],
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="Its whole id; it may be removed by now.", autocompletion=job_ids),
+    ],
     version: Annotated[int, typer.Argument(metavar="VERSION", help="As `job ID --history` lists them.")],
     url: UrlOption = None,
 ) -> None:

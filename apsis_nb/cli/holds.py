@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from apsis_nb.cli.completion import job_ids
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, client_of
 
 if TYPE_CHECKING:
     from apsis_nb.client import Backfill
 
-JobOption = Annotated[str | None, typer.Argument(metavar="JOB", help="Its id, or words that only it has.")]
+JobOption = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", help="Its id, or words that only it has.", autocompletion=job_ids),
+]
 PathOption = Annotated[
     str | None, typer.Option("--path", metavar="PATH", help="Instead of one job: all below a folder.")
 ]
@@ -91,7 +95,9 @@ def resume(
 
 
 def backfill(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, or words that only it has.")],
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="Its id, or words that only it has.", autocompletion=job_ids)
+    ],
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day: 2026-01-31.")],
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day; it is included.")],
     only_missing: Annotated[

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from apsis_nb.cli.completion import job_ids
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, client_of
 from apsis_nb.core.times import zone, zone_name
 
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 _HORIZON = timedelta(days=5 * 366)
 
 JobArgument = Annotated[
-    str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+    str,
+    typer.Argument(
+        metavar="JOB", help="Its id, or a part of it that names no other job.", autocompletion=job_ids
+    ),
 ]
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Job files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Job files, or folders of them.")],
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     config: Annotated[
         Path | None,
@@ -85,7 +89,12 @@ def check(
 
 
 def next_times(
-    job: Annotated[str, typer.Argument(metavar="JOB|FILE", help="A job of the server, or a job file.")],
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|FILE", help="A job of the server, or a job file.", autocompletion=job_ids
+        ),
+    ],
     n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 10,
     diff: Annotated[
         bool, typer.Option("--diff", help="What the FILE would change of the server's next 7 days.")

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsis_nb.cli.completion import ids, job_ids, run_ids
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, args_of, client_of
 from apsis_nb.core.states import State
 
 if TYPE_CHECKING:
     from apsis_nb.client import Run
 
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.")]
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.", autocompletion=run_ids)]
 RunArguments = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Of one or several runs: r123 r124.")
+    list[str],
+    typer.Argument(metavar="ID", help="Of one or several runs: r123 r124.", autocompletion=run_ids),
 ]
 AtOption = Annotated[
     str | None,
@@ -43,7 +45,9 @@ TestOption = Annotated[
 def runs(
     query: Annotated[
         str | None,
-        typer.Argument(metavar="QUERY", help="A run, or words in the ids or descriptions of jobs."),
+        typer.Argument(
+            metavar="QUERY", help="A run, or words in the ids or descriptions of jobs.", autocompletion=ids
+        ),
     ] = None,
     state: Annotated[
         list[State] | None,
@@ -53,7 +57,9 @@ def runs(
             help=f"Only in this state; may be repeated: {', '.join(s.value for s in State)}.",
         ),
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", help="Only of this job.")] = None,
+    job: Annotated[
+        str | None, typer.Option("--job", help="Only of this job.", autocompletion=job_ids)
+    ] = None,
     label: Annotated[str | None, typer.Option("--label", help="Only with this label.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Due from then on; 7d is a week ago.")
@@ -167,9 +173,9 @@ def run(
 
 
 def why(
-    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.")],
+    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.", autocompletion=ids)],
     args: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARG=VALUE]...", help="Of the run that is not there.")
+        list[str] | None, typer.Argument(metavar="ARG=VALUE", help="Of the run that is not there.")
     ] = None,
     date: Annotated[
         str | None,
@@ -250,7 +256,10 @@ def output(
 
 def schedule(
     job: Annotated[
-        str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+        str,
+        typer.Argument(
+            metavar="JOB", help="Its id, or a part of it that names no other job.", autocompletion=job_ids
+        ),
     ],
     args: Annotated[
         list[str] | None, typer.Argument(metavar="ARG=VALUE", help="The args of the run.")

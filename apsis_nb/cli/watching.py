@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsis_nb.cli.completion import run_ids
 from apsis_nb.cli.options import UrlOption, UtcOption, client_of
 from apsis_nb.core.states import ACTIVE, FINISHED
 
@@ -36,7 +37,12 @@ _LATE_WITHIN = timedelta(days=1)
 
 def watch(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Of one run: r123. It is watched until it has ended.")
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="Of one run: r123. It is watched until it has ended.",
+            autocompletion=run_ids,
+        ),
     ] = None,
     url: UrlOption = None,
     utc: UtcOption = False,
