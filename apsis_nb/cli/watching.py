@@ -223,6 +223,9 @@ class News:
 
 def _in_lines(board: Board) -> None:
     """A line for each change, for programs and files; first what there is."""
+    if board.run is not None and board.has_ended():
+        _tell(board.run.seen)
+        return
     news, is_first, was_broken = News(board.client), True, False
     while not board.has_ended():
         select.select([news.woken], [], [], _TICK_S)
