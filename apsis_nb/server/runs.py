@@ -150,11 +150,11 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
 
         def page() -> Response:
             runs, following = find_runs(live, engine.store, wanted, limit)
-            if not runs and job_id is not None and job_id not in jobs and cursor is None:
-                # A job of the past may have no runs, but what may be several jobs of today is not guessed.
-                if matching(job_id, jobs):
-                    chosen = replace(wanted, job_id=job_of(job_id, jobs).job_id)
-                    runs, following = find_runs(live, engine.store, chosen, limit)
+            # It may be a job of the past without such runs; but which of several of today is not guessed.
+            is_none = not runs and cursor is None
+            if is_none and job_id is not None and job_id not in jobs and matching(job_id, jobs):
+                chosen = replace(wanted, job_id=job_of(job_id, jobs).job_id)
+                runs, following = find_runs(live, engine.store, chosen, limit)
             return answer({"runs": runs, "next": following})
 
         return await asyncio.to_thread(page)
