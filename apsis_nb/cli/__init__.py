@@ -9,7 +9,9 @@ from apsis_nb.core.errors import ApsisError
 def main() -> None:
     """Run the command that the arguments name, and exit: 0, 1 after an error, 2 for wrong usage."""
     from apsis_nb.cli.app import app
+    from apsis_nb.cli.completion import get_ready
 
+    get_ready()
     try:
         app(prog_name="apsis-nb")
     except ApsisError as error:

@@ -2,7 +2,21 @@
 
 import typer
 
-from apsis_nb.cli import edits, holds, imports, jobs, keeping, new, runs, service, serving, tls, tokens
+from apsis_nb.cli import (
+    completion,
+    edits,
+    holds,
+    imports,
+    jobs,
+    keeping,
+    new,
+    runs,
+    service,
+    serving,
+    tls,
+    tokens,
+    watching,
+)
 
 #: Plain help: loading rich for it would take longer than all else.
 app = typer.Typer(
@@ -32,6 +46,7 @@ for command in (
     runs.why,
     runs.log,
     runs.output,
+    watching.watch,
     runs.schedule,
     runs.adhoc,
     runs.start,
@@ -50,12 +65,14 @@ for command in (
     serving.config,
     serving.reload,
     serving.doctor,
+    serving.stats,
     serving.retention,
     keeping.backup,
     keeping.restore,
     keeping.compact,
     keeping.archive,
     serving.notify_test,
+    completion.completion,
     serving.version,
 ):
     name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")

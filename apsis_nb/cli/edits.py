@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsis_nb.cli.completion import job_ids
 from apsis_nb.cli.options import Format, UrlOption, client_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _SIGNS = {"added": "+", "removed": "-", "ran": "ran today"}
 
 
 def revert(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its whole id; it may be removed by now.")],
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="Its whole id; it may be removed by now.", autocompletion=job_ids),
+    ],
     version: Annotated[int, typer.Argument(metavar="VERSION", help="As `job ID --history` lists them.")],
     url: UrlOption = None,
 ) -> None:
@@ -55,7 +59,7 @@ def revert(
 
 def show_versions(client: "Client", job: str, format: Format) -> None:
     """When a job's file was changed, by whom, and by how many lines."""
-    from apsis_nb.cli.listing import Shown, local, show
+    from apsis_nb.cli.listing import Shown, local, show, zone_head
     from apsis_nb.client import ClientError
 
     with suppress(ClientError):  # it may be removed, and still have versions
@@ -69,7 +73,7 @@ def show_versions(client: "Client", job: str, format: Format) -> None:
         before = after
     columns = [
         Shown("version", lambda v: str(v["version"]), right=True),
-        Shown("taken up", lambda v: local(v["ts"])),
+        Shown(zone_head("taken up"), lambda v: local(v["ts"])),
         Shown("by", lambda v: v["by"] or "an edit of the file"),
         Shown("lines", lambda v: "removed" if v["yaml"] is None else f"+{v['added']} -{v['removed']}"),
     ]
@@ -94,7 +98,7 @@ def show_difference(file: Path, format: Format, url: str | None) -> None:
 
 def show_preview(job_id: str, found: Mapping[str, Any], format: Format, *, is_new: bool) -> None:
     """Write what becomes of a job's runs, by time."""
-    from apsis_nb.cli.listing import Shown, args_text, clean, local, show, zone_head
+    from apsis_nb.cli.listing import Shown, args_text, local, show, show_lines, zone_head
 
     rows = [
         {
@@ -114,11 +118,11 @@ def show_preview(job_id: str, found: Mapping[str, Any], format: Format, *, is_ne
     columns = [
         Shown("", lambda r: _SIGNS[r["what"]]),
         Shown(zone_head("at"), lambda r: local(r["at"])),
-        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
-        Shown("note", lambda r: r["note"], gives_way=True),
+        Shown("args", lambda r: args_text(r["args"]), spare=True),
+        Shown("note", lambda r: r["note"], spare=True),
     ]
     if format is Format.table:
-        sys.stdout.writelines(f"{clean(line)}\n" for line in _preview_lines(job_id, found, is_new=is_new))
+        show_lines(_preview_lines(job_id, found, is_new=is_new))
     show(rows, columns, format, empty="no run changes")
 
 

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
+from apsis_nb.cli.completion import job_ids
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, client_of
 
 if TYPE_CHECKING:
     from apsis_nb.client import Backfill
 
-JobOption = Annotated[str | None, typer.Argument(metavar="JOB", help="Its id, or words that only it has.")]
+JobOption = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", help="Its id, or words that only it has.", autocompletion=job_ids),
+]
 PathOption = Annotated[
     str | None, typer.Option("--path", metavar="PATH", help="Instead of one job: all below a folder.")
 ]
@@ -52,6 +56,7 @@ def resume(
     everything: AllOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would mean.")] = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """End a pause.
@@ -63,7 +68,7 @@ def resume(
       apsis-nb resume sales/report --dry-run
       apsis-nb resume --all
     """
-    from apsis_nb.cli.listing import Shown, args_text, local, show, show_json
+    from apsis_nb.cli.listing import Shown, args_text, local, show, show_json, zone_head
 
     plan = client_of(url).resume(job, path=path, everything=everything, dry_run=dry_run)
     if format is Format.json:
@@ -73,10 +78,10 @@ def resume(
     rows += [{"what": "next", "at": r["scheduled_at"], "run_id": "", **r} for r in plan["next"][:10]]
     columns = [
         Shown("", lambda r: r["what"]),
-        Shown("at", lambda r: local(r["at"])),
+        Shown(zone_head("at"), lambda r: local(r["at"])),
         Shown("run", lambda r: r["run_id"]),
         Shown("job", lambda r: r["job_id"], gives_way=True),
-        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
+        Shown("args", lambda r: args_text(r["args"]), spare=True),
     ]
     if format is Format.table:
         would = "would go on" if dry_run else "goes on"
@@ -90,7 +95,9 @@ def resume(
 
 
 def backfill(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, or words that only it has.")],
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="Its id, or words that only it has.", autocompletion=job_ids)
+    ],
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day: 2026-01-31.")],
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day; it is included.")],
     only_missing: Annotated[
@@ -107,6 +114,7 @@ def backfill(
         bool, typer.Option("--wait", help="Wait, with a bar; exit status 1 unless all succeed.")
     ] = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """Run a job for days that are past, the oldest first.
@@ -118,15 +126,15 @@ def backfill(
       apsis-nb backfill sales/report --from 2026-01-01 --to 2026-01-31 --only-missing --dry-run
       apsis-nb backfill sales/report --from 2026-01-01 --to 2026-01-31 --max-running 4 --wait
     """
-    from apsis_nb.cli.listing import Shown, args_text, local, show
+    from apsis_nb.cli.listing import Shown, args_text, local, show, zone_head
 
     found = client_of(url).jobs[job]
     how: dict[str, Any] = {"start": first, "stop": last, "only_missing": only_missing}
     if dry_run:
         plan = found.plan_backfill(**how)
         columns = [
-            Shown("at", lambda r: local(r["nominal_at"])),
-            Shown("args", lambda r: args_text(r["args"]), gives_way=True),
+            Shown(zone_head("at"), lambda r: local(r["nominal_at"])),
+            Shown("args", lambda r: args_text(r["args"]), spare=True),
         ]
         if format is Format.table:
             done = f"; {plan['done']} have succeeded or are under way" if plan["done"] else ""
@@ -149,6 +157,7 @@ def backfills(
         int, typer.Option("--max-running", metavar="N", min=1, help="With --resume: how many at once.")
     ] = 1,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """List backfills; stop one, or go on with it.
@@ -176,7 +185,7 @@ def backfills(
 
 
 def _show_backfills(rows: list[dict[str, Any]], format: Format) -> None:
-    from apsis_nb.cli.listing import Shown, local, show
+    from apsis_nb.cli.listing import Shown, local, show, zone_head
 
     def count(name: str) -> Shown:
         return Shown(name, lambda r: str(r[name]) if r[name] else "", right=True)
@@ -184,7 +193,7 @@ def _show_backfills(rows: list[dict[str, Any]], format: Format) -> None:
     columns = [
         Shown("backfill", lambda r: r["backfill_id"]),
         Shown("job", lambda r: r["job_id"], gives_way=True),
-        Shown("asked for", lambda r: local(r["asked_at"])),
+        Shown(zone_head("asked for"), lambda r: local(r["asked_at"])),
         Shown("by", lambda r: r["by"] or ""),
         *map(count, ("runs", "left", "running", "success", "failed", "skipped")),
     ]
@@ -192,14 +201,14 @@ def _show_backfills(rows: list[dict[str, Any]], format: Format) -> None:
 
 
 def _show_pauses(rows: list[dict[str, Any]], format: Format) -> None:
-    from apsis_nb.cli.listing import Shown, local, show
+    from apsis_nb.cli.listing import Shown, local, show, zone_head
 
     columns = [
         Shown("paused", _what),
-        Shown("since", lambda r: local(r["since"])),
-        Shown("until", lambda r: local(r["until"]) if r["until"] else ""),
+        Shown(zone_head("since"), lambda r: local(r["since"])),
+        Shown(zone_head("until"), lambda r: local(r["until"]) if r["until"] else ""),
         Shown("by", lambda r: r["by"] or ""),
-        Shown("reason", lambda r: r["reason"] or "", gives_way=True),
+        Shown("reason", lambda r: r["reason"] or "", spare=True),
     ]
     show(rows, columns, format, empty="nothing is paused")
 

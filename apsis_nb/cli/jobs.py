@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
+from apsis_nb.cli.completion import job_ids
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, client_of
 from apsis_nb.core.times import zone, zone_name
 
 if TYPE_CHECKING:
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 _HORIZON = timedelta(days=5 * 366)
 
 JobArgument = Annotated[
-    str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+    str,
+    typer.Argument(
+        metavar="JOB", help="Its id, or a part of it that names no other job.", autocompletion=job_ids
+    ),
 ]
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Job files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Job files, or folders of them.")],
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     config: Annotated[
         Path | None,
@@ -85,12 +89,18 @@ def check(
 
 
 def next_times(
-    job: Annotated[str, typer.Argument(metavar="JOB|FILE", help="A job of the server, or a job file.")],
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|FILE", help="A job of the server, or a job file.", autocompletion=job_ids
+        ),
+    ],
     n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many.")] = 10,
     diff: Annotated[
         bool, typer.Option("--diff", help="What the FILE would change of the server's next 7 days.")
     ] = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """The next times of a job.
@@ -103,7 +113,7 @@ def next_times(
       apsis-nb next jobs/sales/report.yaml
       apsis-nb next jobs/sales/report.yaml --diff
     """
-    from apsis_nb.cli.listing import Shown, args_text, duration, local, show, zone_head
+    from apsis_nb.cli.listing import Shown, args_text, duration, local, show, show_lines, zone_head
 
     if diff:
         from apsis_nb.cli.edits import show_difference
@@ -123,7 +133,7 @@ def next_times(
         Shown(zone_head("here"), lambda r: local(r["scheduled_at"])),
         Shown("in", lambda r: duration(_seconds_from(now, r["scheduled_at"])), right=True),
         Shown("clocks", _clock_note(rows, tz)),
-        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
+        Shown("args", lambda r: args_text(r["args"]), spare=True),
     ]
     if not any(columns[3].text(r) for r in rows):
         del columns[3]
@@ -132,7 +142,7 @@ def next_times(
     if format is Format.table:
         budget = f"; late if it starts more than {duration(facts['late']['start'])} after its time"
         words = "; ".join(facts["explain"]["schedule"]) + budget if facts["schedule"] else "no schedule"
-        sys.stdout.write(f"{facts['job_id']}: {words}\n")
+        show_lines([f"{facts['job_id']}: {words}"])
     show(rows, columns, format, empty="no time to come")
 
 
@@ -183,6 +193,7 @@ def job(
         bool, typer.Option("--history", help="The versions of its file: when, by whom, how much.")
     ] = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """All about a job.
@@ -199,6 +210,8 @@ def job(
         duration,
         local_with_zone,
         program_text,
+        run_columns,
+        show,
         show_csv,
         show_facts,
         show_json,
@@ -234,10 +247,13 @@ def job(
             ("conditions", "\n".join(explained["condition"])),
             ("actions", "\n".join(explained["action"])),
             ("late after", duration(facts["late"]["start"]) if explained["schedule"] else ""),
-            ("last runs", "\n".join(_run_line(r) for r in last) or "none"),
+            ("last runs", "" if last else "none"),
         ],
         title=facts["job_id"],
     )
+    if last:
+        sys.stdout.write("\n")
+        show(last, run_columns(without_job=True), format, empty="")
 
 
 def _read(
@@ -360,14 +376,6 @@ def _param_text(name: str, param: dict[str, Any]) -> str:
     if "default" in param:
         text += f", default {param['default']}"
     return text + (f"  ({param['description']})" if "description" in param else "")
-
-
-def _run_line(run: dict[str, Any]) -> str:
-    from apsis_nb.cli.listing import args_text, duration, local_with_zone
-
-    words = [run["run_id"], local_with_zone(run["scheduled_at"]), run["state"], duration(run["elapsed_s"])]
-    words += [args_text(run["args"]), run["message"] or ""]
-    return "  ".join(w for w in words if w)
 
 
 def _counted(count: int, noun: str) -> str:

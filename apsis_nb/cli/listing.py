@@ -2,13 +2,15 @@
 
 import csv
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from apsis_nb.cli.options import Format
@@ -17,7 +19,7 @@ from apsis_nb.core.times import format_daytime, format_duration, format_local, z
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
 #: Of states, for a terminal; the word itself always stands there too.
 _STATE_STYLES = {
@@ -33,7 +35,9 @@ _STATE_STYLES = {
 
 Facts = Mapping[str, Any]
 
-_LEAST_WIDTH = 10  # characters that a column keeps that gives way
+_LEAST_WIDTH = 10
+_LEAST_SPARE = 24  # characters below which a spare column stands better in a line of its own
+_GAP = "  "  # between two columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Shown:
     text: Callable[[Facts], str]
     right: bool = False  #: aligned right
     gives_way: bool = False  #: cut short first where the terminal is narrow
+    least: int = _LEAST_WIDTH  #: characters that it keeps then
+    spare: bool = False  #: takes several lines if need be, or stands below its row; it is never cut
     style: Callable[[Facts], str] | None = None
 
 
@@ -63,7 +69,9 @@ def show(rows: Sequence[Facts], columns: Sequence[Shown], format: Format, *, emp
             show_csv(list(rows[0]) if rows else [], rows)
         case Format.table:
             if rows:
-                _show_table(rows, columns)
+                console = console_of()
+                for line in table_lines(console, rows, columns):
+                    _print(console, line)
             else:
                 sys.stderr.write(empty + "\n")
 
@@ -83,30 +91,52 @@ def show_csv(names: Sequence[str], rows: Sequence[Facts]) -> None:
 
 def show_facts(pairs: Sequence[tuple[str, str]], *, title: str) -> None:
     """Write a page: a title, then a line for each pair; pairs with an empty value are left out."""
-    from rich.table import Table
     from rich.text import Text
 
     console = console_of()
-    console.print(Text(clean(title), style="bold"))
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        if value:
-            style = _STATE_STYLES.get(value, "") if name == "state" else ""
-            table.add_row(name, Text("\n".join(clean(line) for line in value.splitlines()), style=style))
-    _print(console, table)
+    for line in [Text(clean(title), style="bold"), *facts_lines(console, pairs)]:
+        _print(console, line)
+
+
+def facts_lines(console: "Console", pairs: Sequence[tuple[str, str]]) -> Iterator["Text"]:
+    """Names and values in two columns; pairs with an empty value are left out."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    told = [(clean(name), value) for name, value in pairs if value]
+    width = max((cell_len(name) for name, _ in told), default=0)
+    for name, value in told:
+        style = _STATE_STYLES.get(value, "") if name == "state" else ""
+        head = Text(name.ljust(width), style="dim")
+        for line in value.splitlines():
+            for part in _folded(console, Text(clean(line), style=style), console.width - width - len(_GAP)):
+                yield Text.assemble(head, _GAP, part)
+                head = Text(" " * width)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Write sentences, each on a line; on a terminal they break between words, and keep their indent."""
+    from rich.text import Text
+
+    console = console_of()
+    for line in lines:
+        text = clean(line).rstrip()
+        indent = " " * (len(text) - len(text.lstrip()))
+        for part in _folded(console, Text(text.lstrip()), console.width - len(indent)) or [Text()]:
+            _print(console, Text.assemble(indent, part))
 
 
 def console_of() -> "Console":
-    """The terminal; what is not one gets no colours and lines as long as they are."""
+    """The terminal; what is not one gets no colours and lines as long as they are.
+
+    On a terminal, too, the variable NO_COLOR of the environment means: no colours.
+    """
     from rich.console import Console
 
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
-    return Console(
-        highlight=False, markup=False, emoji=False, width=10_000, color_system=None, soft_wrap=True
-    )
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    if not sys.stdout.isatty():
+        return Console(**plain, width=10_000, color_system=None)
+    return Console(**plain, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def clean(text: str) -> str:
@@ -117,6 +147,23 @@ def clean(text: str) -> str:
 def state_style(facts: Facts) -> str:
     """The colour of a row's state."""
     return _STATE_STYLES.get(str(facts["state"]), "")
+
+
+def run_columns(*, without_job: bool = False, short: bool = False) -> list[Shown]:
+    """The columns of a listing of runs; `short`: their zone is told elsewhere."""
+    columns = [
+        Shown("run", lambda r: r["run_id"]),
+        Shown("job", lambda r: r["job_id"], gives_way=True, least=28),
+        Shown("state", lambda r: r["state"], style=state_style),
+        Shown("scheduled" if short else zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
+        Shown("took", lambda r: duration(r["elapsed_s"]), right=True),
+        Shown(
+            "late", lambda r: duration(r["late_s"]) if r["late"] else "", right=True, style=lambda r: "yellow"
+        ),
+        Shown("args", lambda r: args_text(r["args"]), spare=True),
+        Shown("message", lambda r: r["message"] or r["skip_reason"] or "", spare=True),
+    ]
+    return [column for column in columns if not (without_job and column.head == "job")]
 
 
 def args_text(args: Mapping[str, str]) -> str:
@@ -161,6 +208,23 @@ def duration(seconds: float | None) -> str:
     return format_duration(round(seconds, 3 if seconds < 1 else 1 if seconds < 60 else 0))
 
 
+def size_text(size_b: float | None) -> str:
+    """A number of bytes as it is read: `12.3 MB`."""
+    if size_b is None:
+        return "unknown"
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size_b < 1000:
+            return f"{size_b:.3g} {unit}"
+        size_b /= 1000
+    return f"{size_b:,.1f} TB"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """`success 170, failure 3`: the most first."""
+    most_first = sorted(counts.items(), key=lambda found: -found[1])
+    return ", ".join(f"{state} {count:,}" for state, count in most_first) or "none"
+
+
 def program_text(program: Facts) -> str:
     """What a program executes, as one would type it."""
     match program["type"]:
@@ -176,37 +240,125 @@ def program_text(program: Facts) -> str:
             return str(kind)
 
 
-def _show_table(rows: Sequence[Facts], columns: Sequence[Shown]) -> None:
-    from rich.cells import cell_len
-    from rich.table import Table
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column and what stands in it."""
+
+    shown: Shown
+    texts: Sequence[str]
+
+    def width(self, heads: Sequence[str]) -> int:
+        """That at which nothing is cut."""
+        from rich.cells import cell_len
+
+        return max(map(cell_len, [*heads, *self.texts]), default=0)
+
+    def least(self, heads: Sequence[str]) -> int:
+        """That at which what it says can still be read."""
+        width = self.width(heads)
+        if self.shown.spare:
+            return min(width, _LEAST_SPARE)
+        return min(width, self.shown.least) if self.shown.gives_way else width
+
+
+def table_lines(console: "Console", rows: Sequence[Facts], columns: Sequence[Shown]) -> list["Text"]:
+    """A table as wide as the terminal, its heads first.
+
+    Where it is too narrow, heads take two lines and empty columns are left out; then columns are cut that
+    give way, or stand below; and where that does not do either, each row becomes a page.
+    """
+    grid = [_Column(shown, [clean(shown.text(row)) for row in rows]) for shown in columns]
+    below: list[_Column] = []
+    heads = [[column.shown.head] for column in grid]
+    if not _fits(console, [column.width(head) for column, head in zip(grid, heads, strict=True)]):
+        grid = [column for column in grid if any(column.texts)]
+        heads = [_in_lines(column.shown.head) for column in grid]
+        if not _fits(console, [column.least(head) for column, head in zip(grid, heads, strict=True)]):
+            below = [column for column in grid if column.shown.spare]
+            grid = [column for column in grid if not column.shown.spare]
+            heads = [_in_lines(column.shown.head) for column in grid]
+        if not _fits(console, [column.least(head) for column, head in zip(grid, heads, strict=True)]):
+            return list(_pages(console, [*grid, *below], len(rows)))
+    return list(_grid_lines(console, rows, grid, heads, below))
+
+
+def _grid_lines(
+    console: "Console",
+    rows: Sequence[Facts],
+    grid: Sequence[_Column],
+    heads: Sequence[Sequence[str]],
+    below: Sequence[_Column],
+) -> Iterator["Text"]:
     from rich.text import Text
 
-    console = console_of()
-    texts = [[clean(c.text(row)) for c in columns] for row in rows]
-    widths = [max(cell_len(c.head), *(cell_len(words[n]) for words in texts)) for n, c in enumerate(columns)]
-    while sum(widths) + 2 * (len(widths) - 1) > console.width:
-        width, n = max(((w, n) for n, w in enumerate(widths) if columns[n].gives_way), default=(0, 0))
-        if width <= _LEAST_WIDTH:
-            break
+    widths = [column.width(head) for column, head in zip(grid, heads, strict=True)]
+    least = [column.least(head) for column, head in zip(grid, heads, strict=True)]
+    while not _fits(console, widths):
+        _, n = max((width, n) for n, width in enumerate(widths) if width > least[n])
         widths[n] -= 1
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column, width in zip(columns, widths, strict=True):
-        justify: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(column.head, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
-    for row, words in zip(rows, texts, strict=True):
-        styles = [c.style(row) if c.style else "" for c in columns]
-        table.add_row(*(Text(t, style=s) for t, s in zip(words, styles, strict=True)))
-    _print(console, table)
+
+    def line(texts: Iterable["Text"]) -> "Text":
+        parts = (_padded(t, w, c.shown.right) for t, w, c in zip(texts, widths, grid, strict=True))
+        told = Text(_GAP).join(parts)
+        told.rstrip()
+        return told
+
+    for n in range(max(map(len, heads))):
+        yield line(Text(head[n] if n < len(head) else "", style="dim") for head in heads)
+    for n, row in enumerate(rows):
+        cells = [Text(c.texts[n], style=_style(c.shown, row)) for c in grid]
+        parts = [
+            _folded(console, cell, width) if column.shown.spare else [cell]
+            for cell, width, column in zip(cells, widths, grid, strict=True)
+        ]
+        for texts in zip_longest(*parts):
+            yield line(text or Text() for text in texts)
+        words = _GAP.join(c.texts[n] for c in below if c.texts[n])
+        for part in _folded(console, Text(words), console.width - len(_GAP)) if words else ():
+            yield Text.assemble(_GAP, part)
 
 
-def _print(console: "Console", table: "Table") -> None:
-    """Print a table; where it is read by a program, without the blanks that fill its lines."""
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+def _pages(console: "Console", columns: Sequence[_Column], rows: int) -> Iterator["Text"]:
+    """Each row as a page of its own."""
+    from rich.text import Text
+
+    for n in range(rows):
+        if n:
+            yield Text()
+        yield from facts_lines(console, [(c.shown.head, c.texts[n]) for c in columns])
+
+
+def _fits(console: "Console", widths: Sequence[int]) -> bool:
+    return sum(widths) + len(_GAP) * (len(widths) - 1) <= console.width
+
+
+def _in_lines(head: str) -> list[str]:
+    """A head in two lines, if it has a part in parentheses."""
+    name, parenthesis, rest = head.partition(" (")
+    return [name, f"({rest}"] if parenthesis else [head]
+
+
+def _style(shown: Shown, row: Facts) -> str:
+    return shown.style(row) if shown.style else ""
+
+
+def _padded(text: "Text", width: int, right: bool) -> "Text":
+    """Text that is cut or filled to a width."""
+    text.truncate(width, overflow="ellipsis")
+    blanks = " " * (width - text.cell_len)
+    return type(text).assemble(blanks, text) if right else type(text).assemble(text, blanks)
+
+
+def _folded(console: "Console", text: "Text", width: int) -> list["Text"]:
+    """Text in lines of at most a width."""
+    lines = text.wrap(console, max(width, _LEAST_WIDTH), overflow="fold")
+    for line in lines:
+        line.rstrip()
+    return list(lines)
+
+
+def _print(console: "Console", line: "Text") -> None:
+    console.print(line, soft_wrap=True)
 
 
 def _csv_value(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Options that several commands share, and the client that they lead to."""
 
+import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,17 @@ UrlOption = Annotated[
         metavar="URL",
         help="The server; by default the one of yours that runs on this machine. Its token: APSIS_NB_TOKEN.",
     ),
+]
+
+
+def _in_utc(is_wanted: bool) -> None:
+    """Let this process tell times in UTC: the reader's zone is that of the environment."""
+    if is_wanted:
+        os.environ["TZ"] = "UTC"
+
+
+UtcOption = Annotated[
+    bool, typer.Option("--utc", help="Tell times in UTC, not in the zone of this machine.", callback=_in_utc)
 ]
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apsis_nb.cli.options import Format, FormatOption, UrlOption, args_of, client_of
+from apsis_nb.cli.completion import ids, job_ids, run_ids
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, args_of, client_of
 from apsis_nb.core.states import State
 
 if TYPE_CHECKING:
-    from apsis_nb.cli.listing import Shown
     from apsis_nb.client import Run
 
-RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.")]
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the run: r123.", autocompletion=run_ids)]
 RunArguments = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Of one or several runs: r123 r124.")
+    list[str],
+    typer.Argument(metavar="ID", help="Of one or several runs: r123 r124.", autocompletion=run_ids),
 ]
 AtOption = Annotated[
     str | None,
@@ -44,7 +45,9 @@ TestOption = Annotated[
 def runs(
     query: Annotated[
         str | None,
-        typer.Argument(metavar="QUERY", help="A run, or words in the ids or descriptions of jobs."),
+        typer.Argument(
+            metavar="QUERY", help="A run, or words in the ids or descriptions of jobs.", autocompletion=ids
+        ),
     ] = None,
     state: Annotated[
         list[State] | None,
@@ -54,7 +57,9 @@ def runs(
             help=f"Only in this state; may be repeated: {', '.join(s.value for s in State)}.",
         ),
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", help="Only of this job.")] = None,
+    job: Annotated[
+        str | None, typer.Option("--job", help="Only of this job.", autocompletion=job_ids)
+    ] = None,
     label: Annotated[str | None, typer.Option("--label", help="Only with this label.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Due from then on; 7d is a week ago.")
@@ -67,6 +72,7 @@ def runs(
     late: Annotated[bool, typer.Option("--late", help="Only late ones.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """List runs, newest first.
@@ -115,6 +121,7 @@ def _place(facts: dict[str, Any]) -> tuple[datetime, int]:
 def run(
     run_id: RunArgument,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """All about a run.
@@ -166,9 +173,9 @@ def run(
 
 
 def why(
-    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.")],
+    what: Annotated[str, typer.Argument(metavar="ID|JOB", help="A run, r123; or a job.", autocompletion=ids)],
     args: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARG=VALUE]...", help="Of the run that is not there.")
+        list[str] | None, typer.Argument(metavar="ARG=VALUE", help="Of the run that is not there.")
     ] = None,
     date: Annotated[
         str | None,
@@ -188,7 +195,7 @@ def why(
       apsis-nb why sales/report --date 2026-01-31
       apsis-nb why sales/report region=emea
     """
-    from apsis_nb.cli.listing import clean, show_csv, show_json
+    from apsis_nb.cli.listing import show_csv, show_json, show_lines
 
     client = client_of(url)
     if re.fullmatch(r"r\d+", what):
@@ -203,12 +210,13 @@ def why(
         case Format.csv:
             show_csv(["kind", "text", "depth", "job_id", "args", "run_id", "output"], list(found))
         case Format.table:
-            sys.stdout.writelines(f"{clean(line)}\n" for line in found.lines)
+            show_lines(found.lines)
 
 
 def log(
     run_id: RunArgument,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """What happened to a run, oldest first.
@@ -222,7 +230,7 @@ def log(
     columns = [
         Shown(zone_head("time"), lambda r: local(r["ts"])),
         Shown("state", lambda r: r["state"], style=state_style),
-        Shown("message", lambda r: r["message"] or "", gives_way=True),
+        Shown("message", lambda r: r["message"] or "", spare=True),
     ]
     show(client_of(url).run(run_id).list_log(), columns, format, empty="nothing yet")
 
@@ -248,7 +256,10 @@ def output(
 
 def schedule(
     job: Annotated[
-        str, typer.Argument(metavar="JOB", help="Its id, or a part of it that names no other job.")
+        str,
+        typer.Argument(
+            metavar="JOB", help="Its id, or a part of it that names no other job.", autocompletion=job_ids
+        ),
     ],
     args: Annotated[
         list[str] | None, typer.Argument(metavar="ARG=VALUE", help="The args of the run.")
@@ -260,6 +271,7 @@ def schedule(
     wait: WaitOption = False,
     test: TestOption = False,
     format: FormatOption = Format.table,
+    utc: UtcOption = False,
     url: UrlOption = None,
 ) -> None:
     """Ask for a run of a job.
@@ -494,26 +506,9 @@ def _told(made: list["Run"], wait: bool, format: Format) -> None:
 
 
 def _show_runs(found: list[dict[str, Any]], format: Format) -> None:
-    from apsis_nb.cli.listing import show
+    from apsis_nb.cli.listing import run_columns, show
 
-    show(found, _run_columns(), format, empty="no such runs")
-
-
-def _run_columns() -> list["Shown"]:
-    from apsis_nb.cli.listing import Shown, args_text, duration, local, state_style, zone_head
-
-    return [
-        Shown("run", lambda r: r["run_id"]),
-        Shown("job", lambda r: r["job_id"], gives_way=True),
-        Shown("state", lambda r: r["state"], style=state_style),
-        Shown(zone_head("scheduled"), lambda r: local(r["scheduled_at"])),
-        Shown("took", lambda r: duration(r["elapsed_s"]), right=True),
-        Shown(
-            "late", lambda r: duration(r["late_s"]) if r["late"] else "", right=True, style=lambda r: "yellow"
-        ),
-        Shown("args", lambda r: args_text(r["args"]), gives_way=True),
-        Shown("message", lambda r: r["message"] or r["skip_reason"] or "", gives_way=True),
-    ]
+    show(found, run_columns(), format, empty="no such runs")
 
 
 def _origin_text(facts: dict[str, Any]) -> str:

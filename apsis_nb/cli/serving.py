@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
+from apsis_nb.cli.options import Format, FormatOption, UrlOption, UtcOption, client_of
 from apsis_nb.core.errors import ApsisError
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def doctor(
       apsis-nb doctor
       apsis-nb doctor --fix
     """
-    from apsis_nb.cli.listing import clean, show_csv, show_json
+    from apsis_nb.cli.listing import clean, show_csv, show_json, show_lines
 
     found = client_of(url).list_findings(fix=fix)
     rows = found["findings"]
@@ -213,13 +213,64 @@ def doctor(
         case Format.table:
             for row in rows:
                 head = ": ".join(row[name] for name in ("level", "kind", "subject", "message"))
-                sys.stdout.write(f"{clean(head)}\n    {clean(row['fix'])}\n")
+                show_lines([head, f"    {row['fix']}"])
     for done in found["mended"]:
         sys.stderr.write(f"mended: {clean(done)}\n")
     if not rows:
         sys.stderr.write("all is well\n")
     if any(row["level"] == "error" for row in rows):
         raise typer.Exit(1)
+
+
+def stats(format: FormatOption = Format.table, url: UrlOption = None, utc: UtcOption = False) -> None:
+    """What the server does, in figures.
+
+    Runs by state, how many have ended lately, how large the store is, how quick the server answers.
+
+    \b
+    Examples:
+      apsis-nb stats
+      apsis-nb stats --format json
+    """
+    from apsis_nb.cli.listing import (
+        counts_text,
+        duration,
+        local_with_zone,
+        show_csv,
+        show_facts,
+        show_json,
+        size_text,
+    )
+
+    client = client_of(url)
+    found = client.stats()
+    if format is Format.json:
+        show_json([found])
+        return
+    if format is Format.csv:
+        show_csv(list(found), [found])
+        return
+    runs, store, process = found["runs"], found["store"], found["process"]
+    broken = f", {found['broken_files']} broken files" if found["broken_files"] else ""
+    sizes = (
+        f"{size_text(store['file_bytes'] + store['wal_bytes'])}, outputs {size_text(store['outputs_bytes'])}"
+    )
+    lags = f"loop {found['loop_lag_ms']:g} ms, commit {found['commit_lag_ms']:g} ms"
+    show_facts(
+        [
+            ("up", f"{duration(round(found['up_s']))}, since {local_with_zone(found['started_at'])}"),
+            ("jobs", f"{found['jobs']}{broken}"),
+            ("runs now", counts_text(runs["live"])),
+            ("ended in 1 hour", counts_text(runs["finished_1h"])),
+            ("ended in 1 day", counts_text(runs["finished_1d"])),
+            ("behind by", lags),
+            ("store", sizes),
+            ("free disk", size_text(found["disk_free_b"])),
+            ("memory", f"{size_text(process['memory_b'])}, at most {size_text(process['max_memory_b'])}"),
+            ("processor", f"{duration(round(process['cpu_s']))}, {process['threads']} threads"),
+        ],
+        title=client.url,
+    )
 
 
 def retention(
@@ -237,7 +288,7 @@ def retention(
       apsis-nb retention
       apsis-nb retention --apply
     """
-    from apsis_nb.cli.listing import Shown, local, show
+    from apsis_nb.cli.listing import Shown, local, show, zone_head
 
     rows = client_of(url).retention(apply=apply)
     columns = [
@@ -245,7 +296,7 @@ def retention(
         Shown("runs", lambda r: str(r["runs"]), right=True),
         Shown("outputs", lambda r: str(r["outputs"]), right=True),
         Shown("bytes", lambda r: str(r["bytes"]), right=True),
-        Shown("up to", lambda r: local(r["last_at"])),
+        Shown(zone_head("up to"), lambda r: local(r["last_at"])),
     ]
     show(rows, columns, format, empty="nothing is beyond what is kept")
     if rows and format is Format.table:

@@ -72,6 +72,15 @@ class Client:
         """How the server is: its loops, queue, store."""
         return self.connection.json("GET", "/alive")
 
+    def stats(self) -> dict[str, Any]:
+        """What the server does, in figures.
+
+        Returns:
+            `runs`: `live`, `finished_1h`, `finished_1d`: how many by state; `store` and `process`: sizes in
+            bytes; `loop_lag_ms`, `commit_lag_ms`; `up_s`, and more of the kind.
+        """
+        return self.connection.json("GET", "/stats")
+
     def doctor(self, *, fix: bool = False) -> "pd.DataFrame":
         """What is not as it should be, a row each, the worst first: the columns of `frames.DOCTOR`.
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 #: How far back runs that have finished are counted.
-LATELY = timedelta(days=1)
+LATELY = {"finished_1h": timedelta(hours=1), "finished_1d": timedelta(days=1)}
 
 
 async def stats(engine: "Engine") -> dict[str, Any]:
     """The server in figures, as JSON values.
 
     Returns:
-        {at, started_at: times; up_s; runs: {live: {state: count}, finished_1d: {state: count}}; jobs,
+        {at, started_at: times; up_s; runs: {live, finished_1h and finished_1d: {state: count}}; jobs,
         broken_files; process: {memory_b, max_memory_b, cpu_s, threads, open_files}; loop_lag_ms,
         commit_lag_ms; store: as `/alive` has it, with outputs_bytes; disk_free_b; notices: under way}
     """
@@ -38,16 +38,17 @@ async def stats(engine: "Engine") -> dict[str, Any]:
         "runs": {"live": dict(live)},
         **{name: health[name] for name in kept},
         "store": health["store"],
-    } | await asyncio.to_thread(_looked_up, engine, dict(live), health["store"], now - LATELY)
+    } | await asyncio.to_thread(_looked_up, engine, dict(live), health["store"], now)
 
 
 def _looked_up(
-    engine: "Engine", live: dict[str, int], store: dict[str, Any], since: datetime
+    engine: "Engine", live: dict[str, int], store: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
     """What the store and the system have to be asked for."""
     used = resource.getrusage(resource.RUSAGE_SELF)
+    ends = {name: engine.store.ends_lately(now - span) for name, span in LATELY.items()}
     return {
-        "runs": {"live": live, "finished_1d": engine.store.ends_lately(since)},
+        "runs": {"live": live, **ends},
         "process": {
             "memory_b": _memory_b(),
             "max_memory_b": used.ru_maxrss * 1024,

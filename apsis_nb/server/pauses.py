@@ -71,7 +71,7 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
     async def resume(http: Request, scope: Scope, target: str, dry_run: bool) -> Response:
         found = next((p for p in engine.pauses if (p.scope, p.target) == (scope, target)), None)
         if found is None:
-            raise Refused(f"{target or 'the whole'} is not paused")
+            raise Refused(f"{target} is not paused" if target else "there is no pause of all jobs")
         plan: dict[str, Any] = await asyncio.to_thread(engine.plan_resume, found)
         if not dry_run:
             await engine.ask(ResumeRequested(scope=scope, target=target, by=caller_of(http).user))

@@ -173,7 +173,9 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
                 runs, following = find_own_runs(live, engine.store, chosen, limit, caller)
                 return answer({"runs": runs, "next": following})
             runs, following = find_runs(live, engine.store, wanted, limit)
-            if not runs and job_id is not None and job_id not in jobs and cursor is None:
+            # It may be a job of the past without such runs; but which of several of today is not guessed.
+            is_none = not runs and cursor is None
+            if is_none and job_id is not None and job_id not in jobs and matching(job_id, jobs):
                 chosen = replace(wanted, job_id=_one_of(job_id, jobs))
                 runs, following = find_runs(live, engine.store, chosen, limit)
             return answer({"runs": runs, "next": following})

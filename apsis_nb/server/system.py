@@ -10,6 +10,7 @@ from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine, SendFailed
+from apsis_nb.engine.stats import stats
 from apsis_nb.server.asking import answer, caller_of
 from apsis_nb.server.events import TYPES, Events, EventStream
 from apsis_nb.server.problems import Problem
@@ -32,6 +33,11 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         """How the server is: loops, lags, disk, store. `alive` is false when it starts nothing any more."""
         health = engine.health()
         return answer({"alive": health["ok"], **_self(engine), **health})
+
+    @router.get("/stats")
+    async def figures() -> Response:
+        """What the server does, in figures: runs by state, sizes, lags."""
+        return answer(await stats(engine))
 
     @router.get("/version")
     async def version() -> Response:

@@ -66,6 +66,7 @@ def test_count_makes_several(shell: Shell):
     [
         (["schedule", "nonsense"], "there is no job 'nonsense'"),
         (["schedule", "greet"], "greet/again, greet/hello"),
+        (["runs", "--job", "greet"], "greet/again, greet/hello"),
         (["schedule", "daily/report"], "missing args (date)"),
         (["schedule", "fails", "--at", "tomorrowish"], "tomorrowish"),
         (["run", "r999999"], "r999999"),

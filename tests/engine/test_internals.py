@@ -53,7 +53,7 @@ def test_figures_are_told_as_json(world: World):
         assert facts["state"] == "success"
         assert json.loads(output) == told
         assert sum(told["runs"]["live"].values()) == 1
-        assert told["runs"]["finished_1d"] == {"success": 1}
+        assert told["runs"]["finished_1h"] == told["runs"]["finished_1d"] == {"success": 1}
         assert told["jobs"] == 2
         assert told["process"]["memory_b"] > 10_000_000
         assert told["store"]["file_bytes"] > 0

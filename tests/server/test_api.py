@@ -47,12 +47,21 @@ def test_version_tells_zone_and_start(api: httpx2.Client) -> None:
     assert facts["started_at"].endswith("Z")
 
 
+def test_stats_are_figures(api: httpx2.Client) -> None:
+    told = api.get("/stats").json()
+    assert set(told["runs"]) == {"live", "finished_1h", "finished_1d"}
+    assert told["jobs"] > 0
+    assert told["store"]["file_bytes"] > 0
+    assert told["loop_lag_ms"] >= 0
+
+
 def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
     document = api.get("/openapi.json").json()
     told = {f"{m.upper()} {p}" for p, methods in document["paths"].items() for m in methods}
     prefix = "/api/v1"
     for route in (
         "GET /alive",
+        "GET /stats",
         "GET /version",
         "GET /events",
         "GET /jobs",
