@@ -9,6 +9,8 @@ BIN := .venv/bin
 VENV := .venv/.installed
 VENV_NEW := .venv-new/.installed
 PYTEST := -m pytest -q
+# Hundreds of processes are started by the tests: each would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Most tests wait for programs half of their time, so a few at once share the cores; who has done his takes others'.
 ABREAST := -n 4 --dist worksteal
 
