@@ -44,6 +44,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", f"{API}/alive"): _LOOK,
     ("GET", f"{API}/version"): _LOOK,
     ("GET", f"{API}/events"): _LOOK_AT_JOBS,
+    ("GET", f"{API}/stats"): _LOOK_AT_ALL,
     ("GET", f"{API}/doctor"): _LOOK_AT_ALL,
     ("POST", f"{API}/doctor"): _WRITE_ALL,
     ("POST", f"{API}/notify/test"): _WRITE_ALL,
