@@ -312,8 +312,9 @@ def _page(board: Board, console: "Console") -> list["Text"]:
     from rich.text import Text
 
     from apsis_nb.cli.listing import local_with_zone
+    from apsis_nb.core.times import format_time
 
-    now = local_with_zone(datetime.now(UTC).isoformat(timespec="seconds"))
+    now = local_with_zone(format_time(datetime.now(UTC), "second"))
     state = f"no connection: {board.trouble}" if board.trouble else f"live  {now}  {board.client.url}"
     head = Text(state, style="bold red" if board.trouble else "green")
     body = _all_runs(board, console) if board.run is None else _one_run(board, console)
