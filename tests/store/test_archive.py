@@ -183,7 +183,8 @@ def test_runs_of_a_month_that_come_later_go_into_a_folder_of_their_own(store: St
     assert [run["run_id"] for run in store.runs()] == [2, 1]
     assert [month.month for month in store.archiver.put_back("2025-03")] == ["2025-03", "2025-03"]
     assert [run["run_id"] for run in store.runs()] == [2, 1]
-    assert move(store) == ["2025-03"]
+    assert move(store) == ["2025-03"]  # under a name that another folder had
+    assert [run["run_id"] for run in store.runs()] == [2, 1]
     with pytest.raises(NotFound, match="the archive has no 2024-01; it has 2025-03"):
         store.archiver.put_back("2024-01")
 
