@@ -20,9 +20,10 @@ _MOST_RUNS = 50
 def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
 ) -> None:
-    """Print what makes a shell complete commands, options, and the ids of jobs and runs.
+    """Print what lets a shell complete commands and ids.
 
-    It asks the server for ids; without one it offers none, and says nothing.
+    Options too, and for arguments the ids of jobs and runs. It asks the server for them; without one it
+    offers none, and says nothing.
 
     \b
     Examples:
