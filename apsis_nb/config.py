@@ -100,6 +100,10 @@ def _own_hosts(hosts: dict[str, str]) -> dict[str, str]:
     return {name: host for name, host in hosts.items() if name not in ("default", "local")}
 
 
+def _accounts(folders: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {folder.strip("/"): names for folder, names in folders.items()}
+
+
 def _server_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
         raise ValueError(f"not a name: {value!r}; use letters, digits, '.', '_' and '-'")
@@ -291,6 +295,10 @@ class Config(_Section):
     hosts: Annotated[
         dict[str, Annotated[Literal["local"], BeforeValidator(_host)]], AfterValidator(_own_hosts)
     ] = {}
+    #: which accounts jobs below a folder may name as `user`; `/` is for all others. Nothing: any account
+    accounts: Annotated[
+        dict[str, Annotated[tuple[str, ...], BeforeValidator(_split)]], AfterValidator(_accounts)
+    ] = {}
     drain: bool = False  #: when told to stop, wait for the programs that run
     observe: bool = False  #: start no program; what would start is recorded as skipped
     watch: bool = False  #: take up a change of a job file when it is saved, without a reload
@@ -456,8 +464,8 @@ class _Settings:
         self.folders: dict[tuple[str, ...], Path] = {}
 
     def add(self, path: list[str], value: str, where: str) -> None:
-        """Set one value. Below `env` and `hosts` a key is one name, whatever is in it."""
-        if path[0] in ("env", "hosts") and len(path) > 1:
+        """Set one value. Below `env`, `hosts` and `accounts` a key is one name, whatever is in it."""
+        if path[0] in ("env", "hosts", "accounts") and len(path) > 1:
             path = [path[0], ".".join(path[1:])]
         target = self.values
         for key in path[:-1]:

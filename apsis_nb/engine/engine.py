@@ -179,6 +179,7 @@ class Engine:
             folder=config.jobs,
             tell=self._tell,
             workers=workers_of(self),
+            accounts=config.accounts,
         )
         await self.programs.open()
         undo.push_async_callback(self.programs.close)

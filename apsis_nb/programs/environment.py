@@ -6,7 +6,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, assert_never
@@ -126,6 +126,25 @@ class World:
     max_output_b: int  #: bytes of output at which a program is stopped
     own: Account  #: its account
     sudo: Sequence[str] = ()  #: how it runs programs of other accounts, if not by its own right
+    #: by folder of jobs the accounts that they may name; that of the nearest folder counts. Empty: any
+    accounts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def _check_account(user: str, job_id: str, accounts: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an account that the server's configuration does not give to a job.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not accounts:
+        return
+    folder = job_id
+    while folder and folder not in accounts:
+        folder = folder.rpartition("/")[0]
+    if user not in accounts.get(folder, ()):
+        raise ValueError(
+            f"{job_id} may not use the account {user}: 'accounts' in the configuration says who may"
+        )
 
 
 def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | None) -> dict[str, Any]:
@@ -151,7 +170,10 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
         ValueError: the program names a signal, an account or a Python that there is not.
     """
     timeout, task = process.timeout, process.task
-    account = world.own if process.user in (None, world.own.name) else Account.named(str(process.user))
+    account = world.own
+    if process.user not in (None, world.own.name):
+        _check_account(str(process.user), run.job_id, world.accounts)
+        account = Account.named(str(process.user))
     here = run.cwd or account.home
     below = account.environment() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(run_dir / TMP), **world.env}
     cwd = os.path.join(here, process.cwd) if process.cwd else here

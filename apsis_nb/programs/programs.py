@@ -64,6 +64,7 @@ class Programs:
         max_output_b: bytes of captured output at which a program is stopped.
         sudo: how programs of other accounts are run; by default through sudo, unless by root's right.
         workers: what does the work of internal programs, by type.
+        accounts: by folder of jobs, the accounts that they may name; empty: any.
     """
 
     def __init__(
@@ -78,13 +79,20 @@ class Programs:
         max_output_b: int = 10**9,
         sudo: Sequence[str] | None = None,
         workers: Workers = MappingProxyType({}),
+        accounts: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self._root = root.absolute()
         self._tell, self._now = tell, now
         if sudo is None:
             sudo = () if os.geteuid() == 0 else _SUDO
         self._world = World(
-            url=url, env=dict(env), folder=folder, max_output_b=max_output_b, own=Account.own(), sudo=sudo
+            url=url,
+            env=dict(env),
+            folder=folder,
+            max_output_b=max_output_b,
+            own=Account.own(),
+            sudo=sudo,
+            accounts=accounts,
         )
         self._boot_id = boot_id()
         self._live: dict[int, _Live] = {}

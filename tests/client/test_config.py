@@ -240,6 +240,13 @@ def test_a_file_that_is_no_runtime_file_is_no_server(env: dict[str, str]):
     assert find_servers(env) == []
 
 
+def test_accounts_are_lists_by_folder(tmp_path: Path):
+    file = written(tmp_path, "accounts: {sales/: [etl, ops], /: guest}\n")
+    assert load_config(file, env={}).accounts == {"sales": ("etl", "ops"), "": ("guest",)}
+    given = load_config(overrides={"accounts.a.b": "c, d"}, env={})
+    assert given.accounts == {"a.b": ("c", "d")}
+
+
 def test_hosts_are_names_of_this_machine(tmp_path: Path):
     file = written(tmp_path, "hosts: {west: local, aws-ecs: local, default: local}\n")
     config = load_config(file, {"hosts.east.1": "local"}, env={"APSIS_NB_HOSTS__NORTH": "local"})

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from apsis_nb.core.programs import KeptFile, Process, PythonCall, Resources
+from apsis_nb.core.runs import Instance
 from tests.conftest import needs
 from tests.engine.serving import Server, wait_for
 
@@ -176,6 +177,31 @@ async def test_an_account_that_there_is_not_is_an_error_in_one_sentence(root, se
         finished = await server.run(a_run(1, shell("id", user="no-such-account")))
         assert finished.outcome == "error"
         assert finished.message == "cannot start: this machine has no account 'no-such-account'"
+
+
+@asynchronous
+async def test_a_folder_uses_only_the_accounts_that_the_configuration_gives_it(root):
+    accounts = {"team": (NAME,), "team/close": ("root",), "": ("daemon",)}
+    job_ids = {
+        1: "team/job",
+        2: "team/close/job",
+        3: "team/close",
+        4: "teams/job",
+        5: "adhoc-1",
+        6: "team/a/b",
+    }
+    async with serving(root, accounts=accounts) as server:
+        ended = {}
+        for n, job_id in job_ids.items():
+            run = a_run(n, shell("id -un", user=NAME), inst=Instance(job_id))
+            ended[n] = (await server.run(run)).message
+        assert [n for n in ended if ended[n] is None or "account" not in ended[n]] == [1, 6]
+        assert ended[2] == (
+            f"cannot start: team/close/job may not use the account {NAME}: "
+            "'accounts' in the configuration says who may"
+        )
+        own = await server.run(a_run(7, shell("id -un", user="root"), inst=Instance("adhoc-2")))
+        assert own.outcome == "success"  # the server's own
 
 
 @either_way

@@ -70,7 +70,7 @@ def test_it_says_what_failed_and_why_what_is_late_and_what_runs(server: Served) 
     with browser(server) as http:
         page = http.get("/status").text
     failed = section(page, "failed")
-    assert count(page, "failed") == 2
+    assert count(page, "failed") >= 2
     assert "<span>etl/</span>load" in failed
     assert "<code>no space left on device</code>" in failed
     assert re.search(r"r\d+, failure, \d+s ago", failed)
