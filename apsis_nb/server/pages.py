@@ -1,4 +1,4 @@
-"""The few pages that the server makes itself: log-in and log-out, and the ways to the dashboards."""
+"""The few pages that the server makes itself: log-in, log-out, the reference, the ways to the dashboards."""
 
 import html
 import time
@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from apsis_nb.config import Config
 from apsis_nb.server.guard import log_in
 from apsis_nb.server.proxy import PREFIX
+from apsis_nb.server.reference import page
 from apsis_nb.server.tokens import Gatekeeper
 
 HOME = f"{PREFIX}/overview"
@@ -29,6 +30,15 @@ _LOGIN_HEADERS = {
         "frame-ancestors 'self'; base-uri 'none'"
     ),
     "Cache-Control": "no-store",
+}
+
+
+#: Styles of the page's own, and nothing else.
+_REFERENCE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'self'; "
+        "base-uri 'none'"
+    )
 }
 
 
@@ -61,6 +71,10 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     @router.get(f"{PREFIX}/")
     def home() -> Response:
         return RedirectResponse(HOME, 303)
+
+    @router.get("/docs")
+    def reference(request: Request) -> Response:
+        return HTMLResponse(page(request.app.openapi(), config.link_url), headers=_REFERENCE_HEADERS)
 
     @router.get("/favicon.ico")
     def icon() -> Response:
