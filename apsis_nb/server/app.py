@@ -109,7 +109,7 @@ def make_app(
     api.include_router(import_routes(engine))
     api.include_router(backup_routes(engine))
     app.include_router(api)
-    app.include_router(page_routes(gate, config))
+    app.include_router(page_routes(engine, events, gate, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)
     return Guard(app, gate, config)

@@ -11,7 +11,7 @@ from apsis_nb.engine import Engine
 from apsis_nb.engine.backups import folder_of, make
 from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.store import backups_in
 
 
@@ -39,7 +39,7 @@ def backup_routes(engine: Engine) -> APIRouter:
         under_way = engine.store.backups.progress
         return answer({"backups": [backup.facts() for backup in found], "under_way": under_way})
 
-    @router.post("/backup", response_model=answers.Backup)
+    @router.post("/backup", response_model=answers.Backup, responses=problems(409))
     async def made(wanted: BackupWanted) -> Response:
         """Make a backup of the store as it is now, in use. Answers when it is made and checked."""
         folder = None if wanted.to is None else Path(wanted.to)

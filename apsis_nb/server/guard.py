@@ -20,6 +20,8 @@ from apsis_nb.server.tokens import BROWSER_S, Caller, Gatekeeper
 log = logging.getLogger(__name__)
 
 API = "/api/"
+#: At the root, for that is where it is looked for; but no page for people.
+METRICS = "/metrics"
 #: What needs no log-in.
 OPEN = frozenset({"/login"})
 BODY_BYTES = 1 << 20  #: most that a request may bring
@@ -90,7 +92,7 @@ class Guard:
     def _entry(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to one who may not come in, or who just logged in; None for a caller who may."""
         path, now = scope["path"], time.time()
-        is_page = scope["type"] == "http" and not path.startswith(API)
+        is_page = scope["type"] == "http" and not path.startswith(API) and path != METRICS
         if is_page and scope["method"] == "GET" and path not in OPEN:
             query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             token = next((value for name, value in query if name == "token"), None)

@@ -77,14 +77,14 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         told = await engine.reload(dry_run=dry_run, force=force, by=caller_of(request).user)
         return answer(told | {"previews": {j: _preview_facts(p) for j, p in told["previews"].items()}})
 
-    @router.post("/jobs/check", response_model=answers.FilesChecked)
+    @router.post("/jobs/check", response_model=answers.FilesChecked, responses=problems(409))
     async def check(file: JobFileText | None = None) -> Response:
         """What is wrong with a job file; without one, with those of the folder as they are on disk now."""
         if file is None:
             return answer(await asyncio.to_thread(_folder_checked, engine.job_folder))
         return answer(await asyncio.to_thread(_file_checked, file, engine.job_folder))
 
-    @router.post("/jobs/preview", response_model=answers.Preview)
+    @router.post("/jobs/preview", response_model=answers.Preview, responses=problems(409))
     async def preview(file: JobFileText) -> Response:
         """What a text of a job file would do to the job's runs of the next 7 days, and what ran today."""
         new = await asyncio.to_thread(engine.job_folder.job_of, file.job_id, file.yaml)

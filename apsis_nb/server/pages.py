@@ -1,5 +1,6 @@
 """The few pages that the server makes itself: log-in, log-out, the reference, the ways to the dashboards."""
 
+import asyncio
 import html
 import time
 from importlib.resources import files
@@ -11,7 +12,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from apsis_nb.config import Config
-from apsis_nb.server.guard import log_in
+from apsis_nb.engine import Engine
+from apsis_nb.server.events import Events
+from apsis_nb.server.guard import METRICS, log_in
+from apsis_nb.server.metrics import MEDIA_TYPE, metrics
 from apsis_nb.server.proxy import PREFIX
 from apsis_nb.server.reference import page
 from apsis_nb.server.tokens import Gatekeeper
@@ -42,7 +46,7 @@ _REFERENCE_HEADERS = {
 }
 
 
-def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
+def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config) -> APIRouter:
     """The routes at the root."""
     router = APIRouter(include_in_schema=False)
 
@@ -75,6 +79,11 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     @router.get("/docs")
     def reference(request: Request) -> Response:
         return HTMLResponse(page(request.app.openapi(), config.link_url), headers=_REFERENCE_HEADERS)
+
+    @router.get(METRICS)
+    async def for_prometheus() -> Response:
+        live = list(engine.live.values())
+        return Response(await asyncio.to_thread(metrics, engine, events, live), media_type=MEDIA_TYPE)
 
     @router.get("/favicon.ico")
     def icon() -> Response:

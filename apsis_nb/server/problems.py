@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from apsis_nb.core.errors import ApsisError, BindError, JobErrors, NotFound, Refused
 from apsis_nb.core.runs import IllegalTransition
-from apsis_nb.store import StoreError
+from apsis_nb.store import BackupExists, StoreError
 from apsis_nb.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ _STATUS_OF: tuple[tuple[type[ApsisError], int], ...] = (
     (IllegalTransition, 409),
     (BindError, 422),
     (JobErrors, 422),
+    (BackupExists, 409),
     (StoreError, 503),
 )
 

@@ -39,7 +39,7 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         """The server's version, time zone, start time and boot id."""
         return answer({**_self(engine), "name": config.name, "tz": config.tz})
 
-    @router.post("/notify/test", response_model=answers.Told, responses=problems(409))
+    @router.post("/notify/test", response_model=answers.Told, responses=problems(404, 409))
     async def test_notify(wanted: NotifyTest) -> Response:
         """Send a message to somebody, to see that it arrives. Answers when it is sent, or with the reason."""
         try:

@@ -2,7 +2,7 @@
 
 from apsis_nb.store.backups import Backup, backups_in
 from apsis_nb.store.compacting import Compacted, compact
-from apsis_nb.store.errors import QueryError, StoreError, StoreFull, StoreInUse
+from apsis_nb.store.errors import BackupExists, QueryError, StoreError, StoreFull, StoreInUse
 from apsis_nb.store.importing import Report, import_runs, open_source
 from apsis_nb.store.outputs import content_type
 from apsis_nb.store.restoring import restore
@@ -15,6 +15,7 @@ __all__ = [
     "HISTORY",
     "Amount",
     "Backup",
+    "BackupExists",
     "Compacted",
     "LogLine",
     "MetaRow",

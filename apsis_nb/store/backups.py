@@ -20,7 +20,7 @@ import duckdb
 
 from apsis_nb.core.times import format_time, parse_time
 from apsis_nb.store.copying import check_database, copy_database, look_into
-from apsis_nb.store.errors import StoreError
+from apsis_nb.store.errors import BackupExists, StoreError
 from apsis_nb.store.files import copy_file, move, need_room, size_of, stamp, sync_file, sync_folder
 from apsis_nb.store.queries import Query, parse, read_sql
 from apsis_nb.store.retention import Retention
@@ -107,7 +107,7 @@ class Backups:
                 for left in folder.glob(f".*.{self._epoch}.part"):  # by a crash
                     shutil.rmtree(left)
                 if target.exists():
-                    raise StoreError(f"there is a backup {target} already")
+                    raise BackupExists(f"there is a backup {target} already: one was made in the same second")
                 part.mkdir(mode=0o700)
                 with self._retention.held():
                     backup = self._fill(part, at)
