@@ -17,7 +17,17 @@ from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
 from apsis_nb.jobfiles import FileError
 from apsis_nb.server import answers
-from apsis_nb.server.asking import answer, caller_of, instant, job_of, matching, utc_now
+from apsis_nb.server.asking import (
+    IF_NONE_MATCH,
+    UNLESS_KNOWN,
+    answer,
+    answer_unless_known,
+    caller_of,
+    instant,
+    job_of,
+    matching,
+    utc_now,
+)
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.wire import job_facts
 
@@ -53,8 +63,10 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["jobs"])
 
-    @router.get("/jobs", response_model=answers.Jobs)
-    async def jobs(q: str | None = None, label: str | None = None, path: str | None = None) -> Response:
+    @router.get("/jobs", response_model=answers.Jobs, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
+    async def jobs(
+        request: Request, q: str | None = None, label: str | None = None, path: str | None = None
+    ) -> Response:
         """The jobs, by id, and what is wrong with files of others.
 
         `q`: beginnings of words of the id, or a part of the description. `path`: only below this folder.
@@ -63,7 +75,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         def listing() -> Response:
             errors = [error_facts(e) for e in folder.errors]
-            return answer({"jobs": _chosen(known, q, label, path), "errors": errors})
+            return answer_unless_known(request, {"jobs": _chosen(known, q, label, path), "errors": errors})
 
         return await asyncio.to_thread(listing)
 

@@ -33,7 +33,19 @@ from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
 from apsis_nb.server import answers
-from apsis_nb.server.asking import answer, arg_texts, caller_of, instant, job_of, matching, run_id_of, utc_now
+from apsis_nb.server.asking import (
+    IF_NONE_MATCH,
+    UNLESS_KNOWN,
+    answer,
+    answer_unless_known,
+    arg_texts,
+    caller_of,
+    instant,
+    job_of,
+    matching,
+    run_id_of,
+    utc_now,
+)
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.store import Store
 from apsis_nb.wire import facts_of_row, run_facts
@@ -136,7 +148,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         now = utc_now()
         return answer({"runs": [run_facts(run, now) for run in runs]}, status)
 
-    @router.get("/runs", response_model=answers.RunsPage)
+    @router.get("/runs", response_model=answers.RunsPage, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
     async def find(
         request: Request,
         job_id: str | None = None,
@@ -172,7 +184,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
                 if len(ids) == 1:
                     chosen = replace(wanted, job_id=ids[0])
                     runs, following = find_runs(live, engine.store, chosen, limit)
-            return answer({"runs": runs, "next": following})
+            return answer_unless_known(request, {"runs": runs, "next": following})
 
         return await asyncio.to_thread(page)
 
@@ -219,10 +231,15 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             201,
         )
 
-    @router.get("/runs/{run_id}", response_model=answers.Run, responses=problems(404))
-    async def one(run_id: str) -> Response:
+    @router.get(
+        "/runs/{run_id}",
+        response_model=answers.Run,
+        responses=problems(404) | UNLESS_KNOWN,
+        openapi_extra=IF_NONE_MATCH,
+    )
+    async def one(request: Request, run_id: str) -> Response:
         """A run."""
-        return answer(await facts_of(run_id_of(run_id)))
+        return answer_unless_known(request, await facts_of(run_id_of(run_id)))
 
     @router.get("/runs/{run_id}/log", response_model=answers.RunLog, responses=problems(404))
     async def story(run_id: str) -> Response:
