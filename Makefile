@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 JOBS ?= apsis_nb/demo/jobs
-SOAK ?= laws kills steady requests
+SOAK ?= laws kills steady requests follow
 
 BIN := .venv/bin
 VENV := .venv/.installed
@@ -43,8 +43,8 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 soak: $(VENV)  ## 10,000 worlds, 300 kills, half an hour of load, 5,000 requests; one of them: make soak SOAK=kills
 	@set -e; for part in $(SOAK); do case $$part in \
 		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
-		kills | steady | requests) $(BIN)/python -m tests.soak.$$part;; \
-		*) echo "SOAK is laws, kills, steady, requests, or several of them, not $$part" >&2; exit 2;; \
+		kills | steady | requests | follow) $(BIN)/python -m tests.soak.$$part;; \
+		*) echo "SOAK is laws, kills, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
 	esac; done
 
 bench: $(VENV)  ## the benchmarks
