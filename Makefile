@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 JOBS ?= apsis_nb/demo/jobs
-SOAK ?= laws files kills archive steady
+SOAK ?= laws files kills archive steady requests follow
 
 BIN := .venv/bin
 VENV := .venv/.installed
@@ -46,8 +46,8 @@ soak: $(VENV)  ## laws over 10,000 worlds, 300 kills of each kind, half an hour 
 	@set -e; for part in $(SOAK); do case $$part in \
 		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
 		files) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/store -k kill_9;; \
-		kills | archive | steady) $(BIN)/python -m tests.soak.$$part;; \
-		*) echo "SOAK is laws, files, kills, archive, steady, or several of them, not $$part" >&2; exit 2;; \
+		kills | archive | steady | requests | follow) $(BIN)/python -m tests.soak.$$part;; \
+		*) echo "SOAK is laws, files, kills, archive, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
 	esac; done
 
 bench: $(VENV)  ## the benchmarks; some of them: make bench BENCH="history load"

@@ -67,6 +67,7 @@ from .internals import workers_of
 from .job_folder import Changes, JobFolder, error_facts
 from .notices import Notices
 from .polls import Polls
+from .tally import Tally
 from .tasks import Tasks
 
 log = logging.getLogger("apsis_nb.engine")
@@ -121,8 +122,9 @@ class Engine:
         self._finds: list[FindRun] = []
         self._found = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._loop_lag_s = 0.0
-        self._commit_lag_s = 0.0
+        self.loop_lag_s = 0.0  #: how much too late the last tick was
+        self.commit_lag_s = 0.0  #: how long the last save took
+        self.tally = Tally()
         self._closing = False
 
     # -- life
@@ -496,8 +498,8 @@ class Engine:
             "draining": self.machine.is_draining,
             "observing": self.machine.observes,
             "loops": self.tasks.facts(),
-            "loop_lag_ms": round(self._loop_lag_s * 1000, 1),
-            "commit_lag_ms": round(self._commit_lag_s * 1000, 1),
+            "loop_lag_ms": round(self.loop_lag_s * 1000, 1),
+            "commit_lag_ms": round(self.commit_lag_s * 1000, 1),
             "disk_free_b": shutil.disk_usage(self.config.state_dir).free,
             "live_runs": len(self.live),
             "jobs": len(self.jobs),
@@ -592,7 +594,7 @@ class Engine:
     ) -> None:
         self._unsaved.discard(saved)
         self._has_saved.set()
-        self._commit_lag_s = self._loop.time() - began
+        self.commit_lag_s = self._loop.time() - began
         error = committed.exception()
         if error is not None:
             # Nothing that was to follow may happen: the store does not know of it.
@@ -601,6 +603,9 @@ class Engine:
             saved.exception()  # it may be that nobody waits for it
             return
         saved.set_result(None)
+        for save in saves:
+            if isinstance(save, SaveRun) and save.is_transition:
+                self.tally.count(save.run)
         self._carry_out(effects)
         if self._listeners:
             now = utc_now()
@@ -692,7 +697,7 @@ class Engine:
         while True:
             due = self._loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
-            self._loop_lag_s = self._loop.time() - due
+            self.loop_lag_s = self._loop.time() - due
             if (error := self.store.error) is not None:  # a checkpoint failed for good
                 self._break(error)
             self.handle(Tick())

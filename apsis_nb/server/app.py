@@ -18,6 +18,7 @@ from apsis_nb.server.audit import Audit
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.backups import backup_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
+from apsis_nb.server.description import describe, operation_id
 from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
@@ -26,7 +27,7 @@ from apsis_nb.server.importing import import_routes
 from apsis_nb.server.jobs import job_routes
 from apsis_nb.server.pages import page_routes
 from apsis_nb.server.pauses import pause_routes
-from apsis_nb.server.problems import handle_problems
+from apsis_nb.server.problems import COMMON, handle_problems, problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.retention import retention_routes
 from apsis_nb.server.runs import run_routes
@@ -91,14 +92,16 @@ def make_app(
         version=__version__,
         summary="A job scheduler for people who live in notebooks.",
         openapi_url=f"{API_PREFIX}/openapi.json",
-        docs_url=None,  # their scripts come from other hosts
+        docs_url=None,  # their scripts come from other hosts; /docs is a page of ours
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
         max_body_size=BODY_BYTES,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     handle_problems(app)
-    api = APIRouter(prefix=API_PREFIX, dependencies=[Depends(only_text)])
+    describe(app)
+    api = APIRouter(prefix=API_PREFIX, dependencies=[Depends(only_text)], responses=problems(*COMMON))
     api.include_router(system_routes(engine, config, events))
     api.include_router(job_routes(engine, config))
     api.include_router(run_routes(engine, config))
@@ -113,7 +116,7 @@ def make_app(
     api.include_router(archive_routes(engine))
     api.include_router(token_routes(gate.book, config))
     app.include_router(api)
-    app.include_router(page_routes(gate, config))
+    app.include_router(page_routes(engine, events, gate, config))
     app.include_router(status_routes(engine, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)

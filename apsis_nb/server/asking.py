@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,33 @@ _WORDS = re.compile(r"[^0-9A-Za-z]+")
 def answer(value: Any, status: int = 200) -> Response:
     """A JSON answer; `value` holds JSON values only."""
     return Response(to_json(value), status, media_type="application/json")
+
+
+#: The description of a route that answers with `answer_unless_known`.
+UNLESS_KNOWN: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing has changed since the answer whose ETag `If-None-Match` names."}
+}
+IF_NONE_MATCH = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "the ETag of an answer to the same question: nothing is sent if it is still right",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+
+
+def answer_unless_known(request: Request, value: Any) -> Response:
+    """A JSON answer with the tag of what it says; if the request has the tag, only that it is still right."""
+    body = to_json(value)
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    known = request.headers.get("if-none-match", "")
+    if tag in {text.strip().removeprefix("W/") for text in known.split(",")}:
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(body, media_type="application/json", headers={"ETag": tag})
 
 
 def utc_now() -> datetime:

@@ -13,6 +13,7 @@ from apsis_nb.core.errors import NotFound, Refused
 from apsis_nb.core.events import BackfillStopRequested
 from apsis_nb.engine import Engine
 from apsis_nb.engine.backfills import Plan, of_args, of_days, only_missing, request
+from apsis_nb.server import answers
 from apsis_nb.server.asking import (
     answer,
     arg_texts,
@@ -23,7 +24,7 @@ from apsis_nb.server.asking import (
     run_id_of,
 )
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.wire import plain
 
 Scalar = str | bool | int | float
@@ -34,13 +35,15 @@ class BackfillRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    first: date | None = Field(None, alias="from", description="the first day")
-    last: date | None = Field(None, alias="to", description="the last day, included")
-    args: list[dict[str, Scalar]] | None = Field(None, description="instead of days: the args of each run")
+    first: date | None = Field(None, alias="from", description="the first day", examples=["2026-11-01"])
+    last: date | None = Field(None, alias="to", description="the last day, included", examples=["2026-11-26"])
+    args: list[dict[str, Scalar]] | None = Field(
+        None, description="instead of days: the args of each run", examples=[None]
+    )
     only_missing: bool = Field(False, description="leave out what has succeeded or is under way")
     max_running: int = Field(1, ge=1, le=1000, description="how many run at once")
     actions: bool = Field(False, description="whether they fire the actions of the job")
-    labels: list[str] = []
+    labels: list[str] = Field([], examples=[[]])
     dry_run: bool = Field(False, description="only tell what would run")
 
 
@@ -49,8 +52,8 @@ class ResumeBackfill(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_running: int = Field(1, ge=1, le=1000)
-    actions: bool = False
+    max_running: int = Field(1, ge=1, le=1000, description="how many run at once")
+    actions: bool = Field(False, description="whether they fire the actions of the job")
 
 
 def backfill_routes(engine: Engine, config: Config) -> APIRouter:
@@ -68,19 +71,24 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         demand_sight(caller, found[0]["job_id"])
         return facts_of(found[0])
 
-    @router.get("/backfills")
+    @router.get("/backfills", response_model=answers.Backfills)
     async def backfills(http: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """The backfills, newest first, and how far each is."""
         caller = caller_of(http)
         found = await asyncio.to_thread(engine.store.backfills, None, limit)
         return answer({"backfills": [facts_of(b) for b in found if caller.may_see(b["job_id"])]})
 
-    @router.get("/backfills/{backfill_id}")
+    @router.get("/backfills/{backfill_id}", response_model=answers.Backfill, responses=problems(404))
     async def backfill(http: Request, backfill_id: str) -> Response:
         """A backfill: how many of its runs are left, run, and ended well or badly."""
         return answer(await one(run_id_of(backfill_id), caller_of(http)))
 
-    @router.post("/backfill/{job_id:path}", status_code=201)
+    @router.post(
+        "/backfill/{job_id:path}",
+        status_code=201,
+        response_model=answers.BackfillPlan,
+        responses=problems(404, 409) | {200: {"model": answers.BackfillPlan, "description": "A dry run"}},
+    )
     async def begin(http: Request, job_id: str, wanted: BackfillRequest) -> Response:
         """Run a job for days that are past, or for a list of args: the oldest first.
 
@@ -120,7 +128,9 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         runs = await engine.ask(event)
         return answer(told | {"backfill_id": f"r{runs[0].backfill_id}"}, 201)
 
-    @router.post("/backfills/{backfill_id}/stop")
+    @router.post(
+        "/backfills/{backfill_id}/stop", response_model=answers.Backfill, responses=problems(404, 409)
+    )
     async def stop(http: Request, backfill_id: str) -> Response:
         """Do not run what is left of a backfill; what runs goes on."""
         number = run_id_of(backfill_id)
@@ -129,10 +139,12 @@ def backfill_routes(engine: Engine, config: Config) -> APIRouter:
         await engine.ask(BackfillStopRequested(backfill_id=number, by=caller.user))
         return answer(await one(number, caller))
 
-    @router.post("/backfills/{backfill_id}/resume")
+    @router.post(
+        "/backfills/{backfill_id}/resume", response_model=answers.Backfill, responses=problems(404, 409)
+    )
     async def resume(http: Request, backfill_id: str, wanted: ResumeBackfill | None = None) -> Response:
         """Run what a backfill has not got done: what was stopped, and what failed."""
-        number, how = run_id_of(backfill_id), wanted or ResumeBackfill(max_running=1)
+        number, how = run_id_of(backfill_id), wanted or ResumeBackfill(max_running=1, actions=False)
         job_id, missing = await asyncio.to_thread(engine.store.backfill_missing, number)
         if job_id is None:
             raise NotFound(f"there is no backfill r{number}")

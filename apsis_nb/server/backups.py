@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from apsis_nb.engine import Engine
 from apsis_nb.engine.backups import folder_of, make
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.store import backups_in
 
 
@@ -19,22 +20,26 @@ class BackupWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str | None = Field(default=None, description="a folder, absolute; by default the server's own")
-    keep: int | None = Field(default=None, ge=1, description="how many, the newest, are kept there; all")
+    to: str | None = Field(
+        default=None, description="a folder, absolute; by default the server's own", examples=[None]
+    )
+    keep: int | None = Field(
+        default=None, ge=1, description="how many, the newest, are kept there; all", examples=[30]
+    )
 
 
 def backup_routes(engine: Engine) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["server"])
 
-    @router.get("/backup")
+    @router.get("/backup", response_model=answers.Backups)
     async def listed() -> Response:
         """The backups in the server's own folder, the newest first, and how far the one under way is."""
         found = await asyncio.to_thread(backups_in, folder_of(engine))
         under_way = engine.store.backups.progress
         return answer({"backups": [backup.facts() for backup in found], "under_way": under_way})
 
-    @router.post("/backup")
+    @router.post("/backup", response_model=answers.Backup, responses=problems(409))
     async def made(wanted: BackupWanted) -> Response:
         """Make a backup of the store as it is now, in use. Answers when it is made and checked."""
         folder = None if wanted.to is None else Path(wanted.to)

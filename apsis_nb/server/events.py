@@ -82,6 +82,11 @@ class Events:
         self._timer: asyncio.Handle | None = None
         self._sent_at = -BATCH_S
 
+    @property
+    def count(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def publish(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Tell an event to all who listen for its kind."""
         self._seq += 1

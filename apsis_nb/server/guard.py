@@ -23,6 +23,8 @@ from apsis_nb.server.tokens import BROWSER_S, Gatekeeper
 log = logging.getLogger(__name__)
 
 API = "/api/"
+#: At the root, for that is where it is looked for; but no page for people.
+METRICS = "/metrics"
 #: What needs no log-in.
 OPEN = frozenset({"/login"})
 BODY_BYTES = 1 << 20  #: most that a request may bring
@@ -97,8 +99,8 @@ class Guard:
     def _entry(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to one who may not come in, or who just logged in; None for a caller who may."""
         path, now = scope["path"], time.time()
-        is_page = scope["type"] == "http" and not path.startswith(API)
-        if is_page and scope["method"] == "GET":
+        is_page = scope["type"] == "http" and not path.startswith(API) and path != METRICS
+        if is_page and scope["method"] == "GET" and path not in OPEN:
             token = shown_token(scope)
             if token is not None:
                 clean = _target(path, _query_without_token(scope))

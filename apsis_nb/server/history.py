@@ -12,16 +12,17 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from apsis_nb.config import Config, Sql
 from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
+from apsis_nb.server import answers
 from apsis_nb.server.asking import caller_of, demand_sight, instant, seen
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.turns import Turns
 from apsis_nb.store import HISTORY, QueryError, Store, StoreError
 from apsis_nb.wire import ARROW, arrow_stream, to_json, to_json_columns, to_json_rows
@@ -32,13 +33,24 @@ FRAMES_AT_ONCE = 4
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+#: A table comes in another form, too.
+_ARROW_TOO: dict[int | str, dict[str, Any]] = {
+    200: {"content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
 class Question(BaseModel):
     """A query and the values of its parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str
-    params: list[Any] | dict[str, Any] | None = None
+    query: str = Field(
+        description="one SELECT over the documented views",
+        examples=["SELECT job_id, count(*) AS runs FROM runs WHERE state = $1 GROUP BY ALL"],
+    )
+    params: list[Any] | dict[str, Any] | None = Field(
+        None, description="the values of $1, $2, ... or of $NAME", examples=[["failure"]]
+    )
 
 
 def history_routes(engine: Engine, config: Config) -> APIRouter:
@@ -46,8 +58,15 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
     router = APIRouter(tags=["history"])
     queries, frames = Turns(config.sql.heavy), Turns(FRAMES_AT_ONCE)
 
-    @router.get("/history/{name}")
-    async def frame(request: Request, name: Annotated[str, Path()]) -> Response:
+    @router.get(
+        "/history/{name}",
+        response_model=answers.Table,
+        responses=problems(404) | _ARROW_TOO,
+        openapi_extra={"parameters": _history_parameters()},
+    )
+    async def frame(
+        request: Request, name: Annotated[str, Path(json_schema_extra={"enum": [*HISTORY]})]
+    ) -> Response:
         """The frame of a named question: an Arrow stream, if `Accept` names it, or JSON.
 
         `since` and `until` are about the time when runs were due; by default the last 90 days. `job_id` and
@@ -68,7 +87,7 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
                 return await _json_answer(await asyncio.to_thread(batches.read_all))
         return StreamingResponse(_in_turns(arrow_stream(batches), turn), media_type=ARROW)
 
-    @router.post("/sql")
+    @router.post("/sql", response_model=answers.Table, responses=_ARROW_TOO)
     async def sql(request: Request, question: Question) -> Response:
         """The answer to one SELECT over the documented views: an Arrow stream, if `Accept` names it, or JSON.
 
@@ -180,6 +199,25 @@ async def _json_answer(table: pa.Table) -> Response:
 
 def _json(table: pa.Table) -> bytes:
     return to_json({"columns": to_json_columns(table), "rows": to_json_rows(table)})
+
+
+def _history_parameters() -> list[dict[str, Any]]:
+    """The parameters of all questions, described; each question has some of them."""
+    names: dict[str, list[str]] = {}
+    for question, defaults in HISTORY.items():
+        for name in defaults:
+            names.setdefault(name, []).append(question)
+    del names["args"]  # which come as arg.NAME
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": "of all questions" if len(of) == len(HISTORY) else f"of {', '.join(of)}",
+            "schema": {"type": "string"},
+        }
+        for name, of in names.items()
+    ]
 
 
 def _params(name: str, request: Request, config: Config) -> dict[str, Any]:

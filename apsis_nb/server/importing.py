@@ -24,8 +24,16 @@ class ImportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: str = Field(description="of the file, absolute, on the server's machine")
+    path: str = Field(
+        description="of the file, absolute, on the server's machine", examples=["/srv/old/apsis.db"]
+    )
     dry_run: bool = Field(False, description="only tell what would be done")
+
+
+class Reports(StreamingResponse):
+    """How far an import has come, line by line."""
+
+    media_type = "application/x-ndjson"
 
 
 def import_routes(engine: Engine) -> APIRouter:
@@ -33,7 +41,7 @@ def import_routes(engine: Engine) -> APIRouter:
     router = APIRouter(tags=["history"])
     turn = asyncio.Lock()  # two at once would bring the same runs twice
 
-    @router.post("/import/runs")
+    @router.post("/import/runs", response_class=Reports)
     async def runs(request: Request, wanted: ImportRequest) -> Response:
         """Bring in the finished runs of a store's file, or of Apsis's database, without those that are here.
 
@@ -59,7 +67,7 @@ def import_routes(engine: Engine) -> APIRouter:
                         log.warning("the import of %s ended: %s", path, error)
                         yield to_json({"error": str(error)}) + b"\n"
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return Reports(lines())
 
     return router
 

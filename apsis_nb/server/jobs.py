@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,8 +16,12 @@ from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
 from apsis_nb.jobfiles import FileError
+from apsis_nb.server import answers
 from apsis_nb.server.asking import (
+    IF_NONE_MATCH,
+    UNLESS_KNOWN,
     answer,
+    answer_unless_known,
     caller_of,
     demand,
     demand_sight,
@@ -28,7 +32,7 @@ from apsis_nb.server.asking import (
     utc_now,
 )
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.wire import job_facts
 
 #: How far ahead the next times of a job are looked for.
@@ -36,20 +40,35 @@ NEXT_WITHIN = timedelta(days=5 * 366)
 MOST_EXPECTED = 100_000  #: rows of what the schedules will make
 
 
+#: The body of a request that is not JSON: the text of a job file.
+_TEXT = {
+    "requestBody": {
+        "required": True,
+        "content": {"text/yaml": {"schema": {"type": "string"}, "example": "program: echo hello\n"}},
+    }
+}
+
+
+class Yaml(Response):
+    """The text of a job file."""
+
+    media_type = "text/yaml"
+
+
 class JobFileText(BaseModel):
     """A job file that is not (yet) in the folder."""
 
     model_config = ConfigDict(extra="forbid")
 
-    job_id: str = "new"
-    yaml: str
+    job_id: str = Field("new", examples=["sales/report"])
+    yaml: str = Field(description="the text", examples=["program: echo hello\n"])
 
 
 def job_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["jobs"])
 
-    @router.get("/jobs")
+    @router.get("/jobs", response_model=answers.Jobs, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
     async def jobs(
         request: Request, q: str | None = None, label: str | None = None, path: str | None = None
     ) -> Response:
@@ -62,11 +81,11 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         def listing() -> Response:
             errors = [error_facts(e) for e in _own(folder.errors, caller)]
-            return answer({"jobs": _chosen(known, q, label, path), "errors": errors})
+            return answer_unless_known(request, {"jobs": _chosen(known, q, label, path), "errors": errors})
 
         return await asyncio.to_thread(listing)
 
-    @router.post("/jobs/reload")
+    @router.post("/jobs/reload", response_model=answers.Reloaded)
     async def reload(request: Request, dry_run: bool = False, force: bool = False) -> Response:
         """Read the job files again.
 
@@ -76,7 +95,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         told = await engine.reload(dry_run=dry_run, force=force, by=caller_of(request).user)
         return answer(told | {"previews": {j: _preview_facts(p) for j, p in told["previews"].items()}})
 
-    @router.post("/jobs/check")
+    @router.post("/jobs/check", response_model=answers.FilesChecked, responses=problems(409))
     async def check(request: Request, file: JobFileText | None = None) -> Response:
         """What is wrong with a job file; without one, with those of the folder as they are on disk now."""
         caller = caller_of(request)
@@ -86,7 +105,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         demand_sight(caller, file.job_id)
         return answer(await asyncio.to_thread(_file_checked, file, engine.job_folder))
 
-    @router.post("/jobs/preview")
+    @router.post("/jobs/preview", response_model=answers.Preview, responses=problems(409))
     async def preview(request: Request, file: JobFileText) -> Response:
         """What a text of a job file would do to the job's runs of the next 7 days, and what ran today."""
         demand_sight(caller_of(request), file.job_id)
@@ -96,14 +115,19 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         found = await asyncio.to_thread(engine.preview, engine.jobs.get(file.job_id), new)
         return answer(_preview_facts(found))
 
-    @router.get("/yaml/{job_id:path}")
+    @router.get("/yaml/{job_id:path}", response_class=Yaml, responses=problems(404))
     async def yaml(request: Request, job_id: str) -> Response:
         """The text of a job's file, as it is on disk; its tag is in the header ETag."""
         demand_sight(caller_of(request), job_id)
         text, tag = await asyncio.to_thread(engine.job_folder.read, job_id)
-        return Response(text, media_type="text/yaml; charset=utf-8", headers={"ETag": f'"{tag}"'})
+        return Yaml(text, headers={"ETag": f'"{tag}"'})
 
-    @router.put("/yaml/{job_id:path}")
+    @router.put(
+        "/yaml/{job_id:path}",
+        response_model=answers.Written,
+        responses=problems(404, 409, 412, 428),
+        openapi_extra=_TEXT,
+    )
     async def write_yaml(request: Request, job_id: str) -> Response:
         """Write a job's file: the body is the whole text, If-Match the ETag of the text that it replaces.
 
@@ -126,7 +150,9 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         response.headers["ETag"] = f'"{new}"'
         return response
 
-    @router.patch("/yaml/{job_id:path}")
+    @router.patch(
+        "/yaml/{job_id:path}", response_model=answers.Edited, responses=problems(404, 409, 412, 428)
+    )
     async def edit_yaml(request: Request, job_id: str, changes: dict[str, Any]) -> Response:
         """Change single keys of a job's file and keep all other lines, with their comments, as they are.
 
@@ -149,7 +175,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         response.headers["ETag"] = f'"{new}"'
         return response
 
-    @router.get("/versions/{job_id:path}")
+    @router.get("/versions/{job_id:path}", response_model=answers.FileVersions, responses=problems(404))
     async def versions(request: Request, job_id: str) -> Response:
         """The texts that a job's file has had, oldest first; `yaml` is null where it was removed."""
         demand_sight(caller_of(request), job_id)
@@ -158,12 +184,12 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(404, f"there is no version of a job {job_id!r}")
         return answer({"versions": [{**v, "ts": format_time(v["ts"])} for v in found]})
 
-    @router.get("/jobs/{job_id:path}")
+    @router.get("/jobs/{job_id:path}", response_model=answers.Job, responses=problems(404, 409))
     async def job(request: Request, job_id: str) -> Response:
         """A job by its id, or by words that no other job's id has."""
         return answer(job_facts(job_of(job_id, engine, caller_of(request))))
 
-    @router.get("/next/{job_id:path}")
+    @router.get("/next/{job_id:path}", response_model=answers.NextTimes, responses=problems(404, 409))
     async def next_times(
         request: Request, job_id: str, n: Annotated[int, Query(ge=1, le=1000)] = 10
     ) -> Response:
@@ -175,7 +201,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         )
         return answer({"next": [_expected_facts(e) for e in expected]})
 
-    @router.get("/expected")
+    @router.get("/expected", response_model=answers.ExpectedRuns, responses=problems(404, 409))
     async def expected(
         request: Request,
         since: str = "now",

@@ -1,5 +1,6 @@
-"""The few pages that the server makes itself: log-in and log-out, and the ways to the dashboards."""
+"""The few pages that the server makes itself: log-in, log-out, the reference, the ways to the dashboards."""
 
+import asyncio
 import html
 import time
 from importlib.resources import files
@@ -11,9 +12,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from apsis_nb.config import Config
+from apsis_nb.engine import Engine
 from apsis_nb.server.asking import caller_of
-from apsis_nb.server.guard import log_in
+from apsis_nb.server.events import Events
+from apsis_nb.server.guard import METRICS, log_in
+from apsis_nb.server.metrics import MEDIA_TYPE, metrics
 from apsis_nb.server.proxy import PREFIX
+from apsis_nb.server.reference import page
 from apsis_nb.server.tokens import Gatekeeper
 
 HOME, STATUS = f"{PREFIX}/overview", "/status"
@@ -33,7 +38,16 @@ _LOGIN_HEADERS = {
 }
 
 
-def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
+#: Styles of the page's own, and nothing else.
+_REFERENCE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'self'; "
+        "base-uri 'none'"
+    )
+}
+
+
+def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config) -> APIRouter:
     """The routes at the root."""
     router = APIRouter(include_in_schema=False)
 
@@ -65,6 +79,15 @@ def page_routes(gate: Gatekeeper, config: Config) -> APIRouter:
     def home(request: Request) -> Response:
         has_dashboards = config.dashboards == "process" and not caller_of(request).paths
         return RedirectResponse(HOME if has_dashboards else STATUS, 303)
+
+    @router.get("/docs")
+    def reference(request: Request) -> Response:
+        return HTMLResponse(page(request.app.openapi(), config.link_url), headers=_REFERENCE_HEADERS)
+
+    @router.get(METRICS)
+    async def for_prometheus() -> Response:
+        live = list(engine.live.values())
+        return Response(await asyncio.to_thread(metrics, engine, events, live), media_type=MEDIA_TYPE)
 
     @router.get("/favicon.ico")
     def icon() -> Response:

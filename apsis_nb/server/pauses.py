@@ -12,9 +12,10 @@ from apsis_nb.core.errors import Refused
 from apsis_nb.core.events import PauseRequested, ResumeRequested
 from apsis_nb.core.pauses import Pause, Scope
 from apsis_nb.engine import Engine
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, caller_of, demand_sight, instant, job_of, utc_now
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.wire import pause_facts, plain
 
 
@@ -23,8 +24,10 @@ class PauseRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    until: str | None = Field(None, description="when it ends by itself; never, unless given")
-    reason: str | None = None
+    until: str | None = Field(
+        None, description="when it ends by itself; never, unless given", examples=["+8h"]
+    )
+    reason: str | None = Field(None, examples=["the database moves"])
 
 
 def pause_routes(engine: Engine, config: Config) -> APIRouter:
@@ -77,20 +80,20 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
             await engine.ask(ResumeRequested(scope=scope, target=target, by=caller_of(http).user))
         return answer(plain(plan) | {"pause": pause_facts(found)})
 
-    @router.get("/pauses")
+    @router.get("/pauses", response_model=answers.Pauses)
     async def pauses(http: Request) -> Response:
         """What is paused, since when and by whom."""
         caller = caller_of(http)
         return answer({"pauses": [pause_facts(p) for p in engine.pauses if concerns(p, caller)]})
 
-    @router.post("/pause")
+    @router.post("/pause", response_model=answers.Paused, responses=problems(404, 409))
     async def pause_several(
         http: Request, path: str | None = None, all: bool = False, wanted: PauseRequest | None = None
     ) -> Response:
         """Hold back the schedules of all jobs below a path, or of all: what comes due is skipped."""
         return await pause(http, *target_of(path, all), wanted)
 
-    @router.post("/resume")
+    @router.post("/resume", response_model=answers.Resumed, responses=problems(404, 409))
     async def resume_several(
         http: Request, path: str | None = None, all: bool = False, dry_run: bool = False
     ) -> Response:
@@ -100,12 +103,12 @@ def pause_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(422, "say which: a job in the address, path=FOLDER, or all=true")
         return await resume(http, scope, target, dry_run)  # type: ignore[arg-type]
 
-    @router.post("/pause/{job_id:path}")
+    @router.post("/pause/{job_id:path}", response_model=answers.Paused, responses=problems(404, 409))
     async def pause_job(http: Request, job_id: str, wanted: PauseRequest | None = None) -> Response:
         """Hold back the schedules of a job: what comes due is skipped."""
         return await pause(http, "job", job_of(job_id, engine, caller_of(http)).job_id, wanted)
 
-    @router.post("/resume/{job_id:path}")
+    @router.post("/resume/{job_id:path}", response_model=answers.Resumed, responses=problems(404, 409))
     async def resume_job(http: Request, job_id: str, dry_run: bool = False) -> Response:
         """End the pause of a job. The answer is the plan: what was skipped, and what comes next."""
         return await resume(http, "job", job_id_of(job_id, caller_of(http)), dry_run)

@@ -6,13 +6,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from apsis_nb.core.errors import ApsisError, BindError, JobErrors, NotFound, Refused
 from apsis_nb.core.runs import IllegalTransition
-from apsis_nb.store import StoreError
+from apsis_nb.store import BackupExists, StoreError
 from apsis_nb.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -39,14 +40,85 @@ _STATUS_OF: tuple[tuple[type[ApsisError], int], ...] = (
     (IllegalTransition, 409),
     (BindError, 422),
     (JobErrors, 422),
+    (BackupExists, 409),
     (StoreError, 503),
 )
 
 
+#: What may be wrong with any request.
+COMMON = (400, 401, 403, 413, 422, 500, 503)
+_WHEN = {
+    400: "The request is no HTTP that can be read.",
+    401: "The caller is not known: there is no token, or not the right one.",
+    403: "The caller may not do this, or asks from the page of another site.",
+    404: "There is no such thing.",
+    405: "The address takes no such method.",
+    409: "It cannot be done now, or more than one thing is meant; `choices` has them.",
+    412: "The text has changed since it was read.",
+    413: "The request is too large.",
+    422: "Something in the request is not right; `detail` says what, and what would be.",
+    428: "The request must say which text it replaces.",
+    500: "The server failed to answer; its log has the reason under the request id.",
+    503: "The run store is out of order.",
+}
+_EXAMPLES = {
+    400: "There was an error parsing the body",
+    401: "who are you? send the server's token as `Authorization: Bearer TOKEN`",
+    403: "bob may only read",
+    404: "there is no job 'sales/reprot': did you mean sales/report?",
+    405: "/api/v1/runs takes no DELETE",
+    409: "can't start r1042: it has finished (success)",
+    412: "sales/report has been changed since",
+    413: "the request is too large: at most 1048576 bytes",
+    422: "since: '27.11.' is no time",
+    428: "say If-Match with the ETag of the text that you read",
+    500: "the server failed to answer; its log has the reason under this request id",
+    503: "the run store is out of order",
+}
+
+
+class ProblemDocument(BaseModel):
+    """What is wrong with a request (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow", title="Problem")
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(description="of the status", examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(
+        description="what is wrong and, where it can be told, what would be right",
+        examples=["there is no job 'sales/reprot': did you mean sales/report?"],
+    )
+    choices: list[str] | None = Field(None, description="what may be meant", examples=[["sales/report"]])
+    errors: list[dict[str, Any]] | None = Field(
+        None, description="the faults one by one, with the place of each", examples=[[]]
+    )
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The description of answers that tell of a problem, for a route's `responses`."""
+    return {status: _described(status) for status in statuses}
+
+
+def _described(status: int) -> dict[str, Any]:
+    return {
+        "description": _WHEN[status],
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": _document(status, _EXAMPLES[status]),
+            }
+        },
+    }
+
+
+def _document(status: int, detail: str) -> dict[str, Any]:
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+
+
 def problem_response(status: int, detail: str, **facts: Any) -> Response:
     """A problem document."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(to_json(document | facts), status, media_type="application/problem+json")
+    return Response(to_json(_document(status, detail) | facts), status, media_type="application/problem+json")
 
 
 def problem_of(error: Exception) -> Response:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from apsis_nb.engine import Engine
 from apsis_nb.engine.retention import carry_out, plan
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
 from apsis_nb.store import Amount
 from apsis_nb.wire import plain
@@ -16,7 +17,7 @@ def retention_routes(engine: Engine) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["server"])
 
-    @router.get("/retention")
+    @router.get("/retention", response_model=answers.Retention)
     async def planned() -> Response:
         """The outputs that are beyond what is kept, by job: how many runs and outputs, and bytes on the disk.
 
@@ -24,9 +25,9 @@ def retention_routes(engine: Engine) -> APIRouter:
         """
         return _told(await plan(engine))
 
-    @router.post("/retention")
+    @router.post("/retention", response_model=answers.Retention)
     async def carried_out() -> Response:
-        """Give them up. Answers what was given up when that is done."""
+        """Give up the outputs that are beyond what is kept. Answers what was given up when that is done."""
         return _told(await carry_out(engine))
 
     return router

@@ -33,8 +33,12 @@ from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
+from apsis_nb.server import answers
 from apsis_nb.server.asking import (
+    IF_NONE_MATCH,
+    UNLESS_KNOWN,
     answer,
+    answer_unless_known,
     arg_texts,
     audit_about,
     caller_of,
@@ -50,7 +54,7 @@ from apsis_nb.server.asking import (
     utc_now,
 )
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.store import Store
 from apsis_nb.wire import facts_of_row, run_facts
 
@@ -60,18 +64,32 @@ _MOST_PAGES = 20  #: of all runs are looked through for one of those that a call
 Scalar = str | bool | int | float
 
 
+class OutputBytes(StreamingResponse):
+    """What a run wrote."""
+
+    media_type = "text/plain"
+
+
 class RunRequest(BaseModel):
     """What is to be run: a job of the folder, or one that comes with the request."""
 
     model_config = ConfigDict(extra="forbid")
 
-    job_id: str | None = Field(None, description="a job's id, or words that only one job's id has")
-    job: dict[str, Any] | None = Field(None, description="an ad-hoc job, in the form of a job file")
-    args: dict[str, Scalar] = Field({}, description="for the job's params")
-    at: str | None = Field(None, description="when it is due; now, unless given")
-    stop_at: str | None = Field(None, description="when it is stopped if it still runs")
-    label: str | None = None
-    labels: list[str] = []
+    job_id: str | None = Field(
+        None,
+        description="a job's id, or words that only one job's id has",
+        examples=["sales/report"],
+    )
+    job: dict[str, Any] | None = Field(
+        None,
+        description="an ad-hoc job, in the form of a job file",
+        examples=[None],
+    )
+    args: dict[str, Scalar] = Field({}, description="for the job's params", examples=[{"date": "2026-11-27"}])
+    at: str | None = Field(None, description="when it is due; now, unless given", examples=["+10m"])
+    stop_at: str | None = Field(None, description="when it is stopped if it still runs", examples=["+2h"])
+    label: str | None = Field(None, examples=["try-3"])
+    labels: list[str] = Field([], examples=[[]])
     count: int = Field(1, ge=1, le=1000, description="how many runs that are alike")
     test: bool = Field(False, description="a test: it fires no actions, satisfies nobody, counts nowhere")
 
@@ -81,7 +99,7 @@ class SkipRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str | None = None
+    reason: str | None = Field(None, examples=["the figures are not there yet"])
 
 
 class RerunRequest(BaseModel):
@@ -89,7 +107,9 @@ class RerunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    args: dict[str, Scalar] = {}
+    args: dict[str, Scalar] = Field(
+        {}, description="instead of those that it had", examples=[{"kind": "long"}]
+    )
     test: bool = Field(False, description="as a test")
 
 
@@ -135,7 +155,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         now = utc_now()
         return answer({"runs": [run_facts(run, now) for run in runs]}, status)
 
-    @router.get("/runs")
+    @router.get("/runs", response_model=answers.RunsPage, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
     async def find(
         request: Request,
         job_id: str | None = None,
@@ -178,11 +198,11 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             if is_none and job_id is not None and job_id not in jobs and matching(job_id, jobs):
                 chosen = replace(wanted, job_id=_one_of(job_id, jobs))
                 runs, following = find_runs(live, engine.store, chosen, limit)
-            return answer({"runs": runs, "next": following})
+            return answer_unless_known(request, {"runs": runs, "next": following})
 
         return await asyncio.to_thread(page)
 
-    @router.post("/runs", status_code=201)
+    @router.post("/runs", status_code=201, response_model=answers.Runs, responses=problems(404, 409))
     async def request_runs(request: Request, wanted: RunRequest) -> Response:
         """Make runs of a job, due now or later."""
         if (wanted.job_id is None) == (wanted.job is None):
@@ -232,12 +252,17 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             201,
         )
 
-    @router.get("/runs/{run_id}")
-    async def one(run_id: str) -> Response:
+    @router.get(
+        "/runs/{run_id}",
+        response_model=answers.Run,
+        responses=problems(404) | UNLESS_KNOWN,
+        openapi_extra=IF_NONE_MATCH,
+    )
+    async def one(request: Request, run_id: str) -> Response:
         """A run."""
-        return answer(await facts_of(run_id_of(run_id)))
+        return answer_unless_known(request, await facts_of(run_id_of(run_id)))
 
-    @router.get("/runs/{run_id}/log")
+    @router.get("/runs/{run_id}/log", response_model=answers.RunLog, responses=problems(404))
     async def story(run_id: str) -> Response:
         """What happened to a run, oldest first."""
         number = run_id_of(run_id)
@@ -246,40 +271,42 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             await facts_of(number)  # is there such a run?
         return answer({"log": [{**line, "ts": format_time(line["ts"])} for line in lines]})
 
-    @router.post("/runs/{run_id}/start")
+    @router.post("/runs/{run_id}/start", response_model=answers.Runs, responses=problems(404, 409))
     async def start(request: Request, run_id: str) -> Response:
         """Start a run now, though it is not yet due, or a condition holds it."""
         number = run_id_of(run_id)
         return await moved(number, "start", StartRequested(run_id=number, by=caller_of(request).user))
 
-    @router.post("/runs/{run_id}/skip")
+    @router.post("/runs/{run_id}/skip", response_model=answers.Runs, responses=problems(404, 409))
     async def skip(request: Request, run_id: str, why: SkipRequest | None = None) -> Response:
         """Do not run a run that has not started."""
         number, reason = run_id_of(run_id), why.reason if why else None
         event = SkipRequested(run_id=number, reason=reason, by=caller_of(request).user)
         return await moved(number, "skip", event)
 
-    @router.post("/runs/{run_id}/stop")
+    @router.post("/runs/{run_id}/stop", response_model=answers.Runs, responses=problems(404, 409))
     async def stop(request: Request, run_id: str) -> Response:
         """Ask a run's program to end; after its grace period it is killed."""
         number = run_id_of(run_id)
         return await moved(number, "stop", StopRequested(run_id=number, by=caller_of(request).user))
 
-    @router.post("/runs/{run_id}/signal/{signal}")
+    @router.post("/runs/{run_id}/signal/{signal}", response_model=answers.Runs, responses=problems(404, 409))
     async def signal(request: Request, run_id: str, signal: str) -> Response:
         """Send a run's program a signal: USR1, SIGUSR1 or 10."""
         number = run_id_of(run_id)
         event = SignalRequested(run_id=number, signal=signal, by=caller_of(request).user)
         return await moved(number, "signal", event)
 
-    @router.post("/runs/{run_id}/rerun", status_code=201)
+    @router.post(
+        "/runs/{run_id}/rerun", status_code=201, response_model=answers.Runs, responses=problems(404, 409)
+    )
     async def rerun(request: Request, run_id: str, wanted: RerunRequest | None = None) -> Response:
         """Run it again now, as its job is today."""
-        how = wanted or RerunRequest(test=False)
+        how = wanted or RerunRequest(args={}, test=False)
         number, caller = run_id_of(run_id), caller_of(request)
         return told(await ask_rerun(engine, caller, number, how.args, is_test=how.test), 201)
 
-    @router.post("/runs/{run_id}/mark/{state}")
+    @router.post("/runs/{run_id}/mark/{state}", response_model=answers.Runs, responses=problems(404, 409))
     async def mark(request: Request, run_id: str, state: str, how: MarkRequest | None = None) -> Response:
         """Say that a finished run ended otherwise: success, failure, error or skipped.
 
@@ -303,7 +330,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         await engine.ask(event)
         return answer({"runs": [await facts_of(original.run_id)]})
 
-    @router.get("/runs/{run_id}/outputs")
+    @router.get("/runs/{run_id}/outputs", response_model=answers.Outputs, responses=problems(404))
     async def outputs(run_id: str) -> Response:
         """What a run wrote: name, length in bytes, content_type.
 
@@ -319,7 +346,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             dropped["at"] = format_time(dropped["at"])
         return answer({"outputs": found, "dropped": dropped})
 
-    @router.get("/runs/{run_id}/outputs/{name:path}")
+    @router.get("/runs/{run_id}/outputs/{name:path}", response_class=OutputBytes, responses=problems(404))
     async def output(
         run_id: str,
         name: str,
@@ -356,9 +383,8 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             "X-Apsis-Finished": "true" if is_finished else "false",
             # Whatever a program wrote: no page of ours may be made of it.
             "Content-Security-Policy": "sandbox",
-            "Content-Type": "text/plain; charset=utf-8",
         }
-        return StreamingResponse(body(), headers=headers)
+        return OutputBytes(body(), headers=headers)
 
     return router
 

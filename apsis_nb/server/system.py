@@ -11,9 +11,10 @@ from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine, SendFailed
 from apsis_nb.engine.stats import stats
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, caller_of
 from apsis_nb.server.events import TYPES, Events, EventStream
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 
 
 class NotifyTest(BaseModel):
@@ -21,14 +22,14 @@ class NotifyTest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str = Field(description="a name under `notify` in the server's configuration")
+    to: str = Field(description="a name under `notify` in the server's configuration", examples=["ops"])
 
 
 def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["server"])
 
-    @router.get("/alive")
+    @router.get("/alive", response_model=answers.Alive)
     async def alive() -> Response:
         """How the server is: loops, lags, disk, store. `alive` is false when it starts nothing any more."""
         health = engine.health()
@@ -39,12 +40,12 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         """What the server does, in figures: runs by state, sizes, lags."""
         return answer(await stats(engine))
 
-    @router.get("/version")
+    @router.get("/version", response_model=answers.Version)
     async def version() -> Response:
         """The server's version, time zone, start time and boot id."""
         return answer({**_self(engine), "name": config.name, "tz": config.tz})
 
-    @router.post("/notify/test")
+    @router.post("/notify/test", response_model=answers.Told, responses=problems(404, 409))
     async def test_notify(wanted: NotifyTest) -> Response:
         """Send a message to somebody, to see that it arrives. Answers when it is sent, or with the reason."""
         try:
@@ -53,7 +54,7 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
             raise Problem(409, f"{wanted.to} was not told: {error}") from None
         return answer({"told": wanted.to})
 
-    @router.get("/events", responses={200: {"content": {EventStream.media_type: {}}}})
+    @router.get("/events", status_code=200, response_class=EventStream)
     async def stream(
         request: Request, types: str = "", last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:

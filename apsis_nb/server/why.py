@@ -13,6 +13,7 @@ from apsis_nb.core.times import after_gap, format_iso, parse_date, zone
 from apsis_nb.core.why import Asked, Cause
 from apsis_nb.engine import Engine
 from apsis_nb.engine.why import why, why_run
+from apsis_nb.server import answers
 from apsis_nb.server.asking import (
     answer,
     caller_of,
@@ -24,7 +25,7 @@ from apsis_nb.server.asking import (
     seen,
 )
 from apsis_nb.server.callers import Caller
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.wire import cause_facts
 
 #: What is due at a time is the last that came due before it, but no earlier than so.
@@ -35,14 +36,14 @@ def why_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["why"])
 
-    @router.get("/runs/{run_id}/why")
+    @router.get("/runs/{run_id}/why", response_model=answers.Causes, responses=problems(404))
     async def of_run(request: Request, run_id: str) -> Response:
         """Why a run has not run, or not well: its causes in words, through dependencies down to the root."""
         number, caller = run_id_of(run_id), caller_of(request)
         await demand_run(engine, caller, number)
         return told(await why_run(engine, number), caller)
 
-    @router.get("/why/{job_id:path}")
+    @router.get("/why/{job_id:path}", response_model=answers.JobCauses, responses=problems(404, 409))
     async def of_job(request: Request, job_id: str, at: str | None = None) -> Response:
         """Why a run of a job is not there, or did not do well, also if there never was one.
 

@@ -4,7 +4,7 @@ from apsis_nb.store.archive import Month
 from apsis_nb.store.archiving import Old
 from apsis_nb.store.backups import Backup, backups_in
 from apsis_nb.store.compacting import Compacted, compact
-from apsis_nb.store.errors import QueryError, StoreError, StoreFull, StoreInUse
+from apsis_nb.store.errors import BackupExists, QueryError, StoreError, StoreFull, StoreInUse
 from apsis_nb.store.importing import Report, import_runs, open_source
 from apsis_nb.store.outputs import content_type
 from apsis_nb.store.restoring import restore
@@ -18,6 +18,7 @@ __all__ = [
     "Amount",
     "ArchiveFiles",
     "Backup",
+    "BackupExists",
     "Compacted",
     "FileQuestions",
     "LogLine",

@@ -24,7 +24,7 @@ from apsis_nb.store.archive import FACTS as MONTH_FACTS
 from apsis_nb.store.archive import FOLDER, Archive, Month, months_named, read_month
 from apsis_nb.store.archiving import check_month
 from apsis_nb.store.copying import check_database, copy_database, look_into
-from apsis_nb.store.errors import StoreError
+from apsis_nb.store.errors import BackupExists, StoreError
 from apsis_nb.store.files import copy_file, move, need_room, size_of, stamp, sync_file, sync_folder
 from apsis_nb.store.queries import Query, parse, read_sql
 
@@ -109,7 +109,7 @@ class Backups:
                 for left in folder.glob(f".*.{self._epoch}.part"):  # by a crash
                     shutil.rmtree(left)
                 if target.exists():
-                    raise StoreError(f"there is a backup {target} already")
+                    raise BackupExists(f"there is a backup {target} already: one was made in the same second")
                 part.mkdir(mode=0o700)
                 with self._store.retention.held(), self._store.archiver.held():
                     backup = self._fill(part, at)

@@ -9,6 +9,10 @@ class StoreError(ApsisError):
     """The run store cannot do it: another process has the file, the disk is full, a query is not allowed."""
 
 
+class BackupExists(StoreError):
+    """There is a backup of that name: one was made in the same second."""
+
+
 class StoreInUse(StoreError):
     """Another process has the file."""
 

@@ -16,7 +16,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 # What conda-forge calls by another name.
-CONDA_NAMES = {"duckdb": "python-duckdb", "jupyter-bokeh": "jupyter_bokeh", "tzdata": "python-tzdata"}
+CONDA_NAMES = {
+    "duckdb": "python-duckdb",
+    "jupyter-bokeh": "jupyter_bokeh",
+    "prometheus-client": "prometheus_client",
+    "tzdata": "python-tzdata",
+}
 
 
 def bounds(requirements):

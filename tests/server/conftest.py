@@ -20,6 +20,7 @@ from apsis_nb.server.events import Events
 from apsis_nb.server.guard import Guard
 from apsis_nb.server.run import bound, http_settings
 from apsis_nb.server.tokens import Gatekeeper, open_gate
+from tests.server.describing import Checker
 
 JOBS = {
     "sales/import": "program: 'true'",
@@ -181,8 +182,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def api(served: Served) -> Iterator[httpx2.Client]:
-    """A client of that server, below `/api/v1`."""
-    with served.client(base_url=f"{served.url}/api/v1") as client:
+    """A client of that server, below `/api/v1`, which checks that each answer is as described."""
+    hooks = {"response": [Checker(served.url, served.bearer)]}
+    with served.client(base_url=f"{served.url}/api/v1", event_hooks=hooks) as client:
         yield client
 
 

@@ -749,3 +749,30 @@ def test_a_job_that_comes_with_a_request_may_look_the_server_over(api: httpx2.Cl
     assert ended["state"] == "failure"  # one of the job files is broken
     found = api.get(f"/runs/{run['run_id']}/outputs/result.json").json()
     assert "broken" in [finding["kind"] for finding in found]
+
+
+@pytest.mark.parametrize("what", ["jobs", "runs", "run"])
+def test_who_has_an_answer_already_is_told_only_that_it_is_still_right(
+    api: httpx2.Client, finished: Callable[[str], dict[str, Any]], what: str
+) -> None:
+    (made,) = api.post("/runs", json={"job_id": "ops/hello"}).json()["runs"]
+    finished(made["run_id"])
+    path = {"jobs": "/jobs?q=ops", "runs": "/runs?state=success", "run": f"/runs/{made['run_id']}"}[what]
+    first = api.get(path)
+
+    again = api.get(path, headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+
+    other = api.get(path, headers={"If-None-Match": '"other"'})
+    assert (other.status_code, other.json()) == (200, first.json())
+
+
+def test_the_tag_of_a_run_changes_as_it_moves(api: httpx2.Client) -> None:
+    (made,) = api.post("/runs", json={"job_id": "ops/held"}).json()["runs"]
+    tag = api.get(f"/runs/{made['run_id']}").headers["ETag"]
+    api.post(f"/runs/{made['run_id']}/skip").raise_for_status()
+
+    after = api.get(f"/runs/{made['run_id']}", headers={"If-None-Match": tag})
+
+    assert (after.status_code, after.json()["state"]) == (200, "skipped")

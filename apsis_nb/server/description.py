@@ -1,0 +1,67 @@
+"""The description of the interface (OpenAPI), as it is served, shown at `/docs` and told in docs/api.md."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from apsis_nb.server.problems import ProblemDocument
+
+ABOUT = """\
+Requests show the server's token as `Authorization: Bearer TOKEN`; `apsis-nb token` prints it. Times are ISO
+8601 in UTC; in a request `now`, `+10m`, `2026-01-31` and `09:00` will do as well. Durations are in seconds.
+Whatever goes wrong is told as `application/problem+json`, with a `detail` that says what would be right.
+"""
+
+TAGS = [
+    {"name": "jobs", "description": "The folder of job files, and when its jobs run."},
+    {"name": "runs", "description": "Finding runs, making them, moving them, and reading what they wrote."},
+    {"name": "backfills", "description": "What is run for times of long ago, as one."},
+    {"name": "pauses", "description": "Schedules that are held back."},
+    {"name": "history", "description": "Questions about all runs that ever were."},
+    {"name": "why", "description": "Why something has not run, or not well."},
+    {"name": "server", "description": "The server itself, and the stream of what happens."},
+]
+
+
+def operation_id(route: APIRoute) -> str:
+    """A name for a route that stays, as clients are generated from it: `get_runs_run_id_log`."""
+    method = min(route.methods or {"get"}).lower()
+    path = route.path.removeprefix("/api/v1")
+    return re.sub(r"\W+", "_", f"{method}{re.sub(r':path', '', path)}").strip("_")
+
+
+def describe(app: FastAPI) -> None:
+    """Have the app's description told whole: the token, the problems, and a summary of each route."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=ABOUT,
+        routes=app.routes,
+        tags=TAGS,
+    )
+    parts = document["components"]
+    parts["schemas"]["Problem"] = ProblemDocument.model_json_schema()
+    # FastAPI's own form of what is wrong, of which there is none.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(unused, None)
+    parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            said = operation.get("description", "")
+            operation["summary"] = re.split(r"[.:](?:\s|$)", said, maxsplit=1)[0]
+    return document
