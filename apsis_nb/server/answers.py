@@ -82,6 +82,7 @@ class Alive(Self):
     draining: bool = Field(
         description="it starts nothing more, and ends when all runs have", examples=[False]
     )
+    observing: bool = Field(description="it starts no program", examples=[False])
     loops: list[Loop]
     loop_lag_ms: float = Field(description="how much too late the clock's last tick came", examples=[0.4])
     commit_lag_ms: float = Field(description="how long the last save took", examples=[6.7])
@@ -156,6 +157,126 @@ class Backups(Answer):
     under_way: str | None = Field(
         description="how far the one under way is, in words", examples=["checking it"]
     )
+
+
+class OldMonth(Answer):
+    """A month of the database that is old enough for the archive."""
+
+    month: str = Field(examples=["2026-01"])
+    runs: int = Field(examples=[90_312])
+    bytes: int = Field(description="about what it takes in the database", examples=[5_100_000])
+    why_not: str | None = Field(
+        description="why it stays nevertheless", examples=["a run of it has not finished"]
+    )
+
+
+class MovedMonth(Answer):
+    """Runs of a month that are, or were, in a folder of the archive."""
+
+    month: str = Field(examples=["2026-01"])
+    folder: str = Field(examples=["2026-01.2"])
+    archived_at: datetime = Field(examples=["2026-11-27T22:55:03Z"])
+    runs: int = Field(examples=[90_312])
+    first_run_id: str = Field(examples=["r1"])
+    last_run_id: str = Field(examples=["r90312"])
+    bytes: int = Field(description="of its files", examples=[1_900_000])
+
+
+class ArchivedMonth(MovedMonth):
+    """Runs of a month in a folder of the archive."""
+
+    is_there: bool = Field(description="false: its folder is gone", examples=[True])
+
+
+class Archive(Answer):
+    """The months in the archive, the oldest first."""
+
+    months: list[ArchivedMonth]
+    under_way: str | None = Field(
+        description="how far the move under way is, in words", examples=["month 1 of 3: 2026-01, 90312 runs"]
+    )
+
+
+class ToArchive(Answer):
+    """The months that were moved; in a dry run those that would be, or that must stay."""
+
+    months: list[MovedMonth | OldMonth]
+
+
+class FromArchive(Answer):
+    """The folders of the archive whose runs are in the database again."""
+
+    months: list[MovedMonth]
+
+
+class RunsByState(Answer):
+    """How many runs there are in each state."""
+
+    live: dict[str, int] = Field(examples=[{"running": 3}])
+    finished_1h: dict[str, int] = Field(examples=[{"success": 59, "failure": 1}])
+    finished_1d: dict[str, int] = Field(examples=[{"success": 1420, "failure": 12}])
+
+
+class ProcessFigures(Answer):
+    """What the process of the server uses; null where the system does not tell."""
+
+    memory_b: int | None = Field(examples=[160_000_000])
+    max_memory_b: int = Field(examples=[190_000_000])
+    cpu_s: float = Field(examples=[41.2])
+    threads: int | None = Field(examples=[21])
+    open_files: int | None = Field(examples=[48])
+
+
+class StoreFigures(StoreHealth):
+    """How the store is, and what the outputs beside it take."""
+
+    outputs_bytes: int = Field(examples=[72_000_000])
+
+
+class Stats(Answer):
+    """The server in figures."""
+
+    at: datetime = Field(examples=["2026-11-27T22:55:03Z"])
+    started_at: datetime = Field(examples=["2026-11-26T08:00:00Z"])
+    up_s: float = Field(examples=[140_103.5])
+    runs: RunsByState
+    jobs: int = Field(examples=[40])
+    broken_files: int = Field(examples=[0])
+    loop_lag_ms: float = Field(examples=[0.4])
+    commit_lag_ms: float = Field(examples=[6.7])
+    disk_free_b: int = Field(examples=[68_712_239_104])
+    notices: int = Field(description="messages on their way", examples=[0])
+    process: ProcessFigures
+    store: StoreFigures
+
+
+class GivenToken(Answer):
+    """A token that was given out."""
+
+    name: str = Field(examples=["ann"])
+    role: Literal["read", "run", "write", "admin"] = Field(examples=["run"])
+    paths: list[str] = Field(description="held to jobs below these; empty: to none", examples=[["team"]])
+    made_at: datetime = Field(examples=["2026-11-27T22:55:03Z"])
+    by: str = Field(description="who gave it out", examples=["ann"])
+    expires_at: datetime | None = Field(examples=[None])
+
+
+class NewToken(GivenToken):
+    """A token that has just been given out."""
+
+    token: str = Field(description="what its holder shows; it is told this once", examples=["Zr8h...x2"])
+
+
+class Tokens(Answer):
+    """The tokens that were given out."""
+
+    tokens: list[GivenToken]
+
+
+class RevokedToken(Answer):
+    """A token that opens nothing any more."""
+
+    token: GivenToken
 
 
 # -- jobs

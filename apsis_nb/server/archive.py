@@ -10,8 +10,9 @@ from starlette.responses import Response
 from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
 from apsis_nb.engine.archive import carry_out, plan, put_back
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.store import Month, Old
 from apsis_nb.wire import plain
 
@@ -42,7 +43,7 @@ def archive_routes(engine: Engine) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["server"])
 
-    @router.get("/archive")
+    @router.get("/archive", response_model=answers.Archive)
     async def listed() -> Response:
         """The months in the archive, the oldest first, and how far it is that moves some.
 
@@ -52,7 +53,7 @@ def archive_routes(engine: Engine) -> APIRouter:
         months = [plain(m.facts() | {"is_there": m.folder not in lost}) for m in archive.named]
         return answer({"months": months, "under_way": engine.store.archiver.progress})
 
-    @router.post("/archive")
+    @router.post("/archive", response_model=answers.ToArchive, responses=problems(409))
     async def moved(wanted: ArchiveWanted) -> Response:
         """Move the runs of old months from the database into the archive. Answers when that is done.
 
@@ -64,7 +65,7 @@ def archive_routes(engine: Engine) -> APIRouter:
             return _told(await plan(engine, age_s))
         return _told(await carry_out(engine, age_s))
 
-    @router.post("/archive/restore")
+    @router.post("/archive/restore", response_model=answers.FromArchive, responses=problems(404, 409))
     async def moved_back(wanted: RestoreWanted) -> Response:
         """Move the runs of a month from the archive into the database again. Answers when that is done."""
         return _told(await put_back(engine, wanted.month))

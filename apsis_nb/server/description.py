@@ -22,6 +22,7 @@ TAGS = [
     {"name": "pauses", "description": "Schedules that are held back."},
     {"name": "history", "description": "Questions about all runs that ever were."},
     {"name": "why", "description": "Why something has not run, or not well."},
+    {"name": "tokens", "description": "Who else may ask, and what."},
     {"name": "server", "description": "The server itself, and the stream of what happens."},
 ]
 

@@ -35,7 +35,7 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         health = engine.health()
         return answer({"alive": health["ok"], **_self(engine), **health})
 
-    @router.get("/stats")
+    @router.get("/stats", response_model=answers.Stats)
     async def figures() -> Response:
         """What the server does, in figures: runs by state, sizes, lags."""
         return answer(await stats(engine))

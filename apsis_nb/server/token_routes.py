@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from apsis_nb.config import Config
 from apsis_nb.core.times import format_time
+from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, audit_about, caller_of, instant, utc_now
 from apsis_nb.server.callers import Role
+from apsis_nb.server.problems import problems
 from apsis_nb.server.token_book import Token, TokenBook
 
 
@@ -31,12 +33,12 @@ def token_routes(book: TokenBook, config: Config) -> APIRouter:
     router = APIRouter(tags=["tokens"])
     turn = asyncio.Lock()  # two changes at once would lose one
 
-    @router.get("/tokens")
+    @router.get("/tokens", response_model=answers.Tokens)
     async def listed() -> Response:
         """The tokens that were given out, but not what their holders show."""
         return answer({"tokens": [_facts(token) for token in book]})
 
-    @router.post("/tokens", status_code=201)
+    @router.post("/tokens", status_code=201, response_model=answers.NewToken, responses=problems(409))
     async def made(request: Request, wanted: TokenWanted) -> Response:
         """Give a token out. Only this answer has the text that its holder shows, as `token`."""
         expires, now = instant(wanted.expires, "expires", config), utc_now()
@@ -53,7 +55,7 @@ def token_routes(book: TokenBook, config: Config) -> APIRouter:
         audit_about(request, token.name, token.role, *token.paths)
         return answer({**_facts(token), "token": shown}, 201)
 
-    @router.delete("/tokens/{name}")
+    @router.delete("/tokens/{name}", response_model=answers.RevokedToken, responses=problems(404))
     async def revoked(name: str) -> Response:
         """Take a token back: it opens nothing any more, nor does a browser that logged in with it."""
         async with turn:
