@@ -3,12 +3,14 @@
 
 PYTHON ?= python3
 JOBS ?= apsis_nb/demo/jobs
-SOAK ?= laws kills steady requests follow
+SOAK ?= laws files kills steady requests follow
 
 BIN := .venv/bin
 VENV := .venv/.installed
 VENV_NEW := .venv-new/.installed
 PYTEST := -m pytest -q
+# Hundreds of processes are started by the tests: each would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Most tests wait for programs half of their time, so a few at once share the cores; who has done his takes others'.
 ABREAST := -n 4 --dist worksteal
 
@@ -40,11 +42,12 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(BIN)/python $(PYTEST) -n 2 --dist loadfile -m alone
 	@$(MAKE) --no-print-directory newest
 
-soak: $(VENV)  ## 10,000 worlds, 300 kills, half an hour of load, 5,000 requests; one of them: make soak SOAK=kills
+soak: $(VENV)  ## 10,000 worlds, kills, half an hour of load, requests, events; one of them: make soak SOAK=kills
 	@set -e; for part in $(SOAK); do case $$part in \
 		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
+		files) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/store -k kill_9;; \
 		kills | steady | requests | follow) $(BIN)/python -m tests.soak.$$part;; \
-		*) echo "SOAK is laws, kills, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
+		*) echo "SOAK is laws, files, kills, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
 	esac; done
 
 bench: $(VENV)  ## the benchmarks

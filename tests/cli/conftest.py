@@ -1,8 +1,11 @@
-"""One server for all tests of the command line, and the command line as a shell runs it."""
+"""One server for all tests of the command line, and the command line as a shell runs it, but quicker."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,56 @@ import pytest
 from tests.client.serving import Served, environment, served
 
 COMMAND = str(Path(sys.executable).with_name("apsis-nb"))
+WARM = Path(__file__).with_name("warm.py")
+WITHIN_S = 60.0
+
+
+class Warm:
+    """A process that runs commands one after the other; it is started when the first one is."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def run(
+        self, words: Sequence[str], folder: Path, env: Mapping[str, str], stdin: str
+    ) -> subprocess.CompletedProcess[str]:
+        with self._lock, tempfile.TemporaryDirectory() as name:
+            files = {stream: Path(name) / stream for stream in ("stdin", "stdout", "stderr")}
+            for file in files.values():
+                file.touch()
+            files["stdin"].write_text(stdin)
+            asked = {"words": words, "folder": folder, "env": dict(env), **files}
+            if self._process is None:
+                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+                self._process = subprocess.Popen(
+                    [sys.executable, str(WARM)], env=environment(folder), text=True, **pipes
+                )
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            too_long = threading.Timer(WITHIN_S, self._process.kill)
+            too_long.start()
+            self._process.stdin.write(json.dumps(asked, default=str) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+            too_long.cancel()
+            assert answer, f"apsis-nb {' '.join(words)} took too long"
+            return subprocess.CompletedProcess(
+                words, int(answer), files["stdout"].read_text(), files["stderr"].read_text()
+            )
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=WITHIN_S)
+
+
+_warm = Warm()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[Warm]:
+    yield _warm
+    _warm.end()
 
 
 @dataclass(frozen=True)
@@ -21,15 +74,7 @@ class Shell:
     env: Mapping[str, str]
 
     def __call__(self, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *words],
-            cwd=self.folder,
-            env={**self.env, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return _warm.run(words, self.folder, {**self.env, **env}, stdin)
 
     def good(self, *words: str, **given: str) -> str:
         """What a command prints that succeeds."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from apsis_nb.core.errors import ApsisError
@@ -137,12 +137,9 @@ class World:
         self.booted = self.now
         self.story = []
         self.told_late = Counter()
-        self._queue = [
-            (at, n, event) for at, n, event in self._queue if not isinstance(event, Tick | RunFound)
-        ]
-        self._queue = [
-            q for q in self._queue if not isinstance(q[2], ProgramStarted | ProgramFinished | IdsReserved)
-        ]
+        lost = Tick | RunFound | ProgramStarted | ProgramFinished | IdsReserved
+        self._queue = [q for q in self._queue if not isinstance(q[2], lost)]
+        heapify(self._queue)
         self._wake = None
         live = tuple(run for run in self.saved.values() if not run.is_finished)
         try:

@@ -92,11 +92,15 @@ class Server:
 
     def get(self, path: str, **params: Any) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx2.get(self.url + path, headers=headers, params=params, timeout=30, trust_env=False)
+        return httpx2.get(
+            self.url + path, headers=headers, params=params, timeout=30, trust_env=False, verify=False
+        )
 
     def post(self, path: str, body: Any = None) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx2.post(self.url + path, headers=headers, json=body, timeout=60, trust_env=False)
+        return httpx2.post(
+            self.url + path, headers=headers, json=body, timeout=60, trust_env=False, verify=False
+        )
 
     def kill(self) -> None:
         """kill -9, of the server alone."""

@@ -96,7 +96,13 @@ class Served:
 
     def client(self, **settings: Any) -> httpx2.Client:
         """A client with the token."""
-        given = {"base_url": self.url, "headers": self.bearer, "timeout": 30, "trust_env": False}
+        given = {
+            "base_url": self.url,
+            "headers": self.bearer,
+            "timeout": 30,
+            "trust_env": False,
+            "verify": False,
+        }
         return httpx2.Client(**(given | settings))
 
     async def _run(self, listening: socket.socket, is_up: threading.Event) -> None:

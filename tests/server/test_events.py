@@ -196,7 +196,7 @@ def test_who_does_not_read_is_sent_away_and_the_others_go_on() -> None:
 
 
 def stream(served: Served, **settings: Any) -> Any:
-    given: dict[str, Any] = {"headers": served.bearer, "trust_env": False, "timeout": 20}
+    given: dict[str, Any] = {"headers": served.bearer, "trust_env": False, "verify": False, "timeout": 20}
     given["headers"] = served.bearer | settings.pop("headers", {})
     return httpx2.stream("GET", f"{served.url}/api/v1/events", **(given | settings))
 
@@ -237,7 +237,7 @@ def test_a_late_run_is_heard_of_as_it_becomes_late(tmp_path: Path) -> None:
         assert next(told)[1] == "hello"
         # Only now, for a run is told to be late once, and nobody hears it later.
         write_jobs(tmp_path / "jobs", {"held": job})
-        httpx2.post(f"{served.url}/api/v1/jobs/reload", headers=served.bearer, trust_env=False)
+        httpx2.post(f"{served.url}/api/v1/jobs/reload", headers=served.bearer, trust_env=False, verify=False)
         kinds: dict[str, dict[str, Any]] = {}
         for _, kind, facts in told:
             assert kind == "late"

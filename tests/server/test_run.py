@@ -91,7 +91,9 @@ def process(folder: Path, **settings: str) -> Iterator[Process]:
 
 def api(server: dict[str, Any], method: str, path: str, **more: Any) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {server['token']}"}
-    return httpx2.request(method, f"{server['url']}/api/v1{path}", headers=headers, trust_env=False, **more)
+    return httpx2.request(
+        method, f"{server['url']}/api/v1{path}", headers=headers, trust_env=False, verify=False, **more
+    )
 
 
 def test_a_server_tells_where_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_server_tells_where_it_is_and_leaves_nothing_behind(tmp_path: Path) ->
         for file in (*files, server.state_dir / "token", server.state_dir / "secret"):
             assert file.stat().st_mode & 0o077 == 0
         assert api(told, "GET", "/alive").json()["alive"] is True
-        response = httpx2.get(link, trust_env=False)
+        response = httpx2.get(link, trust_env=False, verify=False)
         assert response.status_code == 303
         assert server.end() == 0
         assert server.runtime_files == []
@@ -118,7 +120,9 @@ def test_a_signal_ends_it_in_order_although_somebody_listens(tmp_path: Path, num
     with process(tmp_path) as server:
         told = {"url": server.link.split("/?")[0], "token": (server.state_dir / "token").read_text()}
         headers = {"Authorization": f"Bearer {told['token']}"}
-        with httpx2.stream("GET", f"{told['url']}/api/v1/events", headers=headers, trust_env=False) as events:
+        with httpx2.stream(
+            "GET", f"{told['url']}/api/v1/events", headers=headers, trust_env=False, verify=False
+        ) as events:
             lines = events.iter_lines()
             assert next(lines)
             assert server.end(number) == 0
@@ -227,7 +231,7 @@ def test_large_outputs_take_no_memory_of_the_server(tmp_path: Path) -> None:
         large = output_of(size)
         headers = {"Authorization": f"Bearer {server['token']}"}
         url = f"{server['url']}/api/v1{large}"
-        with httpx2.stream("GET", url, headers=headers, trust_env=False) as answer:
+        with httpx2.stream("GET", url, headers=headers, trust_env=False, verify=False) as answer:
             assert sum(len(piece) for piece in answer.iter_bytes()) == size
         assert len(api(server, "GET", large, params={"offset": -100}).content) == 100
         assert _most_memory(running.process.pid) - before < 50_000_000

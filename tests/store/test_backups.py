@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import settings
 
 from apsis_nb.core.retention import Keep, KeepRules
 from apsis_nb.store import Backup, Store, StoreError, StoreFull, backups_in, files
@@ -24,7 +25,8 @@ from tests.store.made import NOON, Clock, a_run, saved, whole_life
 from tests.store.test_outputs import keep
 
 SECOND = timedelta(seconds=1)
-KILLS = 20
+#: Of each kind; `make soak` makes 300.
+KILLS = 300 if settings.get_current_profile_name() == "soak" else 8
 
 
 def finish(store: Store, folder: Path, run_id: int, data: bytes = b"some words") -> None:

@@ -523,6 +523,8 @@ def test_rows_that_come_from_elsewhere_are_refused_in_words(store: Store) -> Non
 
 # -- a crash
 
+KILLS = 300 if settings.get_current_profile_name() == "soak" else 6
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -569,8 +571,8 @@ def test_kill_9_loses_nothing_that_was_promised_and_leaves_no_half(path: Path) -
     made: set[int] = set()
     finished: set[int] = set()
     reserved: list[tuple[int, int]] = []
-    for kill in range(6):
-        lines = _killed_after(5 + 17 * kill, [sys.executable, "-c", WRITER, str(path)])
+    for kill in range(KILLS):
+        lines = _killed_after(5 + 17 * (kill % 6), [sys.executable, "-c", WRITER, str(path)])
         for what, first, stop in (line.split() for line in lines if line.endswith("\n")):
             ids = range(int(first), int(stop))
             if what == "ids":
