@@ -3,11 +3,7 @@
 
 PYTHON ?= python3
 JOBS ?= apsis_nb/demo/jobs
-<<<<<<< HEAD
 SOAK ?= laws files kills archive steady requests follow
-=======
-SOAK ?= laws files kills steady requests follow
->>>>>>> api
 
 BIN := .venv/bin
 VENV := .venv/.installed
@@ -46,21 +42,12 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(BIN)/python $(PYTEST) -n 2 --dist loadfile -m alone
 	@$(MAKE) --no-print-directory newest
 
-<<<<<<< HEAD
 soak: $(VENV)  ## laws over 10,000 worlds, 300 kills of each kind, half an hour of load; one of them: make soak SOAK=kills
 	@set -e; for part in $(SOAK); do case $$part in \
 		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
 		files) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/store -k kill_9;; \
 		kills | archive | steady | requests | follow) $(BIN)/python -m tests.soak.$$part;; \
 		*) echo "SOAK is laws, files, kills, archive, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
-=======
-soak: $(VENV)  ## 10,000 worlds, kills, half an hour of load, requests, events; one of them: make soak SOAK=kills
-	@set -e; for part in $(SOAK); do case $$part in \
-		laws) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/core/test_laws.py -k whatever_crashes;; \
-		files) $(BIN)/python $(PYTEST) --hypothesis-profile=soak -o faulthandler_timeout=0 tests/store -k kill_9;; \
-		kills | steady | requests | follow) $(BIN)/python -m tests.soak.$$part;; \
-		*) echo "SOAK is laws, files, kills, steady, requests, follow, or several of them, not $$part" >&2; exit 2;; \
->>>>>>> api
 	esac; done
 
 bench: $(VENV)  ## the benchmarks; some of them: make bench BENCH="history load"

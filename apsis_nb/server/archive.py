@@ -26,6 +26,7 @@ class ArchiveWanted(BaseModel):
 
     older_than: str | float | None = Field(
         default=None,
+        examples=["180d"],
         description="how long ago a month must have ended, such as `365d`; by default as configured",
     )
     dry_run: bool = Field(default=False, description="only tell what would be moved")
@@ -36,7 +37,7 @@ class RestoreWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    month: Annotated[str, Field(description="a month such as `2026-01`, or one folder of it: `2026-01.2`")]
+    month: Annotated[str, Field(description="a month such as `2026-01`, or one folder of it: `2026-01.2`", examples=["2026-01"])]
 
 
 def archive_routes(engine: Engine) -> APIRouter:

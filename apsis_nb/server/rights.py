@@ -38,6 +38,8 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/dash/{path:path}"): _LOOK_AT_ALL,
     ("WS", "/dash/{path:path}"): _LOOK_AT_ALL,
     ("GET", "/status"): _LOOK_AT_JOBS,
+    ("GET", "/docs"): _LOOK,
+    ("GET", "/metrics"): _LOOK_AT_ALL,
     ("POST", "/status/rerun/{run_id}"): _RUN,
     # -- the server
     ("GET", f"{API}/openapi.json"): _LOOK,
