@@ -179,25 +179,46 @@ def job_facts(job: Job) -> dict[str, Any]:
     return facts
 
 
-def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
-    """The bytes of an Arrow IPC stream, compressed with zstd, piece by piece."""
-    import pyarrow as pa
+class ArrowStream:
+    """Makes an Arrow IPC stream, compressed with zstd, batch by batch.
 
-    sink = io.BytesIO()
+    Args:
+        schema: of all batches.
+    """
 
-    def taken() -> bytes:
-        piece = sink.getvalue()
-        sink.seek(0)
-        sink.truncate()
+    def __init__(self, schema: "pa.Schema") -> None:
+        import pyarrow as pa
+
+        self._sink = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+        self._writer = pa.ipc.new_stream(self._sink, schema, options=options)
+
+    def write(self, batch: "pa.RecordBatch") -> bytes:
+        """The bytes of a batch; before the first those of the schema."""
+        self._writer.write_batch(batch)
+        return self._taken()
+
+    def end(self) -> bytes:
+        """The last bytes."""
+        self._writer.close()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        piece = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
         return piece
 
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+
+def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
+    """The bytes of an Arrow IPC stream, piece by piece."""
+    import pyarrow as pa
+
+    stream = ArrowStream(table.schema)
     batches = table.to_batches(max_chunksize=_BATCH_ROWS) if isinstance(table, pa.Table) else table
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-            yield taken()
-    yield taken()
+    for batch in batches:
+        yield stream.write(batch)
+    yield stream.end()
 
 
 def read_arrow(data: bytes) -> "pa.Table":

@@ -4,7 +4,7 @@ import asyncio
 import math
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.turns import Turns
 from apsis_nb.store import HISTORY, QueryError, Store, StoreError
-from apsis_nb.wire import ARROW, arrow_stream, to_json, to_json_columns, to_json_rows
+from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_columns, to_json_rows
 
 #: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
 FRAMES_AT_ONCE = 4
@@ -85,7 +85,7 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
                 raise Problem(422, str(error)) from None
             if not _wants_arrow(request):
                 return await _json_answer(await asyncio.to_thread(batches.read_all))
-        return StreamingResponse(_in_turns(arrow_stream(batches), turn), media_type=ARROW)
+        return StreamingResponse(_in_turns(batches, turn), media_type=ARROW)
 
     @router.post("/sql", response_model=answers.Table, responses=_ARROW_TOO)
     async def sql(request: Request, question: Question) -> Response:
@@ -171,15 +171,21 @@ class _Stop:
 
 
 async def _in_turns(
-    pieces: Iterator[bytes], turn: Callable[[], AbstractAsyncContextManager[None]]
+    batches: pa.RecordBatchReader, turn: Callable[[], AbstractAsyncContextManager[None]]
 ) -> AsyncIterator[bytes]:
-    """The pieces of a long answer. Each takes a turn of its own, so that nobody waits for all of them."""
-    while True:
+    """The Arrow stream of a long answer.
+
+    Each batch takes a turn of its own, so that nobody waits for all of them. While one is asked for, the one
+    before is compressed.
+    """
+    stream, left = ArrowStream(batches.schema), iter(batches)
+    batch = await asyncio.to_thread(next, left, None)
+    while batch is not None:
+        piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
         async with turn():
-            piece = await asyncio.to_thread(next, pieces, None)
-        if piece is None:
-            return
-        yield piece
+            batch = await asyncio.to_thread(next, left, None)
+        yield await piece
+    yield stream.end()
 
 
 async def _told(request: Request, table: pa.Table) -> Response:

@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+import statistics
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -154,13 +156,25 @@ def test_lateness_and_durations_are_those_of_the_runs(store: Store) -> None:
     ).to_pylist()
     assert late["runs"] == sum(r.state is not State.SKIPPED for r in runs)
     assert late["late"] == sum(r.is_late(NOON) for r in runs) > 0
-    assert late["max_s"] == max(r.late_s(NOON) or 0 for r in runs)
+    late_s = [r.late_s(NOON) or 0.0 for r in runs if r.state is not State.SKIPPED]
+    assert late["max_s"] == max(late_s)
+    assert (late["p50_s"], late["p95_s"]) == pytest.approx(p50_and_p95(late_s))
     (took,) = store.arrow(
         "durations", since=runs[0].scheduled_at, until=NOON.replace(year=2027), job_id=["job/1"], unit="year"
     ).to_pylist()
     elapsed = [r.elapsed_s or 0.0 for r in runs if r.state is State.SUCCESS]
     assert (took["runs"], took["max_s"]) == (len(elapsed), max(elapsed))
     assert took["mean_s"] == pytest.approx(sum(elapsed) / len(elapsed))
+    assert (took["p50_s"], took["p95_s"]) == pytest.approx(p50_and_p95(elapsed))
+    (summary,) = store.arrow(
+        "summary", since=runs[0].scheduled_at, until=NOON.replace(year=2027), job_id="job/1"
+    ).to_pylist()
+    assert (summary["p50_s"], summary["p95_s"]) == (took["p50_s"], took["p95_s"])
+
+
+def p50_and_p95(values: Sequence[float]) -> tuple[float, float]:
+    twentieths = statistics.quantiles(values, n=20, method="inclusive")
+    return twentieths[9], twentieths[18]
 
 
 def test_a_page_follows_the_other_until_all_are_told_once(store: Store) -> None:
