@@ -21,6 +21,7 @@ import typer
 from apsis_nb.cli.completion import run_ids
 from apsis_nb.cli.options import UrlOption, UtcOption, client_of
 from apsis_nb.core.states import ACTIVE, FINISHED
+from apsis_nb.core.times import format_utc
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -312,9 +313,8 @@ def _page(board: Board, console: "Console") -> list["Text"]:
     from rich.text import Text
 
     from apsis_nb.cli.listing import local_with_zone
-    from apsis_nb.core.times import format_time
 
-    now = local_with_zone(format_time(datetime.now(UTC), "second"))
+    now = local_with_zone(format_utc(datetime.now(UTC)))
     state = f"no connection: {board.trouble}" if board.trouble else f"live  {now}  {board.client.url}"
     head = Text(state, style="bold red" if board.trouble else "green")
     body = _all_runs(board, console) if board.run is None else _one_run(board, console)

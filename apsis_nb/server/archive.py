@@ -37,7 +37,12 @@ class RestoreWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    month: Annotated[str, Field(description="a month such as `2026-01`, or one folder of it: `2026-01.2`", examples=["2026-01"])]
+    month: Annotated[
+        str,
+        Field(
+            description="a month such as `2026-01`, or one folder of it: `2026-01.2`", examples=["2026-01"]
+        ),
+    ]
 
 
 def archive_routes(engine: Engine) -> APIRouter:

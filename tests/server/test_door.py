@@ -110,7 +110,7 @@ def test_who_does_not_come_in_is_refused_by_every_route(client: TestClient, serv
             if path == "/login" and not case.is_known:
                 continue
             found = status(client, method, path, case.headers)
-            is_page = not path.startswith("/api/") and method in {"GET", "HEAD"}
+            is_page = not path.startswith(("/api/", "/metrics")) and method in {"GET", "HEAD"}
             expected = 403 if case.is_known or method == "WS" else 303 if is_page else 401
             assert found == expected, (case.name, method, path)
     client.cookies.clear()

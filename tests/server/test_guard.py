@@ -43,7 +43,7 @@ def cookie(served: Served, *, role: str = "admin", lasts_s: float = 60) -> dict[
 
 
 def is_page(path: str) -> bool:
-    return not path.startswith("/api/")
+    return not path.startswith(("/api/", "/metrics"))
 
 
 def test_the_walk_sees_the_routes(client: TestClient) -> None:
