@@ -23,9 +23,15 @@ class TokenWanted(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role = Field(description="what its holder may do: read, run, write or admin", examples=["run"])
-    name: str | None = Field(None, description="of the holder, told as `by`; one is made up unless given")
-    paths: list[str] = Field([], description="folders of jobs, or jobs, that it is held to; none: all")
-    expires: str | None = Field(None, description="when its time is over; never, unless given")
+    name: str | None = Field(
+        None, description="of the holder, told as `by`; one is made up unless given", examples=["ann"]
+    )
+    paths: list[str] = Field(
+        [], description="folders of jobs, or jobs, that it is held to; none: all", examples=[["team"]]
+    )
+    expires: str | None = Field(
+        None, description="when its time is over; never, unless given", examples=["+30d"]
+    )
 
 
 def token_routes(book: TokenBook, config: Config) -> APIRouter:
