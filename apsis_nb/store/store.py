@@ -81,8 +81,8 @@ HISTORY: dict[str, dict[str, Any]] = {
 #: What a finished run has that it was not made with.
 _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "return_code", "elapsed_s")
 UNITS = ("hour", "day", "week", "month", "year")
-#: Rows of a piece of a long answer.
-PIECE_ROWS = 1 << 16
+#: Rows of a piece of a long answer: with fewer, to plan each query takes a good part of the time.
+PIECE_ROWS = 1 << 17
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
 
