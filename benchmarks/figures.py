@@ -19,6 +19,7 @@ class Figure:
     value: float
     unit: str
     most: float | None = None  #: the bar; None: there is none
+    cpu_ms: float | None = None  #: what it took of a processor: on a busy machine less than the time
 
 
 def show(figures: Iterable[Figure]) -> None:
@@ -27,17 +28,22 @@ def show(figures: Iterable[Figure]) -> None:
         line = f"  {figure.name:40} {figure.value:12,.1f} {figure.unit:5}"
         if figure.most is not None:
             line += f" (bar: {figure.most:,g})" + ("" if figure.value <= figure.most else " MISSED")
+        if figure.cpu_ms is not None:
+            line += f" [processor: {figure.cpu_ms:,.1f} ms]"
         print(line.rstrip(), flush=True)
 
 
-def median_ms(question: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """How long a question takes, milliseconds; the first time, when it is cold, is one of several."""
-    times = []
+def timed(
+    name: str, question: Callable[[], Any], most: float | None = None, repeats: int = REPEATS
+) -> Figure:
+    """How long a question takes, median; the first time, when it is cold, is one of several."""
+    times, costs = [], []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         question()
         times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
+        costs.append(1000 * (time.process_time() - cpu))
+    return Figure(name, statistics.median(times), "ms", most, statistics.median(costs))
 
 
 def percentile(values: Iterable[float], share: float) -> float:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from apsis_nb.client import Client
 from apsis_nb.store import HISTORY, Store
-from benchmarks.figures import Figure, median_ms, memory_mb, percentile, show
+from benchmarks.figures import Figure, memory_mb, percentile, show, timed
 from benchmarks.histories import History, history, state_dir_of
 from tests.engine.serving import Server, wait_for
 
@@ -38,14 +39,12 @@ def questions(made: History) -> Iterator[Figure]:
         store.runs()
         yield Figure("open, to the first answer", 1000 * (time.perf_counter() - began), "ms", ANSWER_MS)
         for name, (question, most) in _points(store, made).items():
-            yield Figure(name, median_ms(question), "ms", most)
+            yield timed(name, question, most)
         for name in HISTORY:
             if name not in DOWNLOADS:
-                yield Figure(
-                    f"{name}, 90 days", median_ms(lambda name=name: store.arrow(name)), "ms", DASHBOARD_MS
-                )
+                yield timed(f"{name}, default window", partial(store.arrow, name), DASHBOARD_MS)
         for name, (question, most) in _more(store, made).items():
-            yield Figure(name, median_ms(question, 3), "ms", most)
+            yield timed(name, question, most, 3)
 
 
 def _points(store: Store, made: History) -> dict[str, tuple[Callable[[], Any], float | None]]:

@@ -1,6 +1,6 @@
 """Heavy questions from four clients over HTTP while a thousand no-op runs a second go on: are these slower?
 
-A real server on a long history, with a thousand jobs that are each due once a second, evenly spread.
+A real server on a long history, with a thousand jobs that are each due once a second, twenty in one instant.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from tests.engine.serving import Server
 
 RUNS_PER_S, CLIENTS, SECONDS = 1000, 4, 20.0
 COMMIT_MS, LATE_MS = 15, 50
+#: So many are due in one instant.
+AT_ONCE = 20
 #: After the start of the load, until all is as it stays.
 WARM_S = 5.0
 HEAVY = ("timeline", "counts", "durations", "lateness", "calendar", "jobs", "drift", "cost", "concurrency")
@@ -38,17 +40,18 @@ program: {{type: no-op}}
 """
 
 
-def measure(made: History, seconds: float = SECONDS) -> Iterator[Figure]:
+def measure(made: History, seconds: float = SECONDS, rate: int = RUNS_PER_S) -> Iterator[Figure]:
     """Commits and starts without questions, and with them.
 
     Args:
         made: what the questions are about; the server has a copy.
         seconds: how long each.
+        rate: runs a second.
     """
     with state_dir_of(made) as state, tempfile.TemporaryDirectory() as folder:
         jobs = Path(folder)
-        for n in range(RUNS_PER_S):
-            (jobs / f"noop{n}.yaml").write_text(JOB.format(phase=n / RUNS_PER_S))
+        for n in range(rate):
+            (jobs / f"noop{n}.yaml").write_text(JOB.format(phase=n // AT_ONCE * AT_ONCE / rate))
         server = Server(jobs, state).start()
         with contextlib.closing(Client(server.url, server.token)) as client:
             time.sleep(WARM_S)  # a part of the load, not a wait for something
@@ -125,10 +128,10 @@ def ask(
     told.put(times)
 
 
-def report(made: History, seconds: float = SECONDS) -> None:
+def report(made: History, seconds: float = SECONDS, rate: int = RUNS_PER_S) -> None:
     """Measure, and print what was seen."""
-    print(f"{RUNS_PER_S:,} no-op runs/s on a history of {made.runs:,} runs, alone and with {CLIENTS} who ask")
-    show(measure(made, seconds))
+    print(f"{rate:,} no-op runs/s on a history of {made.runs:,} runs, alone and with {CLIENTS} who ask")
+    show(measure(made, seconds, rate))
 
 
 def main() -> None:
@@ -136,10 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--cache", type=Path, help="folder in which the history is kept for the next time")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="how long alone, and how long with questions"
+    )
+    parser.add_argument("--rate", type=int, default=RUNS_PER_S, help="runs a second")
     given = parser.parse_args()
     with history(given.runs, cache=given.cache) as made:
-        report(made, given.seconds)
+        report(made, given.seconds, given.rate)
 
 
 if __name__ == "__main__":

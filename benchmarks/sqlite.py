@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import duckdb
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from apsis_nb.store import Store
-from benchmarks.figures import median_ms, memory_mb
+from benchmarks.figures import memory_mb, timed
 from benchmarks.histories import History, history
 
 JOB, INSTANCE, TEXT = "sales/report", "etl/load", "emea"
@@ -141,7 +142,7 @@ def asked(made: History, sqlite: Path | None) -> Iterator[tuple[str, float]]:
     if sqlite is None:
         with made.open() as store:
             for name, question in ours(store, made).items():
-                yield name, median_ms(question, 3)
+                yield name, timed(name, question, repeats=3).value
             yield "memory, MB", memory_mb(field="RssAnon")
         return
     params: Mapping[str, Any] = {
@@ -151,8 +152,13 @@ def asked(made: History, sqlite: Path | None) -> Iterator[tuple[str, float]]:
     with closing(sqlite3.connect(sqlite)) as db:
         db.executescript(PRAGMAS)
         for name, query in QUESTIONS.items():
-            yield name, median_ms(lambda query=query: db.execute(query, params).fetchall(), 3)
+            question = partial(_rows, db, query, params)
+            yield name, timed(name, question, repeats=3).value
         yield "memory, MB", memory_mb(field="RssAnon")
+
+
+def _rows(db: sqlite3.Connection, query: str, params: Mapping[str, Any]) -> list[Any]:
+    return db.execute(query, params).fetchall()
 
 
 def _asked_elsewhere(made: History, sqlite: Path | None) -> dict[str, float]:
