@@ -127,7 +127,7 @@ def archive(
     format: FormatOption = Format.table,
     url: UrlOption = None,
 ) -> None:
-    """Move the runs of old months out of the database, into files beside it.
+    """Move old months of runs into files beside the store.
 
     They are found as before. The server does it while it is at work; where none runs, --state-dir says whose
     runs they are.

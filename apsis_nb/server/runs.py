@@ -196,7 +196,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             # It may be a job of the past without such runs; but which of several of today is not guessed.
             is_none = not runs and cursor is None
             if is_none and job_id is not None and job_id not in jobs and matching(job_id, jobs):
-                chosen = replace(wanted, job_id=_one_of(job_id, jobs))
+                chosen = replace(wanted, job_id=job_of(job_id, engine, caller).job_id)
                 runs, following = find_runs(live, engine.store, chosen, limit)
             return answer_unless_known(request, {"runs": runs, "next": following})
 

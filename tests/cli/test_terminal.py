@@ -73,7 +73,7 @@ LISTINGS = {
     "doctor": "doctor",
     "stats": "stats",
     "retention": "retention",
-    "backup": "backup",
+    "archive": "archive --dry-run",
 }
 #: What tells in a sentence what it has done.
 DEEDS = {
@@ -87,7 +87,9 @@ DEEDS = {
     "pause": "pause",
     "revert": f"revert {JOB} 1",
     "reload": "reload",
-    "token": "token",
+    "backup": "backup",
+    "config": "config {jobs}",
+    "new": "new --list",
     "completion": "completion zsh",
     "version": "version",
 }
