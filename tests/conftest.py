@@ -12,7 +12,7 @@ CI = os.environ.get("CI") == "true"
 # No deadline: on a shared machine an example's time says nothing.
 settings.register_profile("default", deadline=None)
 settings.register_profile("few", deadline=None, max_examples=25)
-settings.register_profile("ci", deadline=None, max_examples=150, print_blob=True)
+settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
 settings.register_profile("soak", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("ci" if CI else "default")
 

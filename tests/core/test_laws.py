@@ -37,7 +37,7 @@ from tests.core.world import World, after
 LENGTH_S = 40
 #: Worlds are large: fewer of them than of other cases, but for `make soak`, which tries 10,000.
 PROFILE = settings.get_current_profile_name()
-WORLDS = {"few": 25, "ci": 100, "soak": 10_000}.get(PROFILE, 60)
+WORLDS = {"few": 25, "soak": 10_000}.get(PROFILE, 60)
 
 
 def chance(run: Run, what: str) -> float:

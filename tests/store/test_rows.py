@@ -16,7 +16,7 @@ from apsis_nb.store.rows import log_row, made_run, moved_on, program_id_of, prog
 from tests.store.made import NOON, Clock, a_run, lives, whole_life, with_ids
 
 #: A life is large: fewer of them than of other cases.
-FEWER = min(100, settings().max_examples)
+FEWER = min(50, settings().max_examples)
 
 
 @settings(max_examples=FEWER)
