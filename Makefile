@@ -17,7 +17,7 @@ ABREAST := -n 4 --dist worksteal
 # A newer Python than ours, if the machine has one; and what core, store and engine need there, no more.
 NEWEST = $(shell $(PYTHON) tools/newest_python.py)
 NEWEST_TESTS := tests/core tests/store tests/engine
-NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb holidays httpx2 hypothesis jinja2 pandas pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml tzdata watchfiles
+NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb fastapi holidays httpx2 hypothesis jinja2 pandas prometheus-client pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml typer tzdata uvicorn watchfiles websockets
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check static soak bench newest new-venv clean
@@ -39,7 +39,7 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(MAKE) --no-print-directory static
 	@tools/chromium
 	@$(BIN)/python $(PYTEST) $(ABREAST) -m "not alone"
-	@$(BIN)/python $(PYTEST) -n 2 --dist loadfile -m alone
+	@$(BIN)/python $(PYTEST) -m alone
 	@$(MAKE) --no-print-directory newest
 
 soak: $(VENV)  ## laws over 10,000 worlds, 300 kills of each kind, half an hour of load; one of them: make soak SOAK=kills
