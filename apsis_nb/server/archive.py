@@ -13,6 +13,7 @@ from apsis_nb.engine.archive import carry_out, plan, put_back
 from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.store import Month, Old
 from apsis_nb.wire import plain
 
@@ -47,7 +48,7 @@ class RestoreWanted(BaseModel):
 
 def archive_routes(engine: Engine) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["server"])
+    router = Router(tags=["server"])
 
     @router.get("/archive", response_model=answers.Archive)
     async def listed() -> Response:

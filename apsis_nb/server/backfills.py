@@ -25,6 +25,7 @@ from apsis_nb.server.asking import (
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.wire import plain
 
 Scalar = str | bool | int | float
@@ -58,7 +59,7 @@ class ResumeBackfill(BaseModel):
 
 def backfill_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["backfills"])
+    router = Router(tags=["backfills"])
 
     def facts_of(backfill: dict[str, Any]) -> dict[str, Any]:
         facts: dict[str, Any] = plain({**backfill, "backfill_id": f"r{backfill['backfill_id']}"})

@@ -12,6 +12,7 @@ from apsis_nb.engine.backups import folder_of, make
 from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.store import backups_in
 
 
@@ -30,7 +31,7 @@ class BackupWanted(BaseModel):
 
 def backup_routes(engine: Engine) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["server"])
+    router = Router(tags=["server"])
 
     @router.get("/backup", response_model=answers.Backups)
     async def listed() -> Response:

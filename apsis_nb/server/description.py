@@ -6,8 +6,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from apsis_nb.server.problems import ProblemDocument
+from apsis_nb.server.routing import FORM, Router
 
 ABOUT = """\
 Requests show the server's token as `Authorization: Bearer TOKEN`; `apsis-nb token` prints it. Times are ISO
@@ -55,6 +58,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         tags=TAGS,
     )
     parts = document["components"]
+    _put_forms_in(document)
     parts["schemas"]["Problem"] = ProblemDocument.model_json_schema()
     # FastAPI's own form of what is wrong, of which there is none.
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -66,3 +70,21 @@ def _document(app: FastAPI) -> dict[str, Any]:
             said = operation.get("description", "")
             operation["summary"] = re.split(r"[.:](?:\s|$)", said, maxsplit=1)[0]
     return document
+
+
+def _put_forms_in(document: dict[str, Any]) -> None:
+    """Have each operation refer to the form that it names, and the forms described."""
+    used: list[type[BaseModel]] = []
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            name = operation.pop(FORM, None)
+            if name is None:
+                continue
+            good = next(answer for status, answer in operation["responses"].items() if status[0] == "2")
+            schema = {"$ref": f"#/components/schemas/{name}"}
+            good.setdefault("content", {}).setdefault("application/json", {})["schema"] = schema
+            used.append(Router.forms[name])
+    _, described = models_json_schema(
+        [(model, "serialization") for model in used], ref_template="#/components/schemas/{model}"
+    )
+    document["components"]["schemas"] |= described["$defs"]

@@ -7,12 +7,13 @@ from apsis_nb.engine import Engine
 from apsis_nb.engine.doctor import examine, mend
 from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
+from apsis_nb.server.routing import Router
 from apsis_nb.wire import finding_facts
 
 
 def doctor_routes(engine: Engine) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["server"])
+    router = Router(tags=["server"])
 
     @router.get("/doctor", response_model=answers.Findings)
     async def findings() -> Response:

@@ -23,6 +23,7 @@ from apsis_nb.server import answers
 from apsis_nb.server.asking import caller_of, demand_sight, instant, seen
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.server.turns import Turns
 from apsis_nb.store import HISTORY, QueryError, Store, StoreError
 from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_columns, to_json_rows
@@ -55,7 +56,7 @@ class Question(BaseModel):
 
 def history_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["history"])
+    router = Router(tags=["history"])
     queries, frames = Turns(config.sql.heavy), Turns(FRAMES_AT_ONCE)
 
     @router.get(

@@ -33,6 +33,7 @@ from apsis_nb.server.asking import (
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.wire import job_facts
 
 #: How far ahead the next times of a job are looked for.
@@ -66,7 +67,7 @@ class JobFileText(BaseModel):
 
 def job_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["jobs"])
+    router = Router(tags=["jobs"])
 
     @router.get("/jobs", response_model=answers.Jobs, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
     async def jobs(

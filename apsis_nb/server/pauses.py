@@ -16,6 +16,7 @@ from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, caller_of, demand_sight, instant, job_of, utc_now
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.wire import pause_facts, plain
 
 
@@ -32,7 +33,7 @@ class PauseRequest(BaseModel):
 
 def pause_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["pauses"])
+    router = Router(tags=["pauses"])
 
     def target_of(path: str | None, everything: bool) -> tuple[Scope, str]:
         """What a request without a job is about."""

@@ -9,13 +9,14 @@ from apsis_nb.engine import Engine
 from apsis_nb.engine.retention import carry_out, plan
 from apsis_nb.server import answers
 from apsis_nb.server.asking import answer
+from apsis_nb.server.routing import Router
 from apsis_nb.store import Amount
 from apsis_nb.wire import plain
 
 
 def retention_routes(engine: Engine) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["server"])
+    router = Router(tags=["server"])
 
     @router.get("/retention", response_model=answers.Retention)
     async def planned() -> Response:

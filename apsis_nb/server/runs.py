@@ -55,6 +55,7 @@ from apsis_nb.server.asking import (
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.store import Store
 from apsis_nb.wire import facts_of_row, run_facts
 
@@ -129,7 +130,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if "run_id" in request.path_params:
             await demand_run(engine, caller_of(request), run_id_of(request.path_params["run_id"]))
 
-    router = APIRouter(tags=["runs"], dependencies=[Depends(only_own)])
+    router = Router(tags=["runs"], dependencies=[Depends(only_own)])
 
     async def facts_of(run_id: RunId) -> dict[str, Any]:
         """The facts of any run, live or long finished."""

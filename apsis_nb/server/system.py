@@ -15,6 +15,7 @@ from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, caller_of
 from apsis_nb.server.events import TYPES, Events, EventStream
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 
 
 class NotifyTest(BaseModel):
@@ -27,7 +28,7 @@ class NotifyTest(BaseModel):
 
 def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["server"])
+    router = Router(tags=["server"])
 
     @router.get("/alive", response_model=answers.Alive)
     async def alive() -> Response:

@@ -14,6 +14,7 @@ from apsis_nb.server import answers
 from apsis_nb.server.asking import answer, audit_about, caller_of, instant, utc_now
 from apsis_nb.server.callers import Role
 from apsis_nb.server.problems import problems
+from apsis_nb.server.routing import Router
 from apsis_nb.server.token_book import Token, TokenBook
 
 
@@ -36,7 +37,7 @@ class TokenWanted(BaseModel):
 
 def token_routes(book: TokenBook, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["tokens"])
+    router = Router(tags=["tokens"])
     turn = asyncio.Lock()  # two changes at once would lose one
 
     @router.get("/tokens", response_model=answers.Tokens)

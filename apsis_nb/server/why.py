@@ -26,6 +26,7 @@ from apsis_nb.server.asking import (
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
+from apsis_nb.server.routing import Router
 from apsis_nb.wire import cause_facts
 
 #: What is due at a time is the last that came due before it, but no earlier than so.
@@ -34,7 +35,7 @@ _BEFORE = timedelta(days=1)
 
 def why_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["why"])
+    router = Router(tags=["why"])
 
     @router.get("/runs/{run_id}/why", response_model=answers.Causes, responses=problems(404))
     async def of_run(request: Request, run_id: str) -> Response:

@@ -448,7 +448,7 @@ def test_the_pages_of_the_listing_are_the_listing(listed: httpx2.Client, limit: 
     [
         ({"job_id": "ops/hello"}, 12),
         ({"job_id": "hello"}, 12),  # no job has this id, and only one fits
-        ({"job_id": "sales"}, 0),
+        ({"job_id": "nonsense"}, 0),
         ({"state": "failure"}, 2),
         ({"state": ["failure", "waiting"]}, 3),
         ({"state": "scheduled,waiting"}, 3),
@@ -483,6 +483,10 @@ def test_a_listing_that_cannot_be_is_told_why(
     listed: httpx2.Client, params: dict[str, Any], text: str
 ) -> None:
     assert text in problem(listed.get("/runs", params=params), 422)
+
+
+def test_a_listing_of_words_that_several_jobs_have_names_them(listed: httpx2.Client) -> None:
+    assert "ops/fails, ops/held, ops/hello" in problem(listed.get("/runs", params={"job_id": "ops"}), 409)
 
 
 # -- history and SQL
