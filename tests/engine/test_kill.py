@@ -59,7 +59,7 @@ def test_fifty_kills_lose_nothing_and_start_nothing_twice(tmp_path: Path):
         # The last ones with dashboards, which must be gone with their server, however it went.
         server.dashboards = "process" if n >= KILLS - 3 else "off"
         server.start()
-        time.sleep(chance.uniform(0.0, 1.2))  # the random moment, not a wait for something
+        time.sleep(chance.uniform(0.0, 0.8))  # the random moment, not a wait for something
         server.kill()
     assert time.monotonic() - began < 180, f"{KILLS} kills took too long to be at random moments of real work"
 
