@@ -85,7 +85,7 @@ class Guard:
                 403, f"{host!r} is no name of this server; config `allowed_hosts` adds names"
             )
         origin = headers.get("origin")
-        if origin is not None and (scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS):
+        if origin is not None:  # a browser names it when a page asks, not when a reader follows a link
             own = origin.partition("://")[2].lower() == host.lower() or origin.lower() == self._public_origin
             if not own:
                 log.warning("refused: Origin %r is not %r: %s", origin, host, _said(scope))
