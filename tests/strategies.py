@@ -29,6 +29,7 @@ from apsis_nb.core.programs import (
     InternalType,
     KeptFile,
     NoOp,
+    Notebook,
     Output,
     Process,
     Program,
@@ -264,6 +265,15 @@ def programs() -> st.SearchStrategy[Program]:
         types=types,
     )
     queries = st.builds(SqlQuery, query=named, types=types)
+    notebooks = st.builds(
+        Notebook,
+        path=named,
+        parameters=st.dictionaries(st.sampled_from(["day", "rows"]), keys, max_size=2),
+        kernel=st.none() | named,
+        cell_timeout_s=st.none() | st.sampled_from([0.5, 60.0]),
+        python=st.none() | named,
+        types=types,
+    )
     kept_files = st.builds(
         KeptFile,
         path=named,
@@ -304,7 +314,9 @@ def programs() -> st.SearchStrategy[Program]:
     def processes(draw: st.DrawFn) -> Process:
         what, which = draw(st.sampled_from(["command", "task", "ecs"])), draw(st.sampled_from([ours, shared]))
         facts = draw(
-            st.fixed_dictionaries({"task": customs | calls | queries}) if what == "task" else commands
+            st.fixed_dictionaries({"task": customs | calls | queries | notebooks})
+            if what == "task"
+            else commands
         )
         if what == "ecs":
             which, facts = shared, facts | {"ecs": draw(ecs)}

@@ -31,6 +31,7 @@ from .programs import (
     NO_SITE,
     SHELL,
     Hosts,
+    Notebook,
     Process,
     Program,
     PythonCall,
@@ -367,7 +368,7 @@ def _job_from(
 
 
 def _with_python(task: Task | None, python: str | None) -> Task | None:
-    return replace(task, python=task.python or python) if isinstance(task, PythonCall) else task
+    return replace(task, python=task.python or python) if isinstance(task, PythonCall | Notebook) else task
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .jobs import Job
-from .programs import Process, PythonCall, SqlQuery
+from .programs import Notebook, Process, PythonCall, SqlQuery
 from .templates import names_in, unquoted_names
 
 #: Programs that read one of their arguments as a command.
@@ -51,6 +51,10 @@ def _places(program: Process, free: Mapping[str, str]) -> Iterator[tuple[str, se
             yield "its query", names_in(query), "write $NAME for the arg of that name"
         case PythonCall(call=call, python=python):
             yield "the name of its function", names_in(call), choices
+            yield "the name of its interpreter", names_in(python or ""), choices
+        case Notebook(path=path, kernel=kernel, python=python):
+            yield "the path of its notebook", names_in(path), choices
+            yield "the name of its kernel", names_in(kernel or ""), choices
             yield "the name of its interpreter", names_in(python or ""), choices
         case _:
             pass

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from apsis_nb.core.params import arg_variable
-from apsis_nb.core.programs import Custom, KeptFile, Process, PythonCall, SqlQuery, Task
+from apsis_nb.core.programs import Custom, KeptFile, Notebook, Process, PythonCall, SqlQuery, Task
 from apsis_nb.core.runs import Run
 from apsis_nb.core.times import format_time
 
@@ -177,9 +177,11 @@ def spec(run: Run, process: Process, run_dir: Path, world: World, spare: str | N
     here = run.cwd or account.home
     below = account.environment() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(run_dir / TMP), **world.env}
     cwd = os.path.join(here, process.cwd) if process.cwd else here
+    if isinstance(task, Notebook) and not process.cwd:
+        cwd = os.path.dirname(os.path.join(here, task.path))
     argv = list(process.argv) if process.command is None else [process.shell, "-c", process.command]
     if task is not None:
-        name = task.python if isinstance(task, PythonCall) else None
+        name = task.python if isinstance(task, PythonCall | Notebook) else None
         python = find_python(name, here, account.home, below)
         argv = [python.executable, runner.__file__]
         below |= python.variables
@@ -249,5 +251,16 @@ def _task(task: Task, here: str, cwd: str, folder: Path | None) -> dict[str, Any
             return {**told, "path": path, "path_after": []}
         case SqlQuery():
             return {"kind": "sql", "query": task.query, "types": task.types, "path": [], "path_after": []}
+        case Notebook():
+            return {
+                "kind": "notebook",
+                "file": os.path.join(here, task.path),
+                "parameters": task.parameters,
+                "kernel": task.kernel,
+                "cell_timeout_s": task.cell_timeout_s,
+                "types": task.types,
+                "path": [],
+                "path_after": [],
+            }
         case _:
             assert_never(task)

@@ -202,6 +202,10 @@ class Programs:
                 message = f"its supervisor cannot be reached: {error.strerror}"
                 self._tell_soon(SignalFailed(run_id=run_id, message=message))
 
+    def meta(self, run_id: int) -> Any:
+        """What a program that runs says of itself so far, as JSON; None if it says nothing."""
+        return self._dir(run_id).meta()
+
     def outputs(self, run_id: int) -> list[tuple[str, Path]]:
         """Name and file of each output so far, `output` first; none for a run that has no run directory."""
         return self._dir(run_id).outputs()

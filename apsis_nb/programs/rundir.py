@@ -13,7 +13,7 @@ from typing import Any
 
 from apsis_nb.core.programs import Outcome
 
-from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, STDERR, STDOUT, run_dir_name
+from .supervisor import CONTROL, FORMAT, OUT, OUTPUT, RECORD, STDERR, STDOUT, read_meta, run_dir_name
 
 #: The outputs that a program prints, in their order.
 _FIRST = (OUTPUT, STDOUT, STDERR)
@@ -83,6 +83,19 @@ class RunDir:
     def exists(self) -> bool:
         """Whether anybody ever claimed the run."""
         return self.path.is_dir()
+
+    def meta(self) -> Any:
+        """What its program says of itself so far, as JSON; None: nothing, or nothing that can be read."""
+        try:
+            here = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return None
+        try:
+            return read_meta(here)
+        except (OSError, ValueError):
+            return None
+        finally:
+            os.close(here)
 
     def record(self) -> Record | None:
         """What its supervisor wrote down so far; None if nobody ever claimed the run.

@@ -1,4 +1,4 @@
-"""Runs a task in a run's process: an object of a class, a function, or a query; keeps what it gives.
+"""Runs a task in a run's process: an object of a class, a function, a query or a notebook.
 
 It is started by its path, by whatever interpreter the job wants: so it needs the standard library alone, and
 keeps to what Python 3.8 understands. The task comes as JSON on standard input, which is a file in memory
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -105,6 +106,20 @@ def _copy_of(connection: Any, statement: Any, file: str) -> str | None:
     return None
 
 
+def _notebook_task(task: dict[str, Any]) -> None:
+    """Run a notebook; what does so needs modules that not every interpreter has."""
+    place = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notebook_runner.py")
+    spec = importlib.util.spec_from_file_location("apsis_nb_notebook_runner", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        module.run_notebook(task, _args(task))
+    except module.Failed as failed:
+        raise Told(str(failed)) from None
+
+
 def _args(task: dict[str, Any]) -> dict[str, Any]:
     """The args of the run, as values of their types."""
     args = json.loads(os.environ["APSIS_ARGS"])
@@ -140,8 +155,16 @@ def _keep(result: Any) -> None:
             file.write(text)
 
 
+class Told(Exception):
+    """What went wrong stands in the output; this is for the run's message."""
+
+
 def _tell(error: Exception, shared: int, size: int) -> None:
     """The traceback, as it would be without this file, for people; what it was for the run's message."""
+    if isinstance(error, Told):
+        sys.stdout.flush()
+        os.pwrite(shared, str(error).encode("utf-8", "replace"), size)
+        return
     frames = error.__traceback__
     while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
@@ -164,7 +187,9 @@ def main() -> None:
     task, shared, size = _take_task()
     sys.path[:0] = task["path"]
     sys.path += task["path_after"]
-    work = {"class": _class_task, "call": _call_task, "sql": _sql_task}[task["kind"]]
+    work = {"class": _class_task, "call": _call_task, "sql": _sql_task, "notebook": _notebook_task}[
+        task["kind"]
+    ]
     try:
         _keep(work(task))
     except Exception as error:  # whatever the task runs into

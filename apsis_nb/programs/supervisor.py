@@ -593,39 +593,13 @@ class Supervisor:
         if faults:
             detail["outputs_error"] = "; ".join(faults)[:MOST_SAID]
         try:
-            said = self._read_meta()
+            said = read_meta(self.here)
         except (OSError, ValueError) as error:
             detail["meta_error"] = error.strerror if isinstance(error, OSError) else str(error)
         else:
             if said is not None:
                 facts["meta"] = said
         return facts | ({"detail": detail} if detail else {})
-
-    def _read_meta(self) -> Any:
-        """What the program left in its meta file; None, if nothing.
-
-        Raises:
-            OSError, ValueError: it cannot be read, or is no JSON.
-        """
-        try:
-            # No link: it could lead to what the server may read and the program may not.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            fd = os.open(f"{TMP}/{META}", flags, dir_fd=self.here)
-        except FileNotFoundError:
-            return None
-        with open(fd, "rb") as file:
-            facts = os.fstat(fd)
-            if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-                raise ValueError("it is no file of its own")
-            if facts.st_size > MOST_META_B:
-                raise ValueError(f"it is larger than {MOST_META_B // 1024} kB")
-            data = file.read(MOST_META_B)
-        if not data.strip():
-            return None
-        try:
-            return json.loads(data, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            raise ValueError("it is no JSON") from None
 
     def _write_started(self) -> None:
         """Say that the program runs; while the disk is full, later.
@@ -1178,6 +1152,36 @@ class Terminal:
         patience_ends = time.monotonic() + KILL_PATIENCE_S
         while self.take() and time.monotonic() < patience_ends:
             pass
+
+
+def read_meta(here: int) -> Any:
+    """What a program left in its meta file so far; None, if nothing.
+
+    Args:
+        here: descriptor of its run directory.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no JSON.
+    """
+    try:
+        # No link: it could lead to what the server may read and the program may not.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(f"{TMP}/{META}", flags, dir_fd=here)
+    except FileNotFoundError:
+        return None
+    with open(fd, "rb") as file:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            raise ValueError("it is no file of its own")
+        if facts.st_size > MOST_META_B:
+            raise ValueError(f"it is larger than {MOST_META_B // 1024} kB")
+        data = file.read(MOST_META_B)
+    if not data.strip():
+        return None
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON") from None
 
 
 def _refuse(word: str) -> Any:

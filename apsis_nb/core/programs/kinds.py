@@ -170,8 +170,47 @@ class SqlQuery:
         return {"type": "sql", "query": self.query} | ({"types": dict(self.types)} if self.types else {})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notebook:
+    """A Jupyter notebook, run from its first cell to its last."""
+
+    path: str  #: absolute, or relative to the job file's folder
+    #: beside the args of the run; templates until it is bound
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    kernel: str | None = None  #: name of a kernel; None: the one that the notebook names
+    cell_timeout_s: float | None = None  #: how long a cell may run; None: for ever
+    python: str | None = (
+        None  #: that has nbclient: interpreter, environment or name of one; None: the server's
+    )
+    types: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: of the run's args, but for texts; once it is bound
+
+    def bind(self, expand: Expand) -> "Notebook":
+        return replace(
+            self,
+            path=expand(self.path),
+            parameters=expanded(self.parameters, expand),
+            kernel=None if self.kernel is None else expand(self.kernel),
+            python=None if self.python is None else expand(self.python),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        jso: dict[str, Any] = {"type": "notebook", "path": self.path}
+        if self.parameters:
+            jso["parameters"] = dict(self.parameters)
+        for name, value in (
+            ("kernel", self.kernel),
+            ("cell_timeout", self.cell_timeout_s),
+            ("python", self.python),
+        ):
+            if value is not None:
+                jso[name] = value
+        return jso | ({"types": dict(self.types)} if self.types else {})
+
+
 #: What runs in an interpreter, instead of a command.
-Task = Custom | PythonCall | SqlQuery
+Task = Custom | PythonCall | SqlQuery | Notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +262,7 @@ class Process:
 
     def with_types(self, types: Mapping[str, str]) -> "Process":
         """The same, knowing the types of the args of its run, by name."""
-        if not isinstance(self.task, PythonCall | SqlQuery):
+        if not isinstance(self.task, PythonCall | SqlQuery | Notebook):
             return self
         told = {name: kind for name, kind in types.items() if kind not in ("str", "choice")}
         return replace(self, task=replace(self.task, types=told))

@@ -28,6 +28,7 @@ from .kinds import (
     Internal,
     InternalType,
     NoOp,
+    Notebook,
     Process,
     Program,
     PythonCall,
@@ -54,11 +55,11 @@ from .texts import (
 
 _INTERNAL_TYPES = get_args(InternalType)
 PROGRAM_TYPES = (
-    *("no-op", "shell", "argv", "program", "python", "sql"),
+    *("no-op", "shell", "argv", "program", "python", "notebook", "sql"),
     *_INTERNAL_TYPES,
     *("procstar", "procstar-shell", "procstar-ecs"),
 )
-_LATER = ("notebook", "dask")
+_LATER = ("dask",)
 #: How old runs must be for the archive, seconds: at most a century.
 _READ_AGE = within(parse_duration, least=0, most=100 * 365.25 * 86400)
 _SHELLS = ("shell", "procstar-shell")
@@ -185,6 +186,8 @@ def _process_from(
         fields.ignore("command", "argv")
     elif kind == "python":
         process = replace(process, task=_call_from(fields, text, is_bound=is_bound))
+    elif kind == "notebook":
+        process = replace(process, task=_notebook_from(fields, text, is_bound=is_bound))
     elif kind == "sql":
         query = fields.get("query", not_empty(text))
         process = replace(process, task=SqlQuery(query=query, types=_types_from(fields, is_bound=is_bound)))
@@ -218,6 +221,17 @@ def _call_from(fields: Fields, text: Callable[[Any], str], *, is_bound: bool) ->
     return PythonCall(
         call=fields.get("call", function_reader(text)),
         args=fields.get("args", named_values(text), {}),
+        python=fields.get("python", name_reader(text), None),
+        types=_types_from(fields, is_bound=is_bound),
+    )
+
+
+def _notebook_from(fields: Fields, text: Callable[[Any], str], *, is_bound: bool) -> Notebook:
+    return Notebook(
+        path=fields.get("path", not_empty(text)),
+        parameters=fields.get("parameters", named_values(text), {}),
+        kernel=fields.get("kernel", name_reader(text), None),
+        cell_timeout_s=fields.get("cell_timeout", or_nothing(read_length), None),
         python=fields.get("python", name_reader(text), None),
         types=_types_from(fields, is_bound=is_bound),
     )
