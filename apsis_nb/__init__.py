@@ -13,10 +13,21 @@ from apsis_nb._version import __version__
 if TYPE_CHECKING:
     from apsis_nb import widgets
     from apsis_nb.client import Client, Run
-    from apsis_nb.notebook import connect, local, open
+    from apsis_nb.notebook import connect, local, open, schedule_notebook
     from apsis_nb.simulation import expected, simulate
 
-__all__ = ["Client", "Run", "__version__", "connect", "expected", "local", "open", "simulate", "widgets"]
+__all__ = [
+    "Client",
+    "Run",
+    "__version__",
+    "connect",
+    "expected",
+    "local",
+    "open",
+    "schedule_notebook",
+    "simulate",
+    "widgets",
+]
 
 _MODULES = {"widgets"}
 _MODULE_OF = {
@@ -26,6 +37,7 @@ _MODULE_OF = {
     "expected": "apsis_nb.simulation",
     "local": "apsis_nb.notebook",
     "open": "apsis_nb.notebook",
+    "schedule_notebook": "apsis_nb.notebook",
     "simulate": "apsis_nb.simulation",
 }
 

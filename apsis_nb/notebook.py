@@ -2,10 +2,10 @@
 
 import html
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client import Client, When
 from apsis_nb.local import start_or_join
@@ -13,9 +13,10 @@ from apsis_nb.local import start_or_join
 if TYPE_CHECKING:
     from bokeh.model import Model
 
+    from apsis_nb.client.jobs import Job
     from apsis_nb.history_file import FileConnection
 
-__all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open"]
+__all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open", "schedule_notebook"]
 
 
 class NotebookClient(Client):
@@ -136,6 +137,28 @@ def local(
     """
     url, token = start_or_join(jobs, name=name, state_dir=state_dir, dashboards=dashboards, tell=_tell)
     return NotebookClient(url, token)
+
+
+def schedule_notebook(
+    path: str | Path | None = None,
+    *,
+    job: str | None = None,
+    schedule: str | Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    python: str | None = None,
+    pinned: bool = False,
+    replace: bool = False,
+) -> "Job | list[Job]":
+    """As `Client.schedule_notebook`, of the server that `connect` finds."""
+    return connect().schedule_notebook(
+        path,
+        job=job,
+        schedule=schedule,
+        parameters=parameters,
+        python=python,
+        pinned=pinned,
+        replace=replace,
+    )
 
 
 def open(*paths: str | Path) -> HistoryFile:

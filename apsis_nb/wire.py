@@ -101,7 +101,7 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "host": run.host,
         "by": run.by,
         "program": run.program.to_dict(),
-        "meta": None,  # known when it has finished
+        "meta": None,  # known when it has finished; what a program says meanwhile is no fact of the machine
     }
 
 

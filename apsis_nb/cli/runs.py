@@ -153,6 +153,7 @@ def run(
         [
             ("state", facts["state"]),
             ("message", facts["message"] or ""),
+            ("progress", _progress_text(facts)),
             ("skipped", facts["skip_reason"] or ""),
             ("job", facts["job_id"]),
             ("args", args_text(facts["args"])),
@@ -509,6 +510,16 @@ def _show_runs(found: list[dict[str, Any]], format: Format) -> None:
     from apsis_nb.cli.listing import run_columns, show
 
     show(found, run_columns(), format, empty="no such runs")
+
+
+def _progress_text(facts: dict[str, Any]) -> str:
+    """How far the program of a run says that it is, while it runs."""
+    from apsis_nb.client.runs import progress_of
+
+    told = progress_of((facts["meta"] or {}).get("meta"))
+    if told is None or facts["state"] != "running":
+        return ""
+    return f"{told['done']:g} of {told['total']:g}" + (f", {told['message']}" if told["message"] else "")
 
 
 def _origin_text(facts: dict[str, Any]) -> str:

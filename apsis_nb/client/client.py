@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
@@ -12,7 +13,7 @@ from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, RequestRefused
 from apsis_nb.client.history import History
-from apsis_nb.client.jobs import Jobs
+from apsis_nb.client.jobs import Job, Jobs
 from apsis_nb.client.runs import Run, arg_text
 from apsis_nb.client.why import Why
 
@@ -269,6 +270,54 @@ class Client:
             "PUT", f"/yaml/{quoted(job_id)}", content=text.encode(), headers=condition
         )
         return response.headers["ETag"]
+
+    def schedule_notebook(
+        self,
+        path: str | Path | None = None,
+        *,
+        job: str | None = None,
+        schedule: str | Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        python: str | None = None,
+        pinned: bool = False,
+        replace: bool = False,
+    ) -> Job | list[Job]:
+        """Make a job that runs a notebook, or one for each notebook of a folder.
+
+        Its params are the names in the notebook's cell with the tag `parameters`, of the types that they have
+        there.
+
+        Args:
+            path: of a notebook, or of a folder of them, on the server's machine; by default the notebook that
+                this is called in.
+            job: the id of the job, of a folder its first part; by default the name of the file.
+            schedule: a time of the day (`06:30`), a length of time (`10m`), an expression of cron
+                (`0 6 * * 1-5`), or a mapping as in a job file; None: it runs when somebody asks.
+            parameters: values instead of those in the notebook.
+            python: the environment that runs it; by default the one that this is called in.
+            pinned: run a copy of the notebook as it is now, kept in `.pinned` beside it, whatever becomes of
+                the notebook; by default each run takes the file as it then is.
+            replace: a job of that id may be there already, and is written anew.
+
+        Returns:
+            The job, or the jobs of a folder.
+
+        Raises:
+            BadRequest: there is no such notebook, or the schedule makes no sense.
+            RequestRefused: a job of that id is there already.
+        """
+        from apsis_nb.client.notebooks import schedule_notebook
+
+        return schedule_notebook(
+            self,
+            path,
+            job=job,
+            schedule=schedule,
+            parameters=parameters or {},
+            python=python,
+            pinned=pinned,
+            replace=replace,
+        )
 
     def edit_yaml(self, job_id: str, changes: Mapping[str, Any], *, tag: str | None = None) -> str:
         """Change single keys of a job's file and take it up, all other lines stay; gives its new tag.

@@ -75,15 +75,26 @@ class Run:
 
     @property
     def meta(self) -> dict[str, Any] | None:
-        """What its program used and said of itself: None until it has finished, or if there was none.
+        """What its program used and said of itself; None if nothing is known yet, or there was no program.
 
-        `cpu_s` (seconds), `max_rss_b`, `read_b`, `write_b` (bytes), `detail` (how it ended: signals, why),
-        and `meta`: the JSON that the program wrote to `$APSIS_META_FILE`.
+        `cpu_s` (seconds), `max_rss_b`, `read_b`, `write_b` (bytes) and `detail` (how it ended: signals, why)
+        once it has finished; and `meta`: the JSON that the program wrote to `$APSIS_META_FILE`, also while it
+        runs.
         """
         if self.is_finished and self._facts.get("meta") is None:  # lists do not tell it
             self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
         meta: dict[str, Any] | None = self._facts.get("meta")
         return meta
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """How far its program says that it is: `done` of `total`, and a `message`; None: it does not.
+
+        A notebook tells it after each cell; any program may, as `progress` in what it writes to
+        `$APSIS_META_FILE`.
+        """
+        said = (self.meta or {}).get("meta")
+        return progress_of(said)
 
     @property
     def is_finished(self) -> bool:
@@ -332,6 +343,16 @@ class Run:
             ("labels", ", ".join(facts["labels"])),
             ("says", facts["message"] or facts["skip_reason"]),
         ]
+        progress = progress_of((facts.get("meta") or {}).get("meta"))
+        bar = ""
+        if progress is not None and facts["state"] not in _FINISHED:
+            told.insert(0, ("at", progress["message"] or f"{progress['done']:g} of {progress['total']:g}"))
+            share = 100 * progress["done"] / progress["total"]
+            bar = (
+                f"<div role='progressbar' aria-valuenow='{share:.0f}' style='height:4px;margin:.4em 0 .2em;"
+                f"border-radius:2px;background:linear-gradient(90deg,{colour} {share:.1f}%,"
+                f"rgba(128,128,128,.25) {share:.1f}%)'></div>"
+            )
         spans = " · ".join(f"{name} <b>{html.escape(value)}</b>" for name, value in told if value)
         output = self.last_lines(10)
         pre = (
@@ -346,13 +367,26 @@ class Run:
             f"{html.escape(f'({args})') if args else ''} "
             f"<span style='border:1px solid {colour};border-radius:1em;padding:0 .6em'>"
             f"{html.escape(facts['state'])}</span></div>"
-            f"<div style='opacity:.85;font-size:.92em'>{spans}</div>{pre}</div>"
+            f"{bar}<div style='opacity:.85;font-size:.92em'>{spans}</div>{pre}</div>"
         )
 
     def _local(self, at: str | None) -> str | None:
         if at is None:
             return None
         return format_local(datetime.fromisoformat(at), zone(system_zone()), with_zone=True)
+
+
+def progress_of(said: Any) -> dict[str, Any] | None:
+    """The progress in what a program said of itself; None if there is none, or it makes no sense."""
+    told = said.get("progress") if isinstance(said, dict) else None
+    if not isinstance(told, dict):
+        return None
+    done, total = told.get("done"), told.get("total")
+    if not (isinstance(done, int | float) and isinstance(total, int | float) and 0 <= done <= total):
+        return None
+    if not total:
+        return None
+    return {"done": done, "total": total, "message": str(told.get("message") or "")}
 
 
 def arg_text(value: Any) -> str:

@@ -471,6 +471,10 @@ class Engine:
             raise NotFound(f"the outputs of run r{run_id} were dropped: {dropped['reason']}")
         raise NotFound(f"run r{run_id} has no output {name!r}")
 
+    def meta(self, run_id: RunId) -> Any:
+        """What the program of a live run says of itself so far, as JSON. Blocks: call it in a thread."""
+        return self.programs.meta(run_id)
+
     def outputs(self, run_id: RunId) -> list[dict[str, Any]]:
         """The outputs of a run: name, length (bytes), content_type. Blocks: call it in a thread."""
         try:  # the run directory first: what leaves it is in the store by then

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import importlib
 import json
 import os
 import signal
@@ -45,8 +46,7 @@ def run_notebook(task: dict[str, Any], args: dict[str, Any]) -> None:
         Failed: it could not be read or started, a cell failed or took too long, or the kernel died.
     """
     try:
-        import nbclient
-        import nbformat
+        nbclient, nbformat = _module("nbclient"), _module("nbformat")
     except ImportError as error:
         raise _missing(error) from None
     file = task["file"]
@@ -66,6 +66,15 @@ def run_notebook(task: dict[str, Any], args: dict[str, Any]) -> None:
     finally:
         kept.save()
         kept.save_page()
+
+
+def _module(name: str) -> Any:
+    """A module of the environment that runs the notebook; what types it has is not known here.
+
+    Raises:
+        ImportError: it is not there.
+    """
+    return importlib.import_module(name)
 
 
 def _missing(error: ImportError) -> Failed:
@@ -120,8 +129,6 @@ def inject(notebook: Any, values: dict[str, Any]) -> None:
     Raises:
         Failed: the notebook is not in Python.
     """
-    import nbformat
-
     cells = notebook.cells
     cells[:] = [cell for cell in cells if INJECTED not in _tags(cell)]
     if not values:
@@ -132,7 +139,7 @@ def inject(notebook: Any, values: dict[str, Any]) -> None:
     if language.lower() not in ("python", "ipython"):
         raise _said(f"parameters can be given to notebooks in Python, and this one is in {language}")
     source = "# Parameters\n" + "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
-    cell = nbformat.v4.new_code_cell(source, metadata={"tags": [INJECTED]})
+    cell = _module("nbformat").v4.new_code_cell(source, metadata={"tags": [INJECTED]})
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
         cell.pop("id", None)  # older forms have none
     after = next((n for n, each in enumerate(cells, 1) if PARAMETERS in _tags(each)), 0)
@@ -309,18 +316,16 @@ class _Kept:
 
     def save(self) -> None:
         """Keep the notebook as it is."""
-        import nbformat
-
-        _replace(f"{self._file}.ipynb", nbformat.writes(self.notebook))
+        _replace(f"{self._file}.ipynb", _module("nbformat").writes(self.notebook))
 
     def save_page(self) -> None:
         """Keep it as a page of HTML that needs nothing but itself."""
         try:
-            from nbconvert import HTMLExporter
+            exporter = _module("nbconvert").HTMLExporter(template_name="basic")
         except ImportError:
             _print(f"{sys.executable} has no nbconvert: the notebook is not kept as a page")
             return
-        body, _ = HTMLExporter(template_name="basic").from_notebook_node(self.notebook)
+        body, _ = exporter.from_notebook_node(self.notebook)
         _replace(f"{self._file}.html", page(os.path.basename(self._file), body))
 
 
@@ -369,9 +374,8 @@ def page(title: str, body: str) -> str:
     """A page around what nbconvert's `basic` template makes: no style or script of another host."""
     import html
 
-    from pygments.formatters import HtmlFormatter
-
-    light = HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark", nobackground=True).get_style_defs(".highlight")
+    formatter = _module("pygments.formatters").HtmlFormatter
+    light = formatter(style="default", nobackground=True).get_style_defs(".highlight")
+    dark = formatter(style="github-dark", nobackground=True).get_style_defs(".highlight")
     code = f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
     return _PAGE.format(title=html.escape(title), code=code, body=body)

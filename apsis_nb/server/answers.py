@@ -518,8 +518,8 @@ class Run(RunInList):
         description="with the args put in", examples=[{"type": "argv", "argv": ["report", "2026-11-27"]}]
     )
     meta: dict[str, Any] | None = Field(
-        description="what it used (`cpu_s`, `max_rss_b`, ...) and what its program told of itself, "
-        "when it has finished",
+        description="what it used (`cpu_s`, `max_rss_b`, ...), once it has finished, and what its program "
+        "tells of itself (`meta`), also while it runs; null in lists",
         examples=[{"cpu_s": 6.2, "max_rss_b": 120_000_000}],
     )
 

@@ -28,7 +28,7 @@ from apsis_nb.core.events import (
     StopRequested,
 )
 from apsis_nb.core.jobs import Job, job_from_dict
-from apsis_nb.core.programs import Site
+from apsis_nb.core.programs import Process, Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
@@ -136,7 +136,11 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         """The facts of any run, live or long finished."""
         run = engine.live.get(run_id)
         if run is not None:
-            return run_facts(run, utc_now())
+            facts = run_facts(run, utc_now())
+            if run.state is State.RUNNING and isinstance(run.program, Process):
+                said = await asyncio.to_thread(engine.meta, run_id)
+                facts["meta"] = None if said is None else {"meta": said}
+            return facts
         row = await asyncio.to_thread(engine.store.run, run_id)
         if row is None:
             raise NotFound(f"there is no run r{run_id}")

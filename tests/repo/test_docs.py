@@ -62,7 +62,8 @@ ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00
 @cache
 def settings() -> Settings:
     """What the pages say of classes and hosts, for their examples."""
-    (module,), (config,) = blocks(PROGRAMS, "python"), blocks(PROGRAMS, "config")
+    (config,) = blocks(PROGRAMS, "config")
+    module = next(text for text in blocks(PROGRAMS, "python") if "class " in text)
     (condition,) = blocks(CONDITIONS, "python")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,0 +1,127 @@
+"""Jobs out of notebooks: what their params are, when they run, and that they do."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from apsis_nb.client import BadRequest, Client, RequestRefused
+from apsis_nb.client.notebooks import job_id_of, notebooks_in, parameters_of, schedule_of
+
+SOURCE = """\
+# what the report is about
+day: date = None
+rows = 1000  # how many, "about" # as it is
+ratio: float = 1
+is_long = False
+title = 'a # b'
+since = datetime.date(2026, 1, 31)
+names = ["a", "b"]
+x, y = 1, 2
+note: str
+"""
+
+
+def write(path: Path, *sources: str, tagged: int | None = None) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    if tagged is not None:
+        cells[tagged].metadata["tags"] = ["parameters"]
+    spec = {"name": "python3", "display_name": "Python", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
+    return path
+
+
+def test_params_are_the_names_of_the_tagged_cell_with_their_types_and_comments(tmp_path: Path):
+    path = write(tmp_path / "a.ipynb", "import datetime", SOURCE, tagged=1)
+    assert {p.name: p.to_dict() for p in parameters_of(path)} == {
+        "rows": {"type": "int", "default": 1000, "description": 'how many, "about" # as it is'},
+        "ratio": {"type": "float", "default": 1.0},
+        "is_long": {"type": "bool", "default": False},
+        "title": {"type": "str", "default": "a # b"},
+        "since": {"type": "date", "default": "2026-01-31"},
+        "note": {"type": "str"},
+        "day": {"type": "date"},
+    }
+    assert parameters_of(write(tmp_path / "b.ipynb", SOURCE)) == []
+    assert parameters_of(write(tmp_path / "c.ipynb", "%matplotlib inline\nx = 1", tagged=0)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("6:30", {"type": "daily", "daytime": "06:30:00"}),
+        ("23:59:58", {"type": "daily", "daytime": "23:59:58"}),
+        ("0 6 * * 1-5", {"type": "cron", "cron": "0 6 * * 1-5"}),
+        ("10m", {"type": "interval", "interval": "10m"}),
+    ],
+)
+def test_a_schedule_may_be_said_in_short(text: str, schedule: dict[str, str]):
+    found = schedule_of(text)
+    assert {k: v for k, v in found.items() if k != "tz"} == schedule
+
+
+@pytest.mark.parametrize("text", ["24:00", "whenever", ""])
+def test_what_is_no_schedule_is_told_what_would_be_one(text: str):
+    with pytest.raises(BadRequest, match="such as 06:30"):
+        schedule_of(text)
+
+
+def test_which_notebook_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first, second = (write(tmp_path / name, "1") for name in ("a b.ipynb", "c.ipynb"))
+    assert notebooks_in(tmp_path) == [first, second]
+    assert notebooks_in(str(first)) == [first]
+    monkeypatch.setenv("JPY_SESSION_NAME", str(second))
+    assert notebooks_in(None) == [second]
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    with pytest.raises(BadRequest, match="which notebook"):
+        notebooks_in(None)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadRequest, match="no notebook in"):
+        notebooks_in(tmp_path / "none")
+    assert job_id_of(first, None) == "a-b"
+    assert job_id_of(second, "team") == "team/c"
+
+
+def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Client, tmp_path: Path):
+    go = tmp_path / "go"
+    path = write(
+        tmp_path / "slow.ipynb",
+        "rows = 1",
+        f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)",
+        "print('rows', rows)",
+        tagged=0,
+    )
+    job = client.schedule_notebook(
+        path, job="nb/slow", schedule={"type": "interval", "interval": 1, "args": {"rows": 7}, "max_runs": 1}
+    )
+    assert job.facts["params"]["rows"]["type"] == "int"
+    with pytest.raises(RequestRefused):
+        client.schedule_notebook(path, job="nb/slow")
+    runs: list[dict[str, object]] = []
+    while not runs:
+        runs = client.list_runs(job="nb/slow", state=["running"])
+    run = client.run(str(runs[0]["run_id"]))
+    assert run.facts["origin"] == "schedule"
+    while (run.progress or {}).get("done") != 2:
+        assert not run.is_finished, run.output()
+    assert run.progress["message"].startswith("cell 3 of 4: import pathlib")
+    assert "role='progressbar' aria-valuenow='50'" in run._repr_html_()
+    go.touch()
+    assert run.wait(60).state == "success", run.output()
+    assert "rows 7\n" in run.output()
+    assert run.meta["meta"]["progress"]["done"] == 4
+    assert "rows 7" in run.output("slow.html")
+
+
+def test_a_pinned_notebook_is_run_as_it_was_and_a_folder_gives_a_job_each(client: Client, tmp_path: Path):
+    write(tmp_path / "one.ipynb", "print('first')")
+    write(tmp_path / "two.ipynb", "print('two')")
+    jobs = client.schedule_notebook(tmp_path, job="nb/of", pinned=True)
+    assert [job.job_id for job in jobs] == ["nb/of/one", "nb/of/two"]
+    write(tmp_path / "one.ipynb", "print('second')")
+    run = jobs[0].schedule().wait(60)
+    assert "first\n" in run.output()
+    again = client.schedule_notebook(tmp_path / "one.ipynb", job="nb/of/one", replace=True)
+    shutil.rmtree(tmp_path / ".pinned")
+    assert "second\n" in again.schedule().wait(60).output()
