@@ -234,6 +234,16 @@ class Client:
         """
         self.connection.json("POST", "/notify/test", body={"to": to})
 
+    def check(self, job_id: str, yaml: str) -> dict[str, Any]:
+        """What is wrong with a text of a job's file, were it in the folder.
+
+        Returns:
+            `ok`: there is no error; `errors`: file, line, col, message, level (error or warning); `job`: its
+            facts, as far as they can be read, or None; `next`: the first ten runs that its schedules would
+            make, with `at` and `args`.
+        """
+        return self.connection.json("POST", "/jobs/check", body={"job_id": job_id, "yaml": yaml})
+
     def preview(self, job_id: str, yaml: str) -> dict[str, Any]:
         """What a text of a job's file would do to its runs of the next 7 days.
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -46,6 +47,16 @@ def coming_runs(job: Job, start: datetime, stop: datetime) -> Iterator[Coming]:
             for due in due_between(job.job_id, schedule, start, stop):
                 args = coming_args(job, due.occurrence.args, schedule.args)
                 yield Coming(due.at, due.occurrence.at, tuple(sorted(args.items())))
+
+
+def next_runs(job: Job, start: datetime, stop: datetime, n: int) -> list[Coming]:
+    """The first `n` runs of all enabled schedules of a job from `start` on and before `stop`, by time."""
+    found = [
+        run
+        for schedule in job.schedules
+        for run in islice(coming_runs(replace(job, schedules=(schedule,)), start, stop), n)
+    ]
+    return sorted(found)[:n]
 
 
 def difference(old: Job | None, new: Job | None, start: datetime, stop: datetime) -> Difference:

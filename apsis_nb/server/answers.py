@@ -333,19 +333,20 @@ class Jobs(Answer):
     errors: list[FileFault]
 
 
+class Comes(Answer):
+    """A run that an edit adds."""
+
+    at: datetime = Field(examples=["2026-11-28T09:00:00Z"])
+    args: Args = Field(examples=[{"date": "2026-11-28"}])
+
+
 class FilesChecked(Answer):
     """What is wrong with job files."""
 
     ok: bool = Field(description="there is no error; warnings there may be", examples=[False])
     errors: list[FileFault]
     job: Job | None = Field(None, description="the job of a text that was sent, as far as it can be read")
-
-
-class Comes(Answer):
-    """A run that an edit adds."""
-
-    at: datetime = Field(examples=["2026-11-28T09:00:00Z"])
-    args: Args = Field(examples=[{"date": "2026-11-28"}])
+    next: list[Comes] = Field([], description="the first ten runs that its schedules would make")
 
 
 class Goes(Comes):

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from apsis_nb.config import Config
 from apsis_nb.core.jobs import Job
+from apsis_nb.core.preview import next_runs
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
@@ -38,6 +39,8 @@ from apsis_nb.wire import job_facts
 
 #: How far ahead the next times of a job are looked for.
 NEXT_WITHIN = timedelta(days=5 * 366)
+#: So many are told of a text that is checked.
+NEXT = 10
 MOST_EXPECTED = 100_000  #: rows of what the schedules will make
 
 
@@ -249,10 +252,13 @@ def _folder_checked(jobs: JobFolder, caller: Caller) -> dict[str, Any]:
 def _file_checked(wanted: JobFileText, jobs: JobFolder) -> dict[str, Any]:
     """What is wrong with the file, were it in the folder; and the job, as far as it can be read."""
     errors, job = jobs.check(wanted.job_id, wanted.yaml), jobs.job_of(wanted.job_id, wanted.yaml)
+    now = utc_now()
+    coming = [] if job is None else next_runs(job, now, now + NEXT_WITHIN, NEXT)
     return {
         "ok": _is_good(errors),
         "errors": [error_facts(e) for e in errors],
         "job": None if job is None else job_facts(job),
+        "next": [{"at": format_time(run.at), "args": dict(run.args)} for run in coming],
     }
 
 
