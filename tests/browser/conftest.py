@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -154,7 +154,13 @@ def reader(demo: Demo, browser: Browser) -> Iterator[Callable[..., Reader]]:
     readers: list[Reader] = []
 
     def make(
-        *, dark: bool = False, zone: str = "Europe/London", width: int = 1400, height: int = 900
+        *,
+        dark: bool = False,
+        zone: str = "Europe/London",
+        width: int = 1400,
+        height: int = 900,
+        at: str = demo.url,
+        logged_in: bool = True,
     ) -> Reader:
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -162,8 +168,9 @@ def reader(demo: Demo, browser: Browser) -> Iterator[Callable[..., Reader]]:
             timezone_id=zone,
         )
         context.add_init_script(DEEP)
-        context.request.get(f"{demo.url}/?token={demo.token}")  # logs in: its cookies are the pages'
-        readers.append(Reader(demo, context, []))
+        if logged_in:
+            context.request.get(f"{at}/?token={demo.token}")  # its cookies are the pages'
+        readers.append(Reader(replace(demo, url=at), context, []))
         return readers[-1]
 
     yield make
