@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from apsis_nb.client import Client
 from tests.client.serving import environment
@@ -128,13 +128,13 @@ class Reader:
             if not url.startswith((own, own.replace("http", "ws", 1), "data:", "blob:")):
                 self.complaints.append(f"{page} asks another host: {url}")
 
+        def complain(said: ConsoleMessage) -> None:
+            self.complaints.append(f"{page}: {said.text} {said.location['url']}")
+
         tab.on("request", lambda request: asked(request.url))
         tab.on("websocket", lambda websocket: asked(websocket.url))
         tab.on("pageerror", lambda error: self.complaints.append(f"{page}: {error}"))
-        tab.on(
-            "console",
-            lambda said: self.complaints.append(f"{page}: {said.text}") if said.type == "error" else None,
-        )
+        tab.on("console", lambda said: complain(said) if said.type == "error" else None)
         tab.goto(f"{own}/dash/{page}")
         settle(tab)
         return tab

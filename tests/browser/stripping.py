@@ -10,22 +10,25 @@ from urllib.parse import urlsplit
 @contextmanager
 def stripping(prefix: str, url: str) -> Iterator[str]:
     """The address below which the server at `url` answers, which hears nothing of `prefix`."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    found: list[str] = []
+    ready = threading.Event()
+    told: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def run() -> None:
         proxy = await asyncio.start_server(lambda r, w: _pass_on(r, w, prefix, url), "127.0.0.1", 0)
-        found.append(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}{prefix}")
+        stopped, port = asyncio.Event(), proxy.sockets[0].getsockname()[1]
+        told.append((f"http://127.0.0.1:{port}{prefix}", asyncio.get_running_loop(), stopped))
         ready.set()
-        await stopped.wait()
+        async with proxy:
+            await stopped.wait()
 
-    stopped = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
     assert ready.wait(10)
-    yield found[0]
+    address, loop, stopped = told[0]
+    yield address
     loop.call_soon_threadsafe(stopped.set)
     thread.join(10)
+    assert not thread.is_alive()
 
 
 async def _pass_on(
