@@ -56,6 +56,13 @@ class _Package(ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext apsis_nb`: the magics `%%apsis_sql` and `%%apsis_job`."""
+    from apsis_nb.widgets.magics import load
+
+    load(shell)
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")

@@ -41,6 +41,10 @@ from apsis_nb.core.retention import Keep
 from apsis_nb.core.times import format_duration, parse_duration, zone
 
 DEFAULT_BIND = "127.0.0.1:5577"
+#: How an address begins that is the path of a unix socket.
+UNIX = "unix:"
+#: Linux takes no longer path for a unix socket, the closing NUL included.
+LONGEST_SOCKET_PATH = 108
 
 _ENV_PREFIX = "APSIS_NB_"
 #: Variables with our prefix that are not settings of the server.
@@ -68,10 +72,24 @@ def _absolute(value: object) -> object:
 
 
 def _address(value: str) -> str:
+    if value.startswith(UNIX):
+        return UNIX + _socket_path(value.removeprefix(UNIX))
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(\d{1,5})", value)
     if match is None or int(match[2]) > 65535:
-        raise ValueError(f"not an address: {value!r}; give HOST:PORT, for example {DEFAULT_BIND}")
+        raise ValueError(
+            f"not an address: {value!r}; give HOST:PORT, for example {DEFAULT_BIND}, or unix:PATH"
+        )
     return value
+
+
+def _socket_path(text: str) -> str:
+    if not text or "\0" in text or text.endswith("/"):
+        raise ValueError(f"not an address: {UNIX + text!r}; give unix:PATH, the path of a socket to make")
+    path = str(Path(text).expanduser().absolute())
+    if len(os.fsencode(path)) >= LONGEST_SOCKET_PATH:
+        most = LONGEST_SOCKET_PATH - 1
+        raise ValueError(f"{path} is too long for a socket: the system takes {most} bytes; give another")
+    return path
 
 
 def _web_address(value: str) -> str:
@@ -288,7 +306,8 @@ class Config(_Section):
     jobs: FullPath = Field(default_factory=lambda: Path("jobs").absolute())  #: folder of job files
     name: Annotated[str, AfterValidator(_server_name)] = ""  #: of this server; by default from the jobs path
     state_dir: FullPath = Path()  #: by default XDG_STATE_HOME/apsis_nb/NAME
-    bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND  #: HOST:PORT; port 0 takes a free one
+    #: HOST:PORT, where port 0 takes a free one; or unix:PATH
+    bind: Annotated[str, AfterValidator(_address)] = DEFAULT_BIND
     tz: Annotated[str, AfterValidator(_zone_name)] = "UTC"  #: by default the system's
     env: dict[str, str] = {}  #: for every program
     #: which machine job files mean by a name, as in `host: NAME`; `default` and `local` are this one
@@ -329,6 +348,10 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _safe_address(self) -> "Config":
+        if self.socket is not None and self.tls is not None:
+            raise ValueError(
+                f"bind: {self.bind} takes no tls: nothing that is said there leaves this machine"
+            )
         if not (self.is_loopback or self.tls or self.insecure):
             raise ValueError(
                 f"bind: {self.bind} can be reached from other machines: give tls.cert and tls.key, "
@@ -342,14 +365,19 @@ class Config(_Section):
         return Names(frozenset(self.notify.addresses), frozenset(self.secrets))
 
     @property
+    def socket(self) -> Path | None:
+        """The unix socket to bind; None: there is a host and a port."""
+        return Path(self.bind.removeprefix(UNIX)) if self.bind.startswith(UNIX) else None
+
+    @property
     def host(self) -> str:
-        """The host to bind, without the brackets of an IPv6 address."""
-        return self.bind.rpartition(":")[0].strip("[]")
+        """The host to bind, without the brackets of IPv6; of a unix socket, what it is asked as."""
+        return "localhost" if self.socket else self.bind.rpartition(":")[0].strip("[]")
 
     @property
     def port(self) -> int:
-        """The port to bind; 0: any that is free."""
-        return int(self.bind.rpartition(":")[2])
+        """The port to bind; 0: any that is free, or a unix socket, which has none."""
+        return 0 if self.socket else int(self.bind.rpartition(":")[2])
 
     @property
     def is_loopback(self) -> bool:
@@ -362,17 +390,21 @@ class Config(_Section):
     @property
     def base_url(self) -> str:
         """Where a client on this machine reaches the server, without a slash at the end."""
+        if self.socket:
+            return self.bind
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         scheme = "https" if self.tls else "http"
         return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def link_url(self) -> str:
-        """What links for people begin with: `public_url` if there is one."""
+        """What links for people begin with: `public_url` if there is one. A browser opens no unix socket."""
         return self.public_url or self.base_url
 
     def with_port(self, port: int) -> "Config":
         """The same, bound to the port that the system gave for port 0."""
+        if self.socket:
+            return self
         return self.model_copy(update={"bind": f"{self.bind.rpartition(':')[0]}:{port}"})
 
 
@@ -546,8 +578,8 @@ class _Settings:
 
     def _start_from(self, path: tuple[str, ...], folder: Path) -> None:
         """A relative path in a file starts from the file's folder."""
-        is_kept = path[0] in _KEPT_KEYS if path else False
-        if path not in _PATH_KEYS and not is_kept:
+        scheme = _SCHEMES.get(path[0]) if path else None
+        if path not in _PATH_KEYS and not scheme:
             return
         target: Any = self.values
         for key in path[:-1]:
@@ -555,9 +587,9 @@ class _Settings:
             if not isinstance(target, dict):
                 return
         value = target.get(path[-1])
-        if is_kept:
-            if isinstance(value, str) and value.startswith("file:"):
-                target[path[-1]] = f"file:{folder / Path(value.removeprefix('file:')).expanduser()}"
+        if scheme:
+            if isinstance(value, str) and value.startswith(scheme):
+                target[path[-1]] = f"{scheme}{folder / Path(value.removeprefix(scheme)).expanduser()}"
         elif isinstance(value, str):
             target[path[-1]] = str(folder / Path(value).expanduser())
 
@@ -600,8 +632,8 @@ def _unknown_names(config: Config) -> Iterator[JobError]:
 _PATH_KEYS = {("jobs",), ("state_dir",), ("tls", "cert"), ("tls", "key"), ("log", "file")}
 #: The same, dotted.
 PATH_KEYS = frozenset(".".join(path) for path in _PATH_KEYS)
-#: Below these a value may be kept in a file: `file:PATH`.
-_KEPT_KEYS = frozenset({"notify", "secrets", "heartbeat"})
+#: Here a value is a path if it begins so: it may be kept in a file, and a server may listen on a socket.
+_SCHEMES = {"notify": "file:", "secrets": "file:", "heartbeat": "file:", "bind": UNIX}
 _SECTIONS: dict[str, type[_Section]] = {
     "tls": Tls,
     "sql": Sql,
@@ -654,6 +686,13 @@ def system_zone(env: Mapping[str, str] = os.environ) -> str:
             if name:
                 return zone(name).key
     return "UTC"
+
+
+def full_url(url: str) -> str:
+    """The address of a server as itself says it: no slash at the end, and the full path of a socket."""
+    if url.startswith(UNIX):
+        return UNIX + str(Path(url.removeprefix(UNIX)).expanduser().absolute())
+    return url.rstrip("/")
 
 
 # ---- Servers that run, found by what they leave in the user's runtime folder ----

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import history, jobfiles, load, programs, scheduler, schedules, sqlite, steps
+from benchmarks import door, history, jobfiles, load, programs, scheduler, schedules, sqlite, start, steps
 from benchmarks.histories import History
 from benchmarks.histories import history as made_history
 
@@ -53,6 +53,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "jobfiles": report_jobfiles,
     "schedules": report_schedules,
     "steps": steps.report,
+    "start": start.report,
+    "door": door.report,
 }
 #: Those that need a long history.
 ON_HISTORY: dict[str, Callable[[History], None]] = {

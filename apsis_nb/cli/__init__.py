@@ -8,12 +8,13 @@ from apsis_nb.core.errors import ApsisError
 
 def main() -> None:
     """Run the command that the arguments name, and exit: 0, 1 after an error, 2 for wrong usage."""
-    from apsis_nb.cli.app import app
+    from apsis_nb.cli.app import make_app
     from apsis_nb.cli.completion import get_ready
 
-    get_ready()
+    is_completion = get_ready()
+    wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app(prog_name="apsis-nb")
+        make_app(None if is_completion else wanted)(prog_name="apsis-nb")
     except ApsisError as error:
         _leave(str(error))
     except OSError as error:

@@ -1,5 +1,8 @@
 """The commands, in the order in which `--help` lists them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from apsis_nb.cli import (
@@ -18,22 +21,7 @@ from apsis_nb.cli import (
     watching,
 )
 
-#: Plain help: loading rich for it would take longer than all else.
-app = typer.Typer(
-    name="apsis-nb",
-    help=(
-        "A job scheduler for people who live in notebooks.\n\n"
-        "Try it: `apsis-nb demo`. A server of your own: `apsis-nb serve jobs/`. Then `apsis-nb jobs`, "
-        "`apsis-nb runs`, `apsis-nb schedule JOB`. `apsis-nb COMMAND --help` has examples."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-for command in (
+COMMANDS: tuple[Callable[..., Any], ...] = (
     serving.serve,
     serving.demo,
     jobs.check,
@@ -74,11 +62,51 @@ for command in (
     serving.notify_test,
     completion.completion,
     serving.version,
-):
-    name = "next" if command is jobs.next_times else command.__name__.replace("_", "-")
-    app.command(name)(command)
+)
+GROUPS = {"import": imports.app, "service": service.app, "token": tokens.app, "tls": tls.app}
 
-app.add_typer(imports.app, name="import")
-app.add_typer(service.app, name="service")
-app.add_typer(tokens.app, name="token")
-app.add_typer(tls.app, name="tls")
+
+def name_of(command: Callable[..., Any]) -> str:
+    """What a command is called."""
+    return "next" if command is jobs.next_times else command.__name__.replace("_", "-")
+
+
+def make_app(wanted: str | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        wanted: only this command is whole. Of the others there is what the list of commands tells, for it
+            takes longer to read the params of all than to run most of them. None: all are whole.
+    """
+    app = typer.Typer(
+        name="apsis-nb",
+        help=(
+            "A job scheduler for people who live in notebooks.\n\n"
+            "Try it: `apsis-nb demo`. A server of your own: `apsis-nb serve jobs/`. Then `apsis-nb jobs`, "
+            "`apsis-nb runs`, `apsis-nb schedule JOB`. `apsis-nb COMMAND --help` has examples."
+        ),
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,  # loading rich for it would take longer than all else
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in COMMANDS:
+        name = name_of(command)
+        if wanted in {None, name}:
+            app.command(name)(command)
+        else:
+            app.command(name, help=command.__doc__)(_listed)
+    for name, group in GROUPS.items():
+        if wanted in {None, name}:
+            app.add_typer(group, name=name)
+        else:
+            app.command(name, help=group.info.help)(_listed)
+    return app
+
+
+def _listed() -> None:
+    """Stands in the list for a command that nobody wants now."""
+
+
+app = make_app()

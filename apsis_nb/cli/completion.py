@@ -37,12 +37,14 @@ def completion(
     sys.stdout.write(script + "\n")
 
 
-def get_ready() -> None:
-    """Be ready to answer a shell, if it is one that asks."""
-    if VARIABLE in os.environ:
-        from typer._completion_classes import completion_init
+def get_ready() -> bool:
+    """Be ready to answer a shell, if it is one that asks; whether it is."""
+    if VARIABLE not in os.environ:
+        return False
+    from typer._completion_classes import completion_init
 
-        completion_init()
+    completion_init()
+    return True
 
 
 def job_ids(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -72,26 +74,47 @@ def _asked(ctx: typer.Context, path: str, params: Mapping[str, Any]) -> dict[str
     from http.client import HTTPException
     from urllib.request import ProxyHandler, Request, build_opener
 
+    from apsis_nb.config import UNIX
+
+    asked = f"/api/v1{path}?{urlencode(params)}"
     with suppress(OSError, ValueError, HTTPException):
         for url, token in _server(ctx.params.get("url")):
-            request = Request(
-                f"{url}/api/v1{path}?{urlencode(params)}", headers={"Authorization": f"Bearer {token}"}
-            )
+            headers = {"Authorization": f"Bearer {token}"}
+            found: dict[str, Any]
+            if url.startswith(UNIX):
+                found = json.loads(_asked_of_socket(url.removeprefix(UNIX), asked, headers))
+                return found
             # A proxy is not asked: it would take its time.
-            with build_opener(ProxyHandler({})).open(request, timeout=_TIMEOUT_S) as answer:
-                found: dict[str, Any] = json.load(answer)
+            opener = build_opener(ProxyHandler({}))
+            with opener.open(Request(url + asked, headers=headers), timeout=_TIMEOUT_S) as answer:
+                found = json.load(answer)
                 return found
     return {}
 
 
+def _asked_of_socket(path: str, asked: str, headers: Mapping[str, str]) -> bytes:
+    """What the server at a unix socket answers."""
+    import socket
+    from contextlib import closing
+    from http.client import HTTPConnection
+
+    with closing(HTTPConnection("localhost", timeout=_TIMEOUT_S)) as http:
+        http.sock = socket.socket(socket.AF_UNIX)
+        http.sock.settimeout(_TIMEOUT_S)
+        http.sock.connect(path)
+        http.request("GET", asked, headers=headers)
+        answer = http.getresponse()
+        return answer.read() if answer.status == 200 else b"{}"
+
+
 def _server(url: str | None) -> Iterator[tuple[str, str]]:
     """Address and token of the one server that is meant, if it is known."""
-    from apsis_nb.config import find_servers
+    from apsis_nb.config import find_servers, full_url
 
     url, token = url or os.environ.get("APSIS_NB_URL"), os.environ.get("APSIS_NB_TOKEN")
     if url and token:
-        yield url.rstrip("/"), token
+        yield full_url(url), token
         return
-    servers = [s for s in find_servers() if url is None or s.url == url.rstrip("/")]
+    servers = [s for s in find_servers() if url is None or s.url == full_url(url)]
     if len(servers) == 1:
         yield servers[0].url, token or servers[0].token

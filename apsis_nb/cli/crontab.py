@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from apsis_nb.cli.new_jobs import NotTaken, What
 from apsis_nb.core.schedules.cron import check_cron
 from apsis_nb.core.times import zone
 from apsis_nb.programs.environment import Account
@@ -41,12 +42,6 @@ _WRAPPERS = frozenset(
     | {"timeout", "true"}
 )
 
-What = Literal["job", "there already", "variable", "left"]
-
-
-class NotTaken(ValueError):
-    """An entry that no job can be made of; the text says why."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -54,7 +49,7 @@ class Line:
 
     number: int  #: from 1
     text: str
-    what: What
+    what: What | Literal["variable"]
     job_id: str | None = None
     job: Mapping[str, Any] | None = None  #: the job file's content; None: there is none to be written
     notes: tuple[str, ...] = ()  #: what is other than under cron, or why it was left
@@ -142,9 +137,9 @@ class Reader:
         shell = self._variables.get("SHELL", "/bin/sh")
         if given is not None and os.path.basename(shell) not in _LIKE_SH:
             raise NotTaken(f"it gives its command an input (%), which needs a shell like sh, not {shell}")
-        program["command"] = _no_template(_with_input(command, given)) + "\n"
+        program["command"] = no_template(_with_input(command, given)) + "\n"
         program["shell"] = shell
-        program["cwd"] = _no_template(self._variables.get("HOME", account.home))
+        program["cwd"] = no_template(self._variables.get("HOME", account.home))
         schedule: dict[str, Any] = {"type": "cron", "cron": cron, "tz": self._zone()}
         delay = self._variables.get("RANDOM_DELAY") or "0"
         if not delay.isdecimal():
@@ -162,7 +157,7 @@ class Reader:
         job |= {"schedule": schedule, "program": program}
         env = {name: value for name, value in self._variables.items() if name not in _FOR_CRON}
         if env:
-            job["env"] = {name: _no_template(value) for name, value in env.items()}
+            job["env"] = {name: no_template(value) for name, value in env.items()}
         return job, _name_of(command), notes
 
     def _zone(self) -> str:
@@ -223,7 +218,7 @@ def _with_input(command: str, given: str | None) -> str:
     return f"{{ {command}\n}} <<'{end}'\n{given}\n{end}"
 
 
-def _no_template(text: str) -> str:
+def no_template(text: str) -> str:
     """A text of which templates leave all as it is."""
     if not re.search(r"\{[{%#]", text):
         return text

@@ -20,12 +20,22 @@ app = typer.Typer(
 )
 
 
+JobsOption = Annotated[
+    Path, typer.Option("--jobs", metavar="DIR", help="The job folder that the new files go to.")
+]
+EnabledOption = Annotated[
+    bool,
+    typer.Option("--enabled", help="Let the schedules be on, for `serve --observe` or the change over."),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+
+
 @app.command()
 def runs(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A runs.duckdb, its folder, a backup, or Apsis's database.")
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    dry_run: DryRunOption = False,
     state_dir: Annotated[
         Path | None,
         typer.Option("--state-dir", metavar="DIR", help="Into this state folder, whose server is stopped."),
@@ -71,23 +81,18 @@ def crontab(
             metavar="FILE", help="A crontab; - reads it. [what `crontab -l` tells]", show_default=False
         ),
     ] = None,
-    jobs: Annotated[
-        Path, typer.Option("--jobs", metavar="DIR", help="The job folder that the new files go to.")
-    ] = Path("jobs"),
+    jobs: JobsOption = Path("jobs"),
     path: Annotated[str, typer.Option("--path", metavar="PATH", help="The folder in it.")] = "cron",
     system: Annotated[
         bool,
         typer.Option("--system", help="Each entry names an account, as in /etc/crontab and /etc/cron.d."),
     ] = False,
-    enabled: Annotated[
-        bool,
-        typer.Option("--enabled", help="Let the schedules be on, for `serve --observe` or the change over."),
-    ] = False,
+    enabled: EnabledOption = False,
     rest: Annotated[
         Path | None,
         typer.Option("--rest", metavar="FILE", help="Write the crontab that is left to a new file."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    dry_run: DryRunOption = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Make a job of each entry of a crontab.
@@ -142,6 +147,117 @@ def crontab(
     sys.stderr.write(f"{made} jobs {done} in {jobs / path}{off}\n")
 
 
+@app.command()
+def notebooks(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder of notebooks, with those below it; or one.")
+    ],
+    jobs: JobsOption = Path("jobs"),
+    path: Annotated[str, typer.Option("--path", metavar="PATH", help="The folder in it.")] = "notebooks",
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="TIMES", help="Give each a schedule, as '0 6 * * 1-5'."),
+    ] = None,
+    enabled: EnabledOption = False,
+    dry_run: DryRunOption = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Make a job of each notebook.
+
+    What the cell that is tagged `parameters` sets becomes params of the job, with types, defaults and the
+    comments beside them. The job runs the notebook with papermill, where it lies, and keeps what became of it
+    as an output. A schedule is off (`enabled: false`) unless --enabled. No file is overwritten, and what was
+    imported before is left as it is.
+
+    \b
+    Examples:
+      apsis-nb import notebooks reports/ --dry-run
+      apsis-nb import notebooks reports/ --cron '0 6 * * 1-5' --path team/reports
+    """
+    from apsis_nb.cli.new_jobs import Found, NotTaken, Place, make
+    from apsis_nb.cli.notebooks import find_notebooks, job_of_notebook
+    from apsis_nb.config import system_zone
+    from apsis_nb.core.errors import ApsisError
+    from apsis_nb.core.schedules.cron import check_cron
+
+    if not folder.exists():
+        raise ApsisError(f"{folder}: there is no such file or folder")
+    schedule: dict[str, Any] | None = None
+    if cron is not None:
+        try:
+            check_cron(cron)
+        except ValueError as error:
+            raise ApsisError(f"--cron: {error}") from None
+        schedule = {"type": "cron", "cron": cron, "tz": system_zone()} | (
+            {} if enabled else {"enabled": False}
+        )
+    place = Place(jobs, path)
+    known = place.known("notebook")
+    found = []
+    for file in find_notebooks(folder):
+        full = file.absolute()
+        source = str(file.relative_to(folder)) if folder.is_dir() else file.name
+        if str(full) in known:
+            found.append(Found(source=source, what="there already", job_id=known[str(full)]))
+            continue
+        try:
+            job, notes = job_of_notebook(full, schedule)
+            job_id = place.free(source.removesuffix(".ipynb"))
+            found.append(place.checked(Found(source=source, what="job", job_id=job_id, job=job, notes=notes)))
+        except NotTaken as error:
+            found.append(Found(source=source, what="left", notes=(str(error),)))
+    make(found, place, "notebook", dry_run, format, "there is no notebook there")
+
+
+@app.command("jupyter-scheduler")
+def jupyter_scheduler(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Its database. [scheduler.sqlite of Jupyter's data]", show_default=False
+        ),
+    ] = None,
+    jobs: JobsOption = Path("jobs"),
+    path: Annotated[str, typer.Option("--path", metavar="PATH", help="The folder in it.")] = "jupyter",
+    enabled: EnabledOption = False,
+    dry_run: DryRunOption = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Make a job of each job definition of jupyter-scheduler.
+
+    With a copy of its notebook beside it, its parameters as params, its schedule and its tags. The job runs
+    the notebook with papermill. Schedules are off (`enabled: false`) unless --enabled. No file is
+    overwritten, and what was imported before is left as it is. The database is only read.
+
+    \b
+    Examples:
+      apsis-nb import jupyter-scheduler --dry-run
+      apsis-nb import jupyter-scheduler ~/.local/share/jupyter/scheduler.sqlite --path team
+    """
+    from apsis_nb.cli.new_jobs import Found, NotTaken, Place, make
+    from apsis_nb.cli.notebooks import definitions, job_of_definition, jupyter_data
+
+    database = file or jupyter_data() / "scheduler.sqlite"
+    place = Place(jobs, path)
+    known = place.known("jupyter-scheduler")
+    found = []
+    for row in definitions(database):
+        source = str(row["name"] or row["input_filename"])
+        if row["job_definition_id"] in known:
+            found.append(Found(source=source, what="there already", job_id=known[row["job_definition_id"]]))
+            continue
+        try:
+            job_id = place.free(source.removesuffix(".ipynb"))
+            name = f"{job_id.rpartition('/')[2]}.ipynb"
+            staging = database.parent / "scheduler_staging_area"
+            job, notebook, notes = job_of_definition(row, staging, name, is_enabled=enabled)
+            made = Found(source=source, what="job", job_id=job_id, job=job, notebook=notebook, notes=notes)
+            found.append(place.checked(made))
+        except NotTaken as error:
+            found.append(Found(source=source, what="left", notes=(str(error),)))
+    make(found, place, "definition", dry_run, format, "it has no job definitions")
+
+
 def _crontab_text(file: Path | None) -> str:
     """The crontab of a file, of standard input, or of the account.
 
@@ -177,40 +293,28 @@ def _crontab_lines(text: str, jobs: Path, path: str, *, has_user: bool, is_enabl
     """
     from collections import Counter
     from dataclasses import replace
-    from pathlib import PurePath
 
     from apsis_nb.cli.crontab import Reader
+    from apsis_nb.cli.new_jobs import Place
     from apsis_nb.config import system_zone
-    from apsis_nb.core.errors import ApsisError
-    from apsis_nb.jobfiles import load_folder, load_text, yaml_of
 
-    below = PurePath(path)
-    if below.is_absolute() or not below.parts or any(p.startswith((".", "_")) for p in below.parts):
-        raise ApsisError(f"--path {path}: give a folder below the job folder, as cron or ops/cron")
-    there = load_folder(jobs) if jobs.is_dir() else None
-    good = [file.job for file in there.files.values() if file.job is not None] if there else []
+    place = Place(jobs, path)
+    good = place.there.jobs.values() if place.there else ()
     known = Counter(str(job.metadata["crontab"]) for job in good if "crontab" in job.metadata)
     reader = Reader(
         tz=system_zone(),
         has_user=has_user,
-        folder=below.as_posix(),
+        folder=place.folder,
         known=known,
-        taken=set(there.files) if there else set(),
+        taken=set(place.there.files) if place.there else set(),
         is_enabled=is_enabled,
     )
     lines = []
     for line in reader.read(text):
         if line.job is not None:
             assert line.job_id is not None
-            read = load_text(
-                yaml_of(line.job),
-                line.job_id,
-                source=str(jobs.absolute()),
-                settings=there.settings if there else None,
-            )
-            if read.errors:
-                why = "; ".join(error.message for error in read.errors)
-                line = replace(line, what="left", job=None, job_id=None, notes=(why,))
+            if wrong := place.wrong(line.job_id, line.job):
+                line = replace(line, what="left", job=None, job_id=None, notes=(wrong,))
         lines.append(line)
     return lines
 

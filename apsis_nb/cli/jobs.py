@@ -59,6 +59,7 @@ def check(
         jobs, wrong = _read(path, config, {})
         good |= {f"{path}:{job_id}" for job_id in jobs}
         errors += wrong
+    errors += _unknown_accounts(config) if config is not None else []
     facts = [
         {
             "file": e.file,
@@ -86,6 +87,25 @@ def check(
     sys.stderr.write(f"{_counted(len(good), 'good job')}, {text}\n")
     if count or (strict and errors):
         raise typer.Exit(1)
+
+
+def _unknown_accounts(config: Path) -> "list[FileError]":
+    """A warning of each account that a configuration names and this machine does not have."""
+    from apsis_nb.config import list_settings
+    from apsis_nb.jobfiles import FileError
+    from apsis_nb.programs.environment import unknown_accounts
+
+    found = []
+    for setting in list_settings(config):
+        key, _, folder = setting.key.partition(".")
+        if key != "accounts" or not setting.value:
+            continue
+        file, _, line = setting.source.rpartition(":")
+        for _, name in unknown_accounts({folder: setting.value}):
+            text = f"accounts.{folder or '/'}: this machine has no account '{name}'"
+            line_number = int(line) if file == str(config) else 1
+            found.append(FileError(str(config), line_number, 1, (), text, "", "warning"))
+    return found
 
 
 def next_times(

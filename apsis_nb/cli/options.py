@@ -25,7 +25,8 @@ UrlOption = Annotated[
         "--url",
         envvar="APSIS_NB_URL",
         metavar="URL",
-        help="The server; by default the one of yours that runs on this machine. Its token: APSIS_NB_TOKEN.",
+        help="The server, as http://HOST:PORT or unix:PATH; by default the one of yours that runs on this "
+        "machine. Its token: APSIS_NB_TOKEN.",
     ),
 ]
 

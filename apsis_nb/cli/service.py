@@ -152,6 +152,7 @@ def unit_text(config: "Config", file: Path | None, settings: dict[str, str]) -> 
     # It is started from elsewhere, and in another environment.
     said = {key: _absolute(value) if key in PATH_KEYS else value for key, value in settings.items()}
     said |= {"jobs": str(config.jobs), "state_dir": str(config.state_dir)}
+    said |= {"bind": config.bind} if "bind" in said else {}
     for key, value in said.items():
         words += ["--set", f"{key}={value}"]
     waits = "\n# It waits for the programs that run.\nTimeoutStopSec=infinity" if config.drain else ""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 BindOption = Annotated[
     str | None,
     typer.Option(
-        "--bind", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one. [127.0.0.1:5577]"
+        "--bind",
+        metavar="HOST:PORT",
+        help="Where to listen; port 0 takes a free one; or unix:PATH, a socket. [127.0.0.1:5577]",
     ),
 ]
 
@@ -87,6 +89,8 @@ def serve(
     _refuse_a_second(wanted)
     if wanted.observe:
         _tell("this server observes: it starts no program, and records what would have started as skipped")
+    if wanted.socket and wanted.public_url is None:
+        _tell("no browser opens a unix socket: set public_url to the address of the proxy that does")
     run_server(wanted, ready=_say_address)
 
 

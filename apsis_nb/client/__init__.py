@@ -15,6 +15,7 @@ from apsis_nb.client.errors import (
     RunFailed,
     ServerDown,
     WaitTimeout,
+    WrongVersion,
 )
 from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Job, Jobs
@@ -38,5 +39,6 @@ __all__ = [
     "ServerEvent",
     "WaitTimeout",
     "When",
+    "WrongVersion",
     "find_server",
 ]

@@ -12,8 +12,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, NotAuthorized, RequestRefused, ServerDown
-from apsis_nb.config import DEFAULT_BIND, find_servers
+from apsis_nb._version import HEADER, __version__, too_far_apart
+from apsis_nb.client.errors import (
+    BadRequest,
+    ClientError,
+    NoSuch,
+    NotAuthorized,
+    RequestRefused,
+    ServerDown,
+    WrongVersion,
+)
+from apsis_nb.config import DEFAULT_BIND, UNIX, find_servers, full_url
 from apsis_nb.core.times import format_iso, format_time, parse_duration, parse_when, zone
 
 if TYPE_CHECKING:
@@ -49,7 +58,9 @@ class Connection:
         token = token or os.environ.get("APSIS_NB_TOKEN")
         if url is None or token is None:
             url, token = find_server(url, token)
-        self.url = url.rstrip("/")
+        self.url = full_url(url)
+        #: A server at a unix socket has no name of its own; it answers to this one.
+        self._base = "http://localhost" if self.url.startswith(UNIX) else self.url
         self._token = token
         self._http = http or _http_of(self.url, _cert_of(self.url))
         if http is None:
@@ -63,6 +74,8 @@ class Connection:
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this machine, so that paths mean the same to it."""
+        if self.url.startswith(UNIX):
+            return True
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1", "testserver"}
 
     @cached_property
@@ -71,7 +84,7 @@ class Connection:
         return zone(self.json("GET", "/version")["tz"])
 
     def _address(self, path: str) -> str:
-        return f"{self.url}/api/v1{path}"
+        return f"{self._base}/api/v1{path}"
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}", **more}
@@ -117,7 +130,7 @@ class Connection:
         An answer is waited for for two minutes, or, if it `may_last`, for as long as it takes.
 
         Raises:
-            ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
+            ServerDown, WrongVersion, NotAuthorized, NoSuch, RequestRefused, BadRequest.
         """
         import httpx2
 
@@ -135,18 +148,28 @@ class Connection:
         except httpx2.TimeoutException:
             raise ServerDown(f"the server at {self.url} did not answer in time") from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-            raise ServerDown(f"{self.url} is not the address of a server: give http://HOST:PORT") from None
+            raise ServerDown(
+                f"{self.url} is not the address of a server: give http://HOST:PORT or unix:PATH"
+            ) from None
         except httpx2.TransportError as error:
             raise ServerDown(_down_text(self.url, str(error))) from None
-        if response.is_error or response.is_redirect:
-            raise _error_of(response, self.url)
+        self._check(response)
         return response
+
+    def _check(self, response: "httpx2.Response") -> None:
+        """Raise what an answer tells of, also one that is still to be read."""
+        version = response.headers.get(HEADER)
+        if version is not None and (why := too_far_apart(__version__, version)):
+            raise WrongVersion(f"{self.url}: {why}")
+        if response.is_error or response.is_redirect:
+            response.read()
+            raise _error_of(response, self.url)
 
     def lines(self, method: str, path: str, *, body: Any = None) -> Generator[dict[str, Any], None, None]:
         """The JSON objects of an answer that comes line by line, as they come.
 
         Raises:
-            ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
+            ServerDown, WrongVersion, NotAuthorized, NoSuch, RequestRefused, BadRequest.
         """
         import httpx2
 
@@ -154,9 +177,7 @@ class Connection:
             with self._http.stream(
                 method, self._address(path), json=body, headers=self._headers({"Accept": "*/*"})
             ) as response:
-                if response.is_error or response.is_redirect:
-                    response.read()
-                    raise _error_of(response, self.url)
+                self._check(response)
                 for line in response.iter_lines():
                     yield json.loads(line)
         except httpx2.TransportError as error:
@@ -227,9 +248,7 @@ class Connection:
                 with self._http.stream(
                     "GET", self._address("/events"), params=params, headers=headers, timeout=timeout
                 ) as response:
-                    if response.is_error:
-                        response.read()
-                        raise _error_of(response, self.url)
+                    self._check(response)
                     was_connected, delay_s = True, 0.5
                     for sent in httpx2.EventSource(response, max_event_size=None):
                         last_id = sent.id or last_id
@@ -257,7 +276,7 @@ def find_server(url: str | None = None, token: str | None = None) -> tuple[str, 
     """
     servers = find_servers()
     if url is not None:
-        wanted = url.rstrip("/")
+        wanted = full_url(url)
         for server in servers:
             if server.url == wanted:
                 return wanted, token or server.token
@@ -302,10 +321,14 @@ def _trusting(cert: str, *, is_here: bool) -> "ssl.SSLContext":
 def _http_of(url: str, cert: str | None) -> "httpx2.Client":
     import httpx2
 
+    timeout = httpx2.Timeout(120.0, connect=5.0)
+    if url.startswith(UNIX):
+        to_socket = httpx2.HTTPTransport(uds=url.removeprefix(UNIX), verify=False)
+        return httpx2.Client(timeout=timeout, transport=to_socket, trust_env=False)
     parts = urlsplit(url)
     is_here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     return httpx2.Client(
-        timeout=httpx2.Timeout(120.0, connect=5.0),
+        timeout=timeout,
         # Reading the certificates of all authorities takes longer than a request over plain HTTP.
         verify=_trusting(cert, is_here=is_here) if cert else parts.scheme == "https",
         trust_env=not is_here,  # a proxy never leads to this machine

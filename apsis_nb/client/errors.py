@@ -2,6 +2,7 @@
 
 ClientError
 |-- ServerDown        no server answers
+|-- WrongVersion      the server is too old, or too new
 |-- NotAuthorized     the token is not known, or does not allow it
 |-- BadRequest        the server cannot understand the request
 |-- NoSuch            no such run, job, output
@@ -26,6 +27,10 @@ class ClientError(ApsisError):
 
 class ServerDown(ClientError):
     """No server answers."""
+
+
+class WrongVersion(ClientError):
+    """The server is of a release that this client may misunderstand."""
 
 
 class NotAuthorized(ClientError):

@@ -21,6 +21,8 @@ Kind = Literal[
     "loop",  # a loop of the server fails
     "broken",  # a job file cannot be used
     "disk",  # little is free
+    "network",  # the store lies on a file system of the network
+    "account",  # the configuration names one that there is not
     "archive",  # runs in the archive cannot be read, or nobody knows of them
     "damaged",  # a run in the store cannot be read back
     "orphaned",  # a run has no process
@@ -98,6 +100,9 @@ class Checkup:
     lateness: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     missed: Mapping[str, Missed] = field(default_factory=dict)  #: by job
     disk_free_b: int = 10**12
+    state_dir: str = "state"
+    network: str | None = None  #: the type of its file system, if that is one of the network
+    unknown_accounts: Sequence[tuple[str, str]] = ()  #: (folder, name), of `accounts` in the configuration
     store_error: str | None = None
     archive: str = "archive"  #: its folder
     archive_lost: Sequence[str] = ()  #: months of it that are not there
@@ -130,6 +135,23 @@ def _of_server(facts: Checkup) -> Iterator[Finding]:
             subject="disk",
             message=f"{facts.disk_free_b / 1e9:.1f} GB are free where runs and outputs are kept",
             fix="make room, or move old runs to an archive",
+        )
+    if facts.network is not None:
+        yield Finding(
+            kind="network",
+            level="warning",
+            subject="state_dir",
+            message=f"{facts.state_dir} lies on a file system of the network ({facts.network}), whose locks "
+            "and writes may not hold: the store may be damaged by a crash",
+            fix="give a state_dir on a disk of this machine, and back up to the network",
+        )
+    for folder, name in facts.unknown_accounts:
+        yield Finding(
+            kind="account",
+            level="warning",
+            subject=f"accounts.{folder or '/'}",
+            message=f"this machine has no account '{name}': jobs there cannot use it",
+            fix="mend the name in the configuration, or make the account",
         )
     for name in facts.archive_lost:
         yield Finding(

@@ -13,8 +13,10 @@ from apsis_nb.core.doctor import Checkup, Finding, Loop, Missed, findings
 from apsis_nb.core.events import ProgramFinished
 from apsis_nb.core.states import BUSY, State
 from apsis_nb.core.times import zone
+from apsis_nb.programs.environment import unknown_accounts
 
 from .clock import utc_now
+from .mounts import network_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -78,6 +80,9 @@ def _examined(engine: "Engine", facts: Checkup) -> list[Finding]:
         archive_lost=engine.store.archive.lost,
         archive_strays=engine.store.archiver.strays(),
         disk_free_b=shutil.disk_usage(engine.config.state_dir).free,
+        state_dir=str(engine.config.state_dir),
+        network=network_of(engine.config.state_dir),
+        unknown_accounts=unknown_accounts(engine.config.accounts),
         store_error=facts.store_error or engine.store.health()["error"],
     )
     return findings(facts)

@@ -220,7 +220,8 @@ class Engine:
             if run_id not in self.live:  # it was saved as finished, and the last server came no further
                 self.programs.forget(run_id)
         self.handle(JobsLoaded(jobs=tuple(self.folder.jobs.values())))
-        await self.notices.open()
+        if not config.observe:  # one that observes tells nobody: they are the next server's
+            await self.notices.open()
         self.tasks.run("clock", self._tick)
         self.tasks.run("find", self._find)
         self.tasks.run("polls", self._polls.loop)

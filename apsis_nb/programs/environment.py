@@ -130,6 +130,19 @@ class World:
     accounts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+def unknown_accounts(accounts: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The folders of a configuration's `accounts` with the names that no account of this machine has."""
+
+    def is_there(name: str) -> bool:
+        try:
+            Account.named(name)
+        except ValueError:
+            return False
+        return True
+
+    return [(folder, name) for folder, names in accounts.items() for name in names if not is_there(name)]
+
+
 def _check_account(user: str, job_id: str, accounts: Mapping[str, Sequence[str]]) -> None:
     """Refuse an account that the server's configuration does not give to a job.
 

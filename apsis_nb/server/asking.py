@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +25,10 @@ from apsis_nb.server.problems import Problem
 from apsis_nb.wire import to_json
 
 ARGS_BYTES = 32_768  #: most that the args of a run may take, as text
+#: It stands in every list of the run.
+Label = Annotated[str, Field(max_length=256)]
+#: Said by a person, for people.
+Reason = Annotated[str, Field(max_length=2000)]
 
 _WORDS = re.compile(r"[^0-9A-Za-z]+")
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from apsis_nb.config import runtime_dir
+from apsis_nb.config import LONGEST_SOCKET_PATH, runtime_dir
 from apsis_nb.server.proxy import PREFIX
 from apsis_nb.server.tokens import Gatekeeper
 
@@ -23,9 +23,6 @@ COMMAND = (sys.executable, "-m", "apsis_nb.views.process")
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0  #: before a process that ended is started again
 _STAYED_S = 60.0  #: after such a life the pauses begin anew
 _LEAVE_S = 5.0  #: for the process to leave when it is told to
-
-#: Linux takes no longer path for a unix socket, the closing NUL included.
-_LONGEST_SOCKET_PATH = 108
 #: How the name of a folder begins that is made for the socket alone, where all other paths are too long.
 _OWN_FOLDER = "apsis-nb-"
 
@@ -100,10 +97,10 @@ class Dashboards:
 def socket_of(state_dir: Path) -> Path:
     """Where the dashboards process of a server listens: in its state folder, unless that path is too long."""
     path = state_dir / "dash.sock"
-    if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) < LONGEST_SOCKET_PATH:
         return path
     path = runtime_dir() / f"{os.getpid()}.sock"
-    if len(os.fsencode(path)) >= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) >= LONGEST_SOCKET_PATH:
         return Path(tempfile.mkdtemp(prefix=_OWN_FOLDER, dir="/tmp")) / "dash.sock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path

@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import time
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +13,8 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from apsis_nb._version import HEADER as VERSION
+from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.server.audit import Audit
 from apsis_nb.server.callers import Caller
@@ -41,8 +44,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config, audit: Audit) -> None:
         self.app, self._gate, self._audit = app, gate, audit
-        public = urlsplit(config.public_url or "")
-        self._public_origin = f"{public.scheme}://{public.netloc}".lower() if config.public_url else None
+        self._public = Public(config.public_url)
         self._hosts = _hosts(config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +88,7 @@ class Guard:
             )
         origin = headers.get("origin")
         if origin is not None:  # a browser names it when a page asks, not when a reader follows a link
-            own = origin.partition("://")[2].lower() == host.lower() or origin.lower() == self._public_origin
+            own = origin.partition("://")[2].lower() == host.lower() or origin.lower() == self._public.origin
             if not own:
                 log.warning("refused: Origin %r is not %r: %s", origin, host, _said(scope))
                 return problem_response(403, f"a page of {origin!r} may not ask {host!r}")
@@ -107,15 +109,15 @@ class Guard:
                 holder = self._gate.holder(token, now=now)
                 if holder is not None:
                     scope.setdefault("state", {})["caller"] = holder  # for the logs
-                    return log_in(self._gate, holder, scope, clean, public_url=self._public_origin, now=now)
-                return _to_login(clean, failed=True)
+                    return log_in(self._gate, holder, scope, clean, public=self._public, now=now)
+                return _to_login(scope, clean, failed=True)
 
         caller, by_cookie = self._caller(headers, now)
         if caller is None:
             if path in OPEN and is_page:
                 return None
             if is_page and scope["method"] in {"GET", "HEAD"}:
-                return _to_login(_target(path, _query_without_token(scope)))
+                return _to_login(scope, _target(path, _query_without_token(scope)))
             status = 403 if scope["type"] == "websocket" else 401
             response = problem_response(
                 status, "who are you? send the server's token as `Authorization: Bearer TOKEN`"
@@ -182,6 +184,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.request_id
+            headers[VERSION] = __version__
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
             if self._scope["path"].startswith(API):
@@ -217,29 +220,65 @@ def _no_right(caller: Caller, method: str, path: str) -> Response | None:
     return None
 
 
+class Public:
+    """The address by which people reach the server, if that is not its own.
+
+    Args:
+        url: `public_url` of the configuration.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        parts = urlsplit((url or "").lower())
+        self.origin = f"{parts.scheme}://{parts.netloc}" if url else None
+        self._netloc, self._path = parts.netloc, urlsplit(url or "").path
+
+    def is_of(self, host: str) -> bool:
+        """Whether a request with this Host came by it."""
+        return self.origin is not None and host.lower() == self._netloc
+
+    def cookie_of(self, scope: Scope) -> dict[str, Any]:
+        """How a cookie is set, so that a browser sends it back to us, and to nobody else below that name."""
+        is_public = self.is_of(Headers(scope=scope).get("host", ""))
+        is_secure = scope["scheme"] == "https" or (is_public and str(self.origin).startswith("https:"))
+        path = self._path if is_public and self._path else "/"
+        return {"path": path, "httponly": True, "samesite": "strict", "secure": is_secure}
+
+
 def log_in(
-    gate: Gatekeeper, caller: Caller, scope: Scope, target: str, *, public_url: str | None, now: float
+    gate: Gatekeeper, caller: Caller, scope: Scope, target: str, *, public: Public, now: float
 ) -> Response:
     """Send a browser that showed a token to `target`, with a session of its own in a cookie.
 
     Args:
         caller: whose token it is.
-        public_url: how people reach the server, if not by its own address.
+        target: path and query of a page of ours.
+        public: how people reach the server.
         now: seconds since 1970.
     """
-    host = Headers(scope=scope).get("host", "")
     if caller.paths and target.startswith("/dash/"):
         target = "/status"  # the dashboards show all jobs
-    response = RedirectResponse(target, 303)
+    response = go_to(scope, target)
     response.set_cookie(
         gate.cookie,
         gate.sign(caller, "browser", now=now, lasts_s=BROWSER_S),
         max_age=int(BROWSER_S),
-        httponly=True,
-        samesite="strict",
-        secure=scope["scheme"] == "https" or (public_url or "").lower().startswith(f"https://{host}".lower()),
+        **public.cookie_of(scope),
     )
     return response
+
+
+def go_to(scope: Scope, target: str) -> Response:
+    """Send a browser to another page of ours.
+
+    By a relative address: the server may lie below a prefix that only the proxies before it know.
+
+    Args:
+        scope: of the request that is answered.
+        target: path and query, from the server's own root.
+    """
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    up = raw.partition(b"?")[0].count(b"/") - 1
+    return RedirectResponse(("../" * up or "./") + target.lstrip("/"), 303)
 
 
 def page_policy(host: str) -> str:
@@ -291,9 +330,9 @@ def _target(path: str, text: str) -> str:
     return "/" + quote(path.lstrip("/\\")) + (f"?{text}" if text else "")
 
 
-def _to_login(target: str, *, failed: bool = False) -> Response:
+def _to_login(scope: Scope, target: str, *, failed: bool = False) -> Response:
     query = {"next": target} | ({"failed": "1"} if failed else {})
-    return RedirectResponse(f"/login?{urlencode(query)}", 303)
+    return go_to(scope, f"/login?{urlencode(query)}")
 
 
 def _said(scope: Scope) -> str:

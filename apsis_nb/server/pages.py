@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import caller_of
 from apsis_nb.server.events import Events
-from apsis_nb.server.guard import METRICS, log_in
+from apsis_nb.server.guard import METRICS, Public, go_to, log_in
 from apsis_nb.server.metrics import MEDIA_TYPE, metrics
 from apsis_nb.server.proxy import PREFIX
 from apsis_nb.server.reference import page
@@ -50,6 +50,7 @@ _REFERENCE_HEADERS = {
 def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config) -> APIRouter:
     """The routes at the root."""
     router = APIRouter(include_in_schema=False)
+    public = Public(config.public_url)
 
     @router.get("/login")
     def login_page(request: Request) -> Response:
@@ -64,13 +65,13 @@ def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config
         caller = gate.holder(form.get("token", [""])[0].strip(), now=now)
         if caller is not None:
             request.state.caller = caller  # for the log
-            return log_in(gate, caller, request.scope, target, public_url=config.public_url, now=now)
+            return log_in(gate, caller, request.scope, target, public=public, now=now)
         return _login_page(target, failed=True, status=401)
 
     @router.api_route("/logout", methods=["GET", "POST"])
-    def logout() -> Response:
-        response = RedirectResponse("/login", 303)
-        response.delete_cookie(gate.cookie, httponly=True, samesite="strict")
+    def logout(request: Request) -> Response:
+        response = go_to(request.scope, "/login")
+        response.delete_cookie(gate.cookie, **public.cookie_of(request.scope))
         return response
 
     @router.get("/")
@@ -78,7 +79,7 @@ def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config
     @router.get(f"{PREFIX}/")
     def home(request: Request) -> Response:
         has_dashboards = config.dashboards == "process" and not caller_of(request).paths
-        return RedirectResponse(HOME if has_dashboards else STATUS, 303)
+        return go_to(request.scope, HOME if has_dashboards else STATUS)
 
     @router.get("/docs")
     def reference(request: Request) -> Response:

@@ -13,7 +13,7 @@ from apsis_nb.core.events import PauseRequested, ResumeRequested
 from apsis_nb.core.pauses import Pause, Scope
 from apsis_nb.engine import Engine
 from apsis_nb.server import answers
-from apsis_nb.server.asking import answer, caller_of, demand_sight, instant, job_of, utc_now
+from apsis_nb.server.asking import Reason, answer, caller_of, demand_sight, instant, job_of, utc_now
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
@@ -28,7 +28,7 @@ class PauseRequest(BaseModel):
     until: str | None = Field(
         None, description="when it ends by itself; never, unless given", examples=["+8h"]
     )
-    reason: str | None = Field(None, examples=["the database moves"])
+    reason: Reason | None = Field(None, examples=["the database moves"])
 
 
 def pause_routes(engine: Engine, config: Config) -> APIRouter:

@@ -61,6 +61,8 @@ _WHEN = {
     500: "The server failed to answer; its log has the reason under the request id.",
     503: "The run store is out of order.",
 }
+#: Characters of a detail: one names all that is wrong with a job, but quotes what it is about.
+LONGEST = 10_000
 _EXAMPLES = {
     400: "There was an error parsing the body",
     401: "who are you? send the server's token as `Authorization: Bearer TOKEN`",
@@ -117,7 +119,9 @@ def _document(status: int, detail: str) -> dict[str, Any]:
 
 
 def problem_response(status: int, detail: str, **facts: Any) -> Response:
-    """A problem document."""
+    """A problem document; what a request said at great length is not said back."""
+    if len(detail) > LONGEST:
+        detail = f"{detail[: LONGEST // 2]} … {detail[-LONGEST // 2 :]}"
     return Response(to_json(_document(status, detail) | facts), status, media_type="application/problem+json")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from apsis_nb.config import UNIX
+
 _TEXT = (files("apsis_nb.server") / "reference.html").read_text(encoding="utf-8")
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_TEXT)
 
@@ -117,6 +119,9 @@ def _command(document: Mapping[str, Any], url: str, method: str, path: str, body
         value = content.get("example", example(content["schema"], document))
         text = value if isinstance(value, str) else json.dumps(_without_nulls(value))
         parts += [f"-H 'Content-Type: {media_type}'", f"--data-binary '{text.rstrip()}'"]
+    if url.startswith(UNIX):
+        parts.insert(1, f"--unix-socket '{url.removeprefix(UNIX)}'")
+        url = "http://localhost"
     return " ".join([*parts, f"'{url}{path}'"])
 
 

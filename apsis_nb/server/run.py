@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -39,6 +40,8 @@ GRACE_S = 5
 SHOWN = 10
 #: Longer than any client keeps an idle connection: who closes first must not be the one that is asked.
 KEEP_ALIVE_S = 75
+#: Connections that may wait for a unix socket to take them.
+_BACKLOG = 2048
 #: A store that broke is opened again after so long; after longer each time, unless it worked for a while.
 _FIRST_PAUSE_S, _LAST_PAUSE_S, _STAYED_S = 1.0, 300.0, 600.0
 #: But not before there is so much room, or a tenth of a small disk.
@@ -62,8 +65,9 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
     os.umask(0o077)  # what the server writes is for its own account
     set_up_log(config)
     _check_tls(config)
-    with contextlib.closing(bound(config)) as listening:
-        config = config.with_port(listening.getsockname()[1])
+    with contextlib.closing(bound(config)) as listening, _removed_at_end(config.socket):
+        if config.socket is None:
+            config = config.with_port(listening.getsockname()[1])
         is_again, pause_s = False, _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -79,6 +83,25 @@ def serve(config: Config, *, ready: Callable[[str], None] | None = None) -> None
             is_again, ready = True, None  # told already
             stayed = time.monotonic() - began > _STAYED_S
             pause_s = _FIRST_PAUSE_S if stayed else min(pause_s * 2, _LAST_PAUSE_S)
+
+
+@contextlib.contextmanager
+def _removed_at_end(path: Path | None) -> Iterator[None]:
+    """Take our unix socket away at the end, but not one that somebody has put there since."""
+    made = None if path is None else path.stat().st_ino
+    try:
+        yield
+    finally:
+        if path is not None:
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == made:
+                    path.unlink()
+
+
+def _entrance(config: Config, token: str) -> str:
+    """What is told of where the server is: the link that logs a browser in, if one can open it."""
+    is_link = config.socket is None or config.public_url is not None
+    return f"{config.link_url}/?token={token}" if is_link else config.bind
 
 
 def _rest(seconds: float) -> None:
@@ -112,7 +135,7 @@ async def _serve(
             does = "observes, and starts nothing of," if config.observe else "serves"
             log.info("apsis_nb %s %s %s at %s", __version__, does, config.jobs, config.base_url)
             if ready is not None:
-                ready(f"{config.link_url}/?token={gate.token}")
+                ready(_entrance(config, gate.token))
             systemd.tell(f"READY=1\nSTATUS={does} {config.jobs} at {config.base_url}")
             if (within_s := systemd.watchdog_s()) is not None:
                 engine.tasks.run("watchdog", lambda: systemd.feed_watchdog(within_s))
@@ -272,6 +295,8 @@ def bound(config: Config) -> socket.socket:
     Raises:
         ApsisError: the address is in use, or is none of this machine.
     """
+    if config.socket is not None:
+        return _bound_to_path(config.socket)
     if not (config.is_loopback or config.tls or config.insecure):
         raise ApsisError(f"bind: {config.bind} can be reached from other machines: give tls, or set insecure")
     try:
@@ -290,3 +315,47 @@ def bound(config: Config) -> socket.socket:
         hint = "give another port with --bind, or 0 for any that is free"
         raise ApsisError(f"bind: cannot use {config.bind} ({error.strerror}): {hint}") from None
     return listening
+
+
+def _bound_to_path(path: Path) -> socket.socket:
+    """A unix socket that listens; one that a server left there which was killed is taken away.
+
+    Raises:
+        ApsisError: somebody listens there, or it cannot be made.
+    """
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        if path.is_socket():
+            _remove_dead(path)
+        listening.bind(str(path))
+        # Whom else its folder lets in: a proxy with an account of its own is of the folder's group.
+        path.chmod(0o660)
+        # At once, for another server takes one on which nobody listens to be dead.
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        hint = "give the path of a socket that is to be made, in a folder that is there"
+        raise ApsisError(f"bind: cannot use unix:{path} ({error.strerror}): {hint}") from None
+    except ApsisError:
+        listening.close()
+        raise
+    return listening
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove a socket on which nobody listens.
+
+    Raises:
+        ApsisError: somebody does.
+        OSError: it cannot be told, or not be removed.
+    """
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            pass  # it has more to do than it can take
+    raise ApsisError(f"bind: another process listens at unix:{path}: stop it, or give another path")

@@ -37,6 +37,8 @@ from apsis_nb.server import answers
 from apsis_nb.server.asking import (
     IF_NONE_MATCH,
     UNLESS_KNOWN,
+    Label,
+    Reason,
     answer,
     answer_unless_known,
     arg_texts,
@@ -89,8 +91,8 @@ class RunRequest(BaseModel):
     args: dict[str, Scalar] = Field({}, description="for the job's params", examples=[{"date": "2026-11-27"}])
     at: str | None = Field(None, description="when it is due; now, unless given", examples=["+10m"])
     stop_at: str | None = Field(None, description="when it is stopped if it still runs", examples=["+2h"])
-    label: str | None = Field(None, examples=["try-3"])
-    labels: list[str] = Field([], examples=[[]])
+    label: Label | None = Field(None, examples=["try-3"])
+    labels: list[Label] = Field([], max_length=100, examples=[[]])
     count: int = Field(1, ge=1, le=1000, description="how many runs that are alike")
     test: bool = Field(False, description="a test: it fires no actions, satisfies nobody, counts nowhere")
 
@@ -100,7 +102,7 @@ class SkipRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str | None = Field(None, examples=["the figures are not there yet"])
+    reason: Reason | None = Field(None, examples=["the figures are not there yet"])
 
 
 class RerunRequest(BaseModel):

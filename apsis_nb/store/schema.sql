@@ -254,7 +254,8 @@ SELECT * FROM outputs;
 CREATE VIEW missed AS
 SELECT run_id, job_id, args, nominal_at, finished_at AS skipped_at, skip_reason
 FROM base.runs
-WHERE state = 'skipped' AND origin = 'schedule';
+WHERE state = 'skipped' AND origin = 'schedule'
+    AND skip_reason IS DISTINCT FROM 'observed: it would have started now';
 
 CREATE VIEW lateness_daily AS
 SELECT
@@ -351,7 +352,7 @@ QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY version DESC) = 1 AND ya
 -- notices.tries: How often it was tried.
 -- notices.message: What it tells; of a try that failed, what went wrong.
 -- notices.action: The action, JSON, without secrets.
--- missed: Occurrences of schedules that no run executed; without those in the archive.
+-- missed: Occurrences of schedules that no run executed, but what a server only observed; without those in the archive.
 -- missed.run_id: The skipped run that stands for it.
 -- missed.job_id: The job.
 -- missed.args: The args, JSON.

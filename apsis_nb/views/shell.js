@@ -83,7 +83,8 @@ export function render({model}) {
       const answer = await fetch(model.alive || "static/js/bokeh.min.js", {
         method: model.alive ? "GET" : "HEAD", cache: "no-store", signal: AbortSignal.timeout(4000)})
       if (model.alive && answer.status === 401) {
-        location.href = "../login?next=" + encodeURIComponent(location.pathname + location.search)
+        const page = location.pathname.split("/").slice(-2).join("/")  // what is before it only proxies know
+        location.href = "../login?next=" + encodeURIComponent("/" + page + location.search)
         return
       }
       answers = !model.alive || answer.ok

@@ -4,14 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from apsis_nb.widgets.editor import YamlEditor
+    from apsis_nb.widgets.job_studio import JobStudio
     from apsis_nb.widgets.run_form import RunForm
 
-__all__ = ["RunForm"]
+__all__ = ["JobStudio", "RunForm", "YamlEditor"]
+
+_MODULE_OF = {"JobStudio": "job_studio", "RunForm": "run_form", "YamlEditor": "editor"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RunForm":
-        return import_module("apsis_nb.widgets.run_form").RunForm
+    if name in _MODULE_OF:
+        return getattr(import_module(f"apsis_nb.widgets.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from apsis_nb.client import Client
 from tests.client.serving import environment
@@ -128,13 +128,13 @@ class Reader:
             if not url.startswith((own, own.replace("http", "ws", 1), "data:", "blob:")):
                 self.complaints.append(f"{page} asks another host: {url}")
 
+        def complain(said: ConsoleMessage) -> None:
+            self.complaints.append(f"{page}: {said.text} {said.location['url']}")
+
         tab.on("request", lambda request: asked(request.url))
         tab.on("websocket", lambda websocket: asked(websocket.url))
         tab.on("pageerror", lambda error: self.complaints.append(f"{page}: {error}"))
-        tab.on(
-            "console",
-            lambda said: self.complaints.append(f"{page}: {said.text}") if said.type == "error" else None,
-        )
+        tab.on("console", lambda said: complain(said) if said.type == "error" else None)
         tab.goto(f"{own}/dash/{page}")
         settle(tab)
         return tab
@@ -154,7 +154,13 @@ def reader(demo: Demo, browser: Browser) -> Iterator[Callable[..., Reader]]:
     readers: list[Reader] = []
 
     def make(
-        *, dark: bool = False, zone: str = "Europe/London", width: int = 1400, height: int = 900
+        *,
+        dark: bool = False,
+        zone: str = "Europe/London",
+        width: int = 1400,
+        height: int = 900,
+        at: str = demo.url,
+        logged_in: bool = True,
     ) -> Reader:
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -162,8 +168,9 @@ def reader(demo: Demo, browser: Browser) -> Iterator[Callable[..., Reader]]:
             timezone_id=zone,
         )
         context.add_init_script(DEEP)
-        context.request.get(f"{demo.url}/?token={demo.token}")  # logs in: its cookies are the pages'
-        readers.append(Reader(demo, context, []))
+        if logged_in:
+            context.request.get(f"{at}/?token={demo.token}")  # its cookies are the pages'
+        readers.append(Reader(replace(demo, url=at), context, []))
         return readers[-1]
 
     yield make

@@ -64,6 +64,58 @@ def test_the_function_of_a_job_lies_beside_it(tmp_path: Path):
     assert 'call: "my_job:make"' in (tmp_path / "team/my-job.yaml").read_text()
 
 
+def test_a_job_folder_has_templates_of_its_own(alone: Shell):
+    folder = alone.folder / "jobs/_templates"
+    (folder / "feed").mkdir(parents=True)
+    (folder / "vendor.yaml.j2").write_text(
+        "# The files of a vendor.\n"
+        "metadata: {description: 'Of {{ vendor | title }}, by {{ name }}', labels: [{{ owner }}]}\n"
+        "params: [date]\n"
+        "schedule: {type: daily, tz: '{{ zone }}', calendar: all, daytime: '09:00:00'}\n"
+        "program: get {{ vendor }} {% raw %}{{ date }}{% endraw %} @JOB@\n"
+    )
+    (folder / "feed/get.yaml.j2").write_text("{# Two steps. #}\nprogram: get {{ job }}\n")
+    (folder / "feed/put.yaml.j2").write_text(
+        "condition: {type: dependency, job_id: '{{ job }}/get'}\nprogram: put\n"
+    )
+    (folder / "shell-daily.yaml.j2").write_text("program: 'true'\n")
+    (folder / "README.md").write_text("not a template\n")
+
+    rows = {
+        r["template"]: r["description"] for r in json.loads(alone.good("new", "--list", "--format", "json"))
+    }
+    assert sorted(rows) == sorted([*TEMPLATES, "feed", "vendor"])
+    assert (rows["vendor"], rows["feed"], rows["shell-daily"]) == ("The files of a vendor.", "Two steps.", "")
+
+    words = ("--set", "vendor=acme", "--set", "owner=ops", "--set", "program=get it")
+    assert alone.good("new", "in/acme", "-t", "vendor", *words[:4]) == "jobs/in/acme.yaml\n"
+    assert alone.good("new", "in/feed", "-t", "feed").split() == [
+        "jobs/in/feed/get.yaml",
+        "jobs/in/feed/put.yaml",
+    ]
+    assert alone.good("new", "plain") == "jobs/plain.yaml\n"
+    jobs = load_folder(alone.folder / "jobs").jobs
+    assert set(jobs) == {"in/acme", "in/feed/get", "in/feed/put", "plain"}
+    assert (jobs["in/acme"].description, jobs["in/acme"].labels) == ("Of Acme, by acme", ("ops",))
+    text = (alone.folder / "jobs/in/acme.yaml").read_text()
+    assert "get acme {{ date }} @JOB@" in text
+    assert "tz: 'Europe/London'" in text
+    assert alone.good("new", "other", "-t", "vendor", *words) == "jobs/other.yaml\n"
+    other = load_folder(alone.folder / "jobs").jobs["other"]
+    assert other.program.command == "get it"  # type: ignore[union-attr]
+
+    open_ = alone("new", "x", "-t", "vendor", "--set", "vendor=acme")
+    assert (open_.returncode, open_.stderr) == (
+        1,
+        "apsis-nb: jobs/_templates/vendor.yaml.j2: it leaves owner open: --set owner=VALUE\n",
+    )
+    (folder / "bad.yaml.j2").write_text("a: 1\nprogram: {{ nonsense\n")
+    assert alone("new", "x", "-t", "bad").stderr.startswith("apsis-nb: jobs/_templates/bad.yaml.j2:")
+    (folder / "evil.yaml.j2").write_text("program: {{ ''.__class__.__mro__ }}\n")
+    assert "unsafe" in alone("new", "x", "-t", "evil").stderr
+    assert not (alone.folder / "jobs/x.yaml").exists()
+
+
 def refused(act: Callable[[], None]) -> str:
     with pytest.raises(Exception) as error:  # noqa: PT011  (whatever kind the command line shows)
         act()

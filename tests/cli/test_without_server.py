@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer import Context
+from typer.main import get_command
 
 from apsis_nb._version import __version__
 from apsis_nb.cli.app import app
@@ -22,8 +24,12 @@ program: {type: shell, command: "echo {{ date }}"}
 COMMANDS = [command.name for command in app.registered_commands]
 
 
-def test_help_names_every_command_with_one_line(alone: Shell):
+def test_help_names_every_command_with_one_line(alone: Shell, monkeypatch: pytest.MonkeyPatch):
     told = alone.good("--help")
+    monkeypatch.setenv("COLUMNS", alone.env["COLUMNS"])
+    whole = get_command(app)
+    context = Context(whole, info_name="apsis-nb", help_option_names=["-h", "--help"])
+    assert told == whole.get_help(context) + "\n"  # though it was made of less
     for name in COMMANDS:
         lines = [line for line in told.splitlines() if line.startswith(f"  {name} ")]
         assert len(lines) == 1, name
@@ -118,6 +124,11 @@ def test_check_takes_the_settings_of_the_folder_and_of_a_server(alone: Shell):
     (alone.folder / "apsis.yaml").write_text("template_functions: {here: os.getcwd}\n")
     assert alone("check", "jobs", "--config", "apsis.yaml").returncode == 0
     assert alone("check", "jobs/team/a.yaml", "--config", "apsis.yaml").returncode == 0
+    with (alone.folder / "apsis.yaml").open("a") as file:
+        file.write("accounts:\n  team: [root, no-such-one]\n")
+    checked = alone("check", "jobs", "--config", "apsis.yaml")
+    warning = "apsis.yaml:3:1: warning: accounts.team: this machine has no account 'no-such-one'\n"
+    assert (checked.returncode, checked.stdout) == (0, warning)
 
 
 def test_check_knows_the_hosts_of_a_server(alone: Shell):

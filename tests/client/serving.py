@@ -80,6 +80,7 @@ def served(
     jobs: Mapping[str, str] = JOBS,
     *,
     bind: str = "127.0.0.1:0",
+    dashboards: str = "off",
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
     """A server of these jobs, which keeps everything below `folder`; it is stopped at the end."""
@@ -87,7 +88,7 @@ def served(
     env = environment(folder)
     command = [
         sys.executable, "-m", "apsis_nb", "serve", str(folder / "jobs"), "--state-dir", str(folder / "state"),
-        "--bind", bind, "--dashboards", "off", "--set", "tz=Europe/London",
+        "--bind", bind, "--dashboards", dashboards, "--set", "tz=Europe/London",
         *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
     ]  # fmt: skip
     with (folder / "server.log").open("w") as log:
@@ -100,6 +101,7 @@ def served(
         too_slow.cancel()
         assert address, (folder / "server.log").read_text()
         url, _, token = address.partition("/?token=")
+        token = token or (folder / "state/token").read_text()  # no link for a browser: a unix socket
         yield Served(url, token, folder / "jobs", folder / "state", env)
     finally:
         too_slow.cancel()

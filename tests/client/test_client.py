@@ -1,13 +1,17 @@
 """What the client tells of jobs, history and the server, and how it says that something is wrong."""
 
+import threading
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx2
 import pandas as pd
 import polars
 import pytest
 
-from apsis_nb import frames
+from apsis_nb import __version__, frames
+from apsis_nb._version import too_far_apart
 from apsis_nb.client import (
     BadRequest,
     Client,
@@ -16,6 +20,7 @@ from apsis_nb.client import (
     RequestRefused,
     ServerDown,
     ServerEvent,
+    WrongVersion,
 )
 from apsis_nb.config import write_runtime
 from apsis_nb.simulation import simulate
@@ -254,6 +259,49 @@ def test_no_server_is_told_with_what_to_do():
         Client("http://127.0.0.1:1", "t").version()
     with pytest.raises(ServerDown, match="not the address"):
         Client("nonsense", "t").version()
+
+
+@pytest.mark.parametrize(
+    ("version", "older"),
+    [("0.2.9", None), ("0.1.0rc1", None), ("main", None), ("0.3.0", "client"), ("1.0", "client")],
+)
+def test_a_server_of_another_release_is_told(version: str, older: str | None):
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("X-Apsis-Nb-Version", version)
+            self.end_headers()
+            self.wfile.write(b'{"tz": "UTC"}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        url = f"http://127.0.0.1:{other.server_port}"
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        with Client(url, "t") as client:
+            if older is None:
+                assert client.version() == {"tz": "UTC"}
+            else:
+                with pytest.raises(WrongVersion) as told:
+                    client.version()
+                assert str(told.value) == (
+                    f"{url}: the server is apsis_nb {version} and this client {__version__}, which are "
+                    f"more than one minor version apart: upgrade the {older}"
+                )
+        answering.join(10)
+
+
+def test_of_client_and_server_the_older_one_is_to_be_upgraded():
+    assert "upgrade the server" in str(too_far_apart("0.12.0", "0.9.1"))
+    assert too_far_apart("1.4.2", "1.5.0") is None
+    assert "upgrade the client" in str(too_far_apart("1.9.0", "2.0.0"))
+
+
+def test_a_server_says_its_version_in_each_answer(server: Served):
+    for path in ("/api/v1/version", "/login", "/nothing"):
+        assert httpx2.get(server.url + path, trust_env=False).headers["X-Apsis-Nb-Version"] == __version__
 
 
 def test_events_of_a_server_that_is_not_there_end_at_once():

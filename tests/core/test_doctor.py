@@ -64,6 +64,19 @@ def test_little_of_the_disk_is_free(free_b: int, level: str):
     assert (kind, told, message[:3]) == ("disk", level, f"{free_b / 1e9:.1f}")
 
 
+def test_the_state_lies_on_a_disk_of_another_machine():
+    kind, level, subject, message = one(state_dir="/srv/state", network="nfs4")
+    assert (kind, level, subject) == ("network", "warning", "state_dir")
+    assert message.startswith("/srv/state lies on a file system of the network (nfs4)")
+
+
+def test_the_configuration_names_accounts_that_there_are_not():
+    assert [f.subject for f in found(unknown_accounts=[("sales", "etl"), ("", "gone")])] == [
+        "accounts./",
+        "accounts.sales",
+    ]
+
+
 def test_a_loop_fails():
     assert one(loops=[Loop(name="clock", failures=2, last_error="ValueError: x")]) == (
         "loop",

@@ -12,9 +12,35 @@ from apsis_nb.core.states import State
 from apsis_nb.engine import Engine
 from apsis_nb.engine.clock import utc_now
 from apsis_nb.engine.doctor import examine, mend, tell
+from apsis_nb.engine.mounts import network_of, network_type
 from tests.engine.test_why import run_engine, until
 
 NO_OP = "program: {type: no-op, duration: 10h}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/srv/state", "nfs4"),
+        ("/srv", "nfs4"),
+        ("/srvother", None),
+        ("/srv/local/state", None),
+        ("/home/ann with blanks/x", "fuse.sshfs"),
+        ("/home/ann", None),
+        ("/", None),
+        ("/twice/x", None),
+    ],
+)
+def test_a_file_system_of_the_network_is_known_by_its_mount(path: str, kind: str | None):
+    mounts = """
+/dev/sda1 / ext4 rw,relatime 0 0
+server:/export /srv nfs4 rw,vers=4.2,addr=10.0.0.1 0 0
+/dev/sdb1 /srv/local xfs rw 0 0
+ann@host: /home/ann\\040with\\040blanks fuse.sshfs rw 0 0
+server:/old /twice nfs rw 0 0
+tmpfs /twice tmpfs rw 0 0
+"""
+    assert network_type(path, mounts) == kind
 
 
 async def kinds(engine: Engine) -> list[tuple[str, str]]:
@@ -26,6 +52,7 @@ def test_a_new_server_is_well(tmp_path: Path):
     async def check(engine: Engine) -> None:
         await engine.ask(RunRequested(job_id="a"))
         assert await kinds(engine) == []
+        assert network_of(tmp_path) is None
 
     run_engine(tmp_path, {"a": NO_OP}, check)
 

@@ -395,8 +395,15 @@ def test_what_did_not_arrive_is_sent_by_the_next_server_which_says_so(
     async def take_up(engine: Engine) -> None:
         await line_of(engine, 1, TOLD)
 
+    async def observe(engine: Engine) -> None:
+        assert engine.notices.under_way == 0
+
     world.run(fail)
     with outside.open():
+        world.settings = "observe: true"
+        world.run(observe)
+        assert world.steps() == [("pending", 0), ("failed", 1)]
+        world.settings = ""
         world.run(take_up)
     (came,) = outside.items
     if isinstance(came, Call):

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 import pytest
@@ -75,7 +75,7 @@ def test_no_route_answers_without_a_log_in(client: TestClient) -> None:
         response = client.request(method, path)
         if is_page(path) and method in {"GET", "HEAD"}:
             assert response.status_code == 303, (method, path)
-            assert response.headers["location"].startswith("/login?"), (method, path)
+            assert urljoin(path, response.headers["location"]).startswith("/login?"), (method, path)
         else:
             assert response.status_code == 401, (method, path)
             assert response.headers["www-authenticate"] == "Bearer"
@@ -149,7 +149,7 @@ def test_a_token_in_the_address_of_the_api_is_no_log_in(client: TestClient, serv
 def test_a_link_with_the_token_logs_in_and_leaves_no_token_behind(client: TestClient, served: Served) -> None:
     response = client.get(f"/dash/run?id=r1&token={served.gate.token}&x=a%20b")
     assert response.status_code == 303
-    assert response.headers["location"] == "/dash/run?id=r1&x=a+b"
+    assert response.headers["location"] == "../dash/run?id=r1&x=a+b"
     header = response.headers["set-cookie"]
     for part in ("HttpOnly", "SameSite=strict", "Path=/"):
         assert part in header
@@ -157,19 +157,32 @@ def test_a_link_with_the_token_logs_in_and_leaves_no_token_behind(client: TestCl
     assert served.gate.token not in header
     client.cookies.clear()
     name, _, value = header.split(";")[0].partition("=")
-    assert client.get("/", headers={"Cookie": f"{name}={value}"}).headers["location"] == "/dash/overview"
+    assert client.get("/", headers={"Cookie": f"{name}={value}"}).headers["location"] == "./dash/overview"
 
 
 def test_a_link_with_a_wrong_token_leads_to_the_log_in_that_says_so(client: TestClient) -> None:
     response = client.get("/dash/overview?token=wrong")
     assert "set-cookie" not in response.headers
-    page = client.get(response.headers["location"])
+    page = client.get(urljoin("/dash/overview", response.headers["location"]))
     assert "not the token of this server" in page.text
 
 
 def test_over_tls_the_cookie_stays_on_tls(client: TestClient, served: Served) -> None:
     secure = TestClient(client.app, base_url="https://127.0.0.1:5577", follow_redirects=False)
     assert "Secure" in secure.get(f"/?token={served.gate.token}").headers["set-cookie"]
+
+
+def test_below_a_public_prefix_the_cookie_is_for_what_lies_there_alone(served: Served) -> None:
+    given = {"public_url": "https://jobs.example.org/Team/apsis/", "state_dir": str(served.config.state_dir)}
+    config = load_config(None, given | {"jobs": str(served.config.jobs)}, env={})
+    app = make_app(served.engine, config, gate=served.gate)
+    client = TestClient(app, base_url=ORIGIN, follow_redirects=False)
+    for host, expected in (("jobs.example.org", "Path=/Team/apsis;"), ("127.0.0.1:5577", "Path=/;")):
+        for path in (f"/?token={served.gate.token}", "/logout"):
+            set_ = client.get(path, headers=served.bearer | {"Host": host}).headers["set-cookie"]
+            assert expected in f"{set_};", (host, path)
+            assert ("Secure" in set_) == (host == "jobs.example.org"), (host, path)
+        client.cookies.clear()
 
 
 # -- the log-in page
@@ -188,7 +201,7 @@ def test_a_browser_logs_in_by_the_form_and_out_again(served: Served) -> None:
         (target,) = parse_qs(urlsplit(response.headers["location"]).query)["next"]
         form = {"token": f" {served.gate.token}\n", "next": target}
         response = browser.post("/login", data=form)
-        assert (response.status_code, response.headers["location"]) == (303, "/dash/run?id=r1")
+        assert (response.status_code, response.headers["location"]) == (303, "./dash/run?id=r1")
         assert browser.get("/api/v1/alive").status_code == 200
         browser.post("/logout")
         assert browser.get("/api/v1/alive").status_code == 401
@@ -214,7 +227,7 @@ def test_a_failed_log_in_says_so_and_keeps_where_it_led(client: TestClient) -> N
 )
 def test_a_log_in_leads_nowhere_else(client: TestClient, served: Served, target: str) -> None:
     response = client.post("/login", data={"token": served.gate.token, "next": target})
-    assert response.headers["location"] == "/dash/overview"
+    assert response.headers["location"] == "./dash/overview"
 
 
 def test_what_a_link_says_is_not_html_in_the_page(client: TestClient) -> None:

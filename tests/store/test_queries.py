@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
+from apsis_nb.core.machine import OBSERVED
 from apsis_nb.core.runs import Origin, Run
 from apsis_nb.core.states import State
 from apsis_nb.demo.history import make_history
@@ -312,6 +313,7 @@ def test_the_last_runs_of_each_job_come_newest_first(store: Store) -> None:
 def test_missed_occurrences_are_those_that_a_schedule_made_and_nobody_ran(store: Store) -> None:
     store.save(whole_life(a_run(1), State.SKIPPED, skip_reason="misfire"))
     store.save(whole_life(a_run(2, nominal_at=None), State.SKIPPED))
+    store.save(whole_life(a_run(4), State.SKIPPED, skip_reason=OBSERVED))  # somebody else ran it
     store.save(whole_life(a_run(3))).result(10)
     (row,) = store.arrow("missed", since=NOON, until=NOON + timedelta(hours=1)).to_pylist()
     assert (row["run_id"], row["skip_reason"]) == (1, "misfire")
