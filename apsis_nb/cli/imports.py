@@ -165,9 +165,9 @@ def notebooks(
     """Make a job of each notebook.
 
     What the cell that is tagged `parameters` sets becomes params of the job, with types, defaults and the
-    comments beside them. The job runs the notebook with papermill, where it lies, and keeps what became of it
-    as an output. A schedule is off (`enabled: false`) unless --enabled. No file is overwritten, and what was
-    imported before is left as it is.
+    comments beside them. The job runs the notebook where it lies, and keeps what became of it as an output. A
+    schedule is off (`enabled: false`) unless --enabled. No file is overwritten, and what was imported before
+    is left as it is.
 
     \b
     Examples:
@@ -225,9 +225,9 @@ def jupyter_scheduler(
 ) -> None:
     """Make a job of each job definition of jupyter-scheduler.
 
-    With a copy of its notebook beside it, its parameters as params, its schedule and its tags. The job runs
-    the notebook with papermill. Schedules are off (`enabled: false`) unless --enabled. No file is
-    overwritten, and what was imported before is left as it is. The database is only read.
+    With a copy of its notebook beside it, its parameters as params, its schedule and its tags. Schedules are
+    off (`enabled: false`) unless --enabled. No file is overwritten, and what was imported before is left as
+    it is. The database is only read.
 
     \b
     Examples:

@@ -1,154 +1,29 @@
-"""Makes a job of a notebook: its params are what the cell sets that is tagged `parameters`."""
+"""Makes jobs of notebooks, and of the definitions of jupyter-scheduler."""
 
-import ast
-import io
 import json
-import math
 import os
-import re
-import shlex
-import shutil
 import sqlite3
-import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from apsis_nb.cli.crontab import no_template
 from apsis_nb.cli.new_jobs import NotTaken
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.jobfiles.notebooks import NoNotebook, notebook_program, param_of, read_notebook
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
-    """What a job has to know of a notebook."""
-
-    title: str | None  #: its first heading
-    params: Mapping[str, Mapping[str, Any]]  #: as a job file has them
-    notes: tuple[str, ...]  #: what of its parameters cannot be an arg
-
-
-def read_notebook(text: str) -> Notebook:
-    """What a notebook says of itself.
-
-    Raises:
-        NotTaken: it is no notebook, or one of Jupyter's older formats.
-    """
-    try:
-        content = json.loads(text)
-        cells = [(cell["cell_type"], _source(cell), _tags(cell)) for cell in content["cells"]]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise NotTaken("it is no notebook of Jupyter's format 4") from None
-    notes: list[str] = []
-    params: dict[str, Mapping[str, Any]] = {}
-    for kind, source, tags in cells:
-        if kind == "code" and "parameters" in tags:
-            params, notes = _params_of(source)
-            break
-    headings = (
-        re.search(r"^#+ +(.+?)\s*$", source, re.MULTILINE) for kind, source, _ in cells if kind == "markdown"
-    )
-    title = next((heading[1] for heading in headings if heading), None)
-    return Notebook(title=title, params=params, notes=tuple(notes))
-
-
-def program_of(
-    notebook: PurePath, params: Mapping[str, Mapping[str, Any]], folder: str | None
-) -> dict[str, Any]:
-    """The program that runs a notebook with its args, and keeps what became of it as an output.
-
-    Args:
-        notebook: absolute, or relative to the folder that the program runs in.
-        params: as a job file has them.
-        folder: that it runs in; None: that of the job file.
-    """
-    words = [
-        shlex.quote(shutil.which("papermill") or "papermill"),
-        shlex.quote(str(notebook)),
-        f'"$APSIS_OUTPUT_DIR"/{shlex.quote(notebook.name)}',
-    ]
-    for name, param in params.items():
-        given = f"$APSIS_ARG_{name.upper()}"
-        is_text = param["type"] not in {"int", "float", "bool"}
-        words.append(f'-r {name} "{given}"' if is_text else f'-y "{name}: {given}"')
-    program: dict[str, Any] = {"type": "shell", "command": no_template(" \\\n  ".join(words)) + "\n"}
-    if folder is not None:
-        program["cwd"] = no_template(folder)
-    return program
-
-
-def param_of(value: object) -> dict[str, Any] | None:
-    """A param of the type of a value, with it as default; None: no arg can be such."""
-    match value:
-        case bool():
-            return {"type": "bool", "default": value}
-        case int():
-            return {"type": "int", "default": value}
-        case float() if math.isfinite(value):
-            return {"type": "float", "default": value}
-        case str() if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-            return {"type": "date", "default": value}
-        case str():
-            return {"type": "str", "default": value}
-    return None
-
-
-def missing_papermill() -> tuple[str, ...]:
-    """What to say where the program of such a job is not installed."""
-    if shutil.which("papermill"):
+def missing() -> tuple[str, ...]:
+    """What to say where what runs notebooks is not installed."""
+    if all(find_spec(name) for name in ("nbclient", "ipykernel")):
         return ()
-    return ("papermill is not installed here: pip install papermill, and name it by its path in the command",)
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    source = cell["source"]
-    return source if isinstance(source, str) else "".join(source)
-
-
-def _tags(cell: Mapping[str, Any]) -> Sequence[str]:
-    tags: Sequence[str] = cell.get("metadata", {}).get("tags", ())
-    return tags
-
-
-def _params_of(source: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """The params of a cell's assignments, described by the comments beside them; and what is none."""
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError):
-        return {}, ["its parameters cell is no Python: no param is taken from it"]
-    comments = _comments(source)
-    params: dict[str, Mapping[str, Any]] = {}
-    notes = []
-    for statement in statements:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                pass
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                pass
-            case _:
-                continue
-        try:
-            param = param_of(ast.literal_eval(value))
-        except (ValueError, TypeError, MemoryError, RecursionError):
-            param = None
-        if param is None:
-            notes.append(f"{name} stays as it is in the notebook: only numbers, texts and yes or no are args")
-            continue
-        comment = comments.get(statement.end_lineno or 0)
-        params[name] = param | ({"description": comment} if comment else {})
-    return params, notes
-
-
-def _comments(source: str) -> dict[int, str]:
-    """The comments of a text that is Python, by line."""
-    return {
-        token.start[0]: token.string.lstrip("# ").rstrip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
+    return (
+        "nbclient and ipykernel are not installed here: install them, or name an environment by `python`",
+    )
 
 
 # -- a folder of notebooks
@@ -178,13 +53,15 @@ def job_of_notebook(file: Path, schedule: Mapping[str, Any] | None) -> tuple[dic
         raise NotTaken(f"it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise NotTaken("it is not UTF-8 text") from None
+    except NoNotebook as error:
+        raise NotTaken(str(error)) from None
     job: dict[str, Any] = {
         "metadata": {"description": notebook.title or file.stem, "notebook": str(file)},
         **({"params": dict(notebook.params)} if notebook.params else {}),
         **({"schedule": dict(schedule)} if schedule else {}),
-        "program": program_of(file, notebook.params, str(file.parent)),
+        "program": notebook_program(no_template(str(file)), notebook),
     }
-    return job, (*notebook.notes, *missing_papermill())
+    return job, (*notebook.notes, *missing())
 
 
 # -- a database of jupyter-scheduler
@@ -239,15 +116,19 @@ def job_of_definition(
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise NotTaken(f"its notebook cannot be read: {file}") from None
-    notebook = read_notebook(text)
-    notes = [*notebook.notes, *missing_papermill()]
-    params = dict(notebook.params)
+    try:
+        notebook = read_notebook(text)
+    except NoNotebook as error:
+        raise NotTaken(str(error)) from None
+    notes = [*notebook.notes, *missing()]
+    params, texts = dict(notebook.params), set(notebook.texts)
     for param, value in _json_of(row["parameters"], {}).items():
         typed = param_of(value)
         if typed is None or not param.isidentifier():
             notes.append(f"the parameter {param} can be no arg: it stays as it is in the notebook")
         else:
             params[param] = {**params.get(param, {}), **typed}
+            texts |= {param} if typed["type"] == "date" else set()
     job: dict[str, Any] = {
         "metadata": {
             "description": row["name"] or notebook.title or file.stem,
@@ -267,8 +148,8 @@ def job_of_definition(
         notes.append("it has no schedule")
     if row["max_retries"]:
         job["retry"] = {"count": row["max_retries"], "delay": (row["min_retry_interval_millis"] or 0) / 1000}
-    job["program"] = program_of(PurePath(name), params, None)
-    if others := [str(form) for form in _json_of(row["output_formats"], []) if form != "ipynb"]:
+    job["program"] = notebook_program(no_template(name), replace(notebook, texts=frozenset(texts)))
+    if others := [f for f in map(str, _json_of(row["output_formats"], [])) if f not in ("ipynb", "html")]:
         notes.append(f"{', '.join(others)} was made of it, too: `jupyter nbconvert` does that")
     if row["email_notifications"] not in (None, "null", "{}"):
         notes.append("mails were sent of it: nobody is told here until an action says whom")

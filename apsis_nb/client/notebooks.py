@@ -1,23 +1,21 @@
 """Jobs out of notebooks: what a notebook takes as parameters, and the file of the job that runs it."""
 
-import ast
 import contextlib
 import hashlib
 import importlib.util
-import json
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client.errors import BadRequest, NoSuch
 from apsis_nb.config import system_zone
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.times import parse_duration
+from apsis_nb.jobfiles.notebooks import NotebookFacts, notebook_program, read_notebook
 
 if TYPE_CHECKING:
     from apsis_nb.client.client import Client
@@ -58,105 +56,18 @@ def schedule_notebook(
     return made if is_folder else made[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """What the cell with the tag `parameters` says of a name."""
-
-    name: str
-    kind: str  #: a type of params: int, float, bool, str, date ...
-    default: Any = None  #: as a job file has it
-    has_default: bool = True
-    description: str = ""  #: the comment behind it
-
-    def to_dict(self) -> dict[str, Any]:
-        """The form of the job file."""
-        said: dict[str, Any] = {"type": self.kind}
-        if self.has_default:
-            said["default"] = self.default
-        if self.description:
-            said["description"] = self.description
-        return said
-
-
-def parameters_of(path: Path) -> list[Parameter]:
-    """The parameters of a notebook: the names that its cell with the tag `parameters` gives values to.
-
-    The convention is papermill's, https://papermill.readthedocs.io/en/latest/usage-parameterize.html: a type
-    may stand as an annotation, and a comment behind a value describes it. What is neither a number, a text, a
-    truth value nor a date is left as the notebook has it.
+def facts_of(path: Path) -> NotebookFacts:
+    """What a job has to know of a notebook.
 
     Raises:
         BadRequest: there is no such file, or it is no notebook.
     """
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells = notebook["cells"]
+        return read_notebook(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadRequest(f"there is no notebook {path}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"{path} is no notebook: {error}") from None
-    for cell in cells:
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
-            return _parameters_in("".join(cell["source"]))
-    return []
-
-
-def _parameters_in(source: str) -> list[Parameter]:
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a line of IPython's own, say
-        return []
-    lines = source.splitlines()
-    found: dict[str, Parameter] = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                kind, written = None, cast(ast.expr | None, value)
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=maybe):
-                kind, written = _kind_named(annotation), maybe
-            case _:
-                continue
-        made = _parameter(name, kind, written, _comment(lines[(node.end_lineno or 1) - 1]))
-        if made is not None:
-            found[name] = made
-    return list(found.values())
-
-
-def _parameter(name: str, kind: str | None, written: ast.expr | None, comment: str) -> Parameter | None:
-    if written is None or (isinstance(written, ast.Constant) and written.value is None):
-        # A name that is only announced is to be given with each run.
-        return None if kind is None else Parameter(name, kind, None, False, comment)
-    match written:
-        case ast.Call(func=ast.Name(id="date") | ast.Attribute(attr="date"), args=args) if len(args) == 3:
-            try:
-                year, month, day = (ast.literal_eval(arg) for arg in args)
-                return Parameter(name, "date", f"{year:04}-{month:02}-{day:02}", True, comment)
-            except (ValueError, TypeError):
-                return None
-    try:
-        value = ast.literal_eval(written)
-    except (ValueError, TypeError):
-        return None
-    told = {bool: "bool", int: "int", float: "float", str: "str"}.get(type(value))
-    if told is None:
-        return None
-    if kind == "float" and told == "int":
-        value = float(value)
-    return Parameter(name, kind or told, value, True, comment)
-
-
-def _kind_named(annotation: ast.expr) -> str | None:
-    name = ast.unparse(annotation).rpartition(".")[2]
-    return name if name in ("int", "float", "bool", "str", "date", "time", "datetime") else None
-
-
-def _comment(line: str) -> str:
-    """What stands behind the last `#` of a line that is not within a text."""
-    code, sign, comment = line.partition("#")
-    while sign and code.count("'") % 2 + code.count('"') % 2:
-        more, sign, comment = comment.partition("#")
-        code += f"#{more}"
-    return comment.strip()
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"{path}: {error}") from None
 
 
 def schedule_of(said: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -207,21 +118,20 @@ def job_of(
     Raises:
         BadRequest: there is no such notebook, or the schedule makes no sense.
     """
-    values = dict(parameters)
+    facts, values = facts_of(path), dict(parameters)
     params: dict[str, Any] = {}
-    for each in parameters_of(path):
-        said = each.to_dict()
-        if each.name in values:
-            said["default"] = values.pop(each.name)
-        params[each.name] = said
-    program: dict[str, Any] = {"type": "notebook", "path": str(path)}
+    for name, said in facts.params.items():
+        params[name] = {**said, "default": values.pop(name)} if name in values else dict(said)
+    program = notebook_program(str(path), facts)
     if pinned:
         program |= {"path": str(_pin(path)), "cwd": str(path.parent)}
     if values:
-        program["parameters"] = values
+        program["parameters"] = {**program.get("parameters", {}), **values}
     if python is not None:
         program["python"] = python
-    job: dict[str, Any] = {"metadata": {"description": f"The notebook {path.name}", "labels": ["notebook"]}}
+    job: dict[str, Any] = {
+        "metadata": {"description": facts.title or f"The notebook {path.name}", "labels": ["notebook"]}
+    }
     if params:
         job["params"] = params
     if schedule is not None:

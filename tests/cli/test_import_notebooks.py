@@ -1,16 +1,12 @@
 """Notebooks, and the definitions of jupyter-scheduler, become jobs; nothing is overwritten."""
 
 import json
-import os
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from apsis_nb.core.jobs import Job
-from apsis_nb.core.programs import Process
+from apsis_nb.core.programs import Notebook, Process
 from apsis_nb.core.schedules import CronSchedule
 from apsis_nb.jobfiles import load_folder
 from tests.cli.conftest import Shell
@@ -38,16 +34,6 @@ def notebook(parameters: str = PARAMETERS, tags: tuple[str, ...] = ("parameters"
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
 
 
-@pytest.fixture
-def papermill(tmp_path: Path) -> Path:
-    """A folder with a program of this name, which writes its args down."""
-    folder = tmp_path / "the bin"
-    folder.mkdir()
-    (folder / "papermill").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\npwd\n")
-    (folder / "papermill").chmod(0o755)
-    return folder
-
-
 def imported(shell: Shell, *words: str, **env: str) -> tuple[dict[str, Any], dict[str, Job]]:
     """The report by source, and the jobs that there are then."""
     told = shell("import", *words, "--format", "json", **env)
@@ -59,27 +45,21 @@ def imported(shell: Shell, *words: str, **env: str) -> tuple[dict[str, Any], dic
     return {row.get("notebook") or row["definition"]: row for row in rows}, dict(folder.jobs)
 
 
-def ran(job: Job, folder: Path, **args: str) -> list[str]:
-    """What the program of a job hands to papermill."""
+def run_by(job: Job) -> Notebook:
+    """What the program of a job runs."""
     assert isinstance(job.program, Process)
-    env = {"PATH": os.environ["PATH"], "APSIS_OUTPUT_DIR": "/out"}
-    env |= {p.variable: args.get(p.name, p.default or "") for p in job.params}
-    command = [job.program.shell, "-c", str(job.program.command)]
-    cwd = job.program.cwd or folder
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=env, cwd=cwd
-    ).stdout.splitlines()
+    assert isinstance(job.program.task, Notebook)
+    return job.program.task
 
 
-def test_each_notebook_of_a_folder_becomes_a_job(alone: Shell, papermill: Path):
+def test_each_notebook_of_a_folder_becomes_a_job(alone: Shell):
     books = alone.folder / "books"
     for name in ("sales/by day.ipynb", "plain.ipynb", ".ipynb_checkpoints/plain.ipynb"):
         (books / name).parent.mkdir(parents=True, exist_ok=True)
         (books / name).write_text(notebook(tags=("parameters",) if "day" in name else ()))
     (books / "broken.ipynb").write_text("{}")
     (books / "odd.ipynb").write_text(notebook("%matplotlib inline"))
-    path = f"{papermill}:{os.environ['PATH']}"
-    told, jobs = imported(alone, "notebooks", "books", "--cron", "0 6 * * 1-5", PATH=path)
+    told, jobs = imported(alone, "notebooks", "books", "--cron", "0 6 * * 1-5")
 
     assert {source: row["what"] for source, row in told.items()} == {
         "sales/by day.ipynb": "job", "plain.ipynb": "job", "broken.ipynb": "left", "odd.ipynb": "job",
@@ -100,13 +80,11 @@ def test_each_notebook_of_a_folder_becomes_a_job(alone: Shell, papermill: Path):
     (schedule,) = job.schedules
     assert isinstance(schedule, CronSchedule)
     assert (schedule.cron, schedule.enabled, str(schedule.tz)) == ("0 6 * * 1-5", False, "Europe/London")
-    assert ran(job, alone.folder, full="false") == [
-        f"{books}/sales/by day.ipynb", "/out/by day.ipynb",
-        "-r", "date", "2026-01-31", "-y", "rows: 1000", "-y", "share: -0.5", "-y", "full: false",
-        "-r", "name", "a 'b' $HOME", f"{books}/sales",
-    ]  # fmt: skip
+    task = run_by(job)
+    assert task.path == f"{books}/sales/by day.ipynb"
+    assert task.parameters == {"date": "{{ date }}"}  # a day to the job, and a text to the notebook
 
-    again, _ = imported(alone, "notebooks", "books", PATH=path)
+    again, _ = imported(alone, "notebooks", "books")
     assert {row["what"] for source, row in again.items() if source != "broken.ipynb"} == {"there already"}
     one, jobs = imported(alone, "notebooks", "books/plain.ipynb", "--path", "team/one", "--dry-run")
     assert one["plain.ipynb"]["what"] == "there already"
@@ -143,13 +121,13 @@ def scheduler(data: Path, **definitions: dict[str, Any]) -> Path:
     return data
 
 
-def test_each_definition_of_jupyter_scheduler_becomes_a_job(alone: Shell, papermill: Path):
+def test_each_definition_of_jupyter_scheduler_becomes_a_job(alone: Shell):
     data = scheduler(
         alone.folder / "data",
         nightly={
             "name": "Sales: by night", "schedule": "30 2 * * *", "timezone": "America/New_York",
             "parameters": '{"rows": 7, "region": "emea", "list": [1]}', "tags": '["a", "b"]',
-            "max_retries": 2, "min_retry_interval_millis": 1500, "output_formats": '["ipynb", "html"]',
+            "max_retries": 2, "min_retry_interval_millis": 1500, "output_formats": '["ipynb", "html", "pdf"]',
             "email_notifications": '{"on_failure": ["a@example.org"]}', "runtime_environment_name": "py311",
         },
         paused={"schedule": "0 1 * * *", "active": False},
@@ -157,7 +135,7 @@ def test_each_definition_of_jupyter_scheduler_becomes_a_job(alone: Shell, paperm
         wrong={"schedule": "61 * * * *"},
         lost={"schedule": "0 1 * * *"},
     )  # fmt: skip
-    env = {"JUPYTER_DATA_DIR": str(data), "PATH": f"{papermill}:{os.environ['PATH']}"}
+    env = {"JUPYTER_DATA_DIR": str(data)}
     dry, jobs = imported(alone, "jupyter-scheduler", "--dry-run", **env)
     assert jobs == {}
     told, jobs = imported(alone, "jupyter-scheduler", "--enabled", **env)
@@ -170,7 +148,7 @@ def test_each_definition_of_jupyter_scheduler_becomes_a_job(alone: Shell, paperm
     said = "\n".join(told["Sales: by night"]["notes"])
     for words in (
         "parameter list can be no arg",
-        "html was made of it",
+        "pdf was made of it",
         "mails were sent",
         "environment py311",
     ):
@@ -186,9 +164,7 @@ def test_each_definition_of_jupyter_scheduler_becomes_a_job(alone: Shell, paperm
     assert [s.enabled for s in jobs["jupyter/paused"].schedules] == [False]
     beside = alone.folder / "jobs/jupyter"
     assert (beside / "Sales-by-night.ipynb").read_text() == notebook()
-    handed = ran(job, beside)
-    assert handed[:2] == ["Sales-by-night.ipynb", "/out/Sales-by-night.ipynb"]
-    assert handed[-4:] == ["-r", "region", "emea", str(beside)]
+    assert run_by(job).path == "Sales-by-night.ipynb"
 
     again, _ = imported(alone, "jupyter-scheduler", str(data / "scheduler.sqlite"))
     assert {row["what"] for row in again.values()} == {"there already", "left"}

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from apsis_nb.client import BadRequest, Client, RequestRefused
-from apsis_nb.client.notebooks import job_id_of, notebooks_in, parameters_of, schedule_of
+from apsis_nb.client.notebooks import facts_of, job_id_of, notebooks_in, schedule_of
 
 SOURCE = """\
 # what the report is about
@@ -17,6 +17,7 @@ ratio: float = 1
 is_long = False
 title = 'a # b'
 since = datetime.date(2026, 1, 31)
+until = '2026-02-28'
 names = ["a", "b"]
 x, y = 1, 2
 note: str
@@ -34,7 +35,8 @@ def write(path: Path, *sources: str, tagged: int | None = None) -> Path:
 
 def test_params_are_the_names_of_the_tagged_cell_with_their_types_and_comments(tmp_path: Path):
     path = write(tmp_path / "a.ipynb", "import datetime", SOURCE, tagged=1)
-    assert {p.name: p.to_dict() for p in parameters_of(path)} == {
+    facts = facts_of(path)
+    assert facts.params == {
         "rows": {"type": "int", "default": 1000, "description": 'how many, "about" # as it is'},
         "ratio": {"type": "float", "default": 1.0},
         "is_long": {"type": "bool", "default": False},
@@ -42,9 +44,16 @@ def test_params_are_the_names_of_the_tagged_cell_with_their_types_and_comments(t
         "since": {"type": "date", "default": "2026-01-31"},
         "note": {"type": "str"},
         "day": {"type": "date"},
+        "until": {"type": "date", "default": "2026-02-28"},
     }
-    assert parameters_of(write(tmp_path / "b.ipynb", SOURCE)) == []
-    assert parameters_of(write(tmp_path / "c.ipynb", "%matplotlib inline\nx = 1", tagged=0)) == []
+    assert facts.texts == {"until"}  # to the notebook it is a text, and stays one
+    assert [note.split()[0] for note in facts.notes] == ["names"]
+    assert facts_of(write(tmp_path / "b.ipynb", SOURCE)).params == {}
+    assert facts_of(write(tmp_path / "c.ipynb", "%matplotlib inline\nx = 1", tagged=0)).params == {}
+    (tmp_path / "d.ipynb").write_text("{}")
+    for name, words in (("d", "it is no notebook"), ("e", "there is no notebook")):
+        with pytest.raises(BadRequest, match=words):
+            facts_of(tmp_path / f"{name}.ipynb")
 
 
 @pytest.mark.parametrize(
