@@ -270,7 +270,11 @@ def stats(format: FormatOption = Format.table, url: UrlOption = None, utc: UtcOp
             ("behind by", lags),
             ("store", sizes),
             ("free disk", size_text(found["disk_free_b"])),
-            ("memory", f"{size_text(process['memory_b'])}, at most {size_text(process['max_memory_b'])}"),
+            (
+                "memory",
+                f"{size_text(process['memory_b'])}, at most {size_text(process['max_memory_b'])};"
+                f" of it the database {size_text(store['cached_bytes'])}",
+            ),
             ("processor", f"{duration(round(process['cpu_s']))}, {process['threads']} threads"),
         ],
         title=client.url,

@@ -26,7 +26,8 @@ async def stats(engine: "Engine") -> dict[str, Any]:
     Returns:
         {at, started_at: times; up_s; runs: {live, finished_1h and finished_1d: {state: count}}; jobs,
         broken_files; process: {memory_b, max_memory_b, cpu_s, threads, open_files}; loop_lag_ms,
-        commit_lag_ms; store: as `/alive` has it, with outputs_bytes; disk_free_b; notices: under way}
+        commit_lag_ms; store: as `/alive` has it, with outputs_bytes and
+        cached_bytes (in memory); disk_free_b; notices: under way}
     """
     now, health = utc_now(), engine.health()
     live = Counter(run.state.value for run in engine.live.values())
@@ -56,7 +57,11 @@ def _looked_up(
             "threads": _count("/proc/self/task"),
             "open_files": _count("/proc/self/fd"),
         },
-        "store": {**store, "outputs_bytes": engine.store.outputs_bytes()},
+        "store": {
+            **store,
+            "outputs_bytes": engine.store.outputs_bytes(),
+            "cached_bytes": engine.store.cached_bytes(),
+        },
     }
 
 

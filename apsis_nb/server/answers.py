@@ -231,6 +231,9 @@ class StoreFigures(StoreHealth):
     """How the store is, and what the outputs beside it take."""
 
     outputs_bytes: int = Field(examples=[72_000_000])
+    cached_bytes: int = Field(
+        description="memory that the database has: mostly what it has read of the file", examples=[41_000_000]
+    )
 
 
 class Stats(Answer):

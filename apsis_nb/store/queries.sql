@@ -619,3 +619,7 @@ ANTI JOIN (
 ) r ON r.job_id = m.job_id AND r.args = m.args AND r.nominal_at = m.nominal_at
 WHERE m.nominal_at >= $since AND starts_with(m.skip_reason, 'misfire')
 GROUP BY m.job_id;
+
+-- cached --
+-- The memory that the database has: mostly what it has read of the file, up to its limit.
+SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory();

@@ -873,6 +873,11 @@ class Store(Questions):
         """Room that the kept outputs take on the disk."""
         return sum(path.stat().st_blocks * 512 for path in self._packs.glob("*.pack"))
 
+    def cached_bytes(self) -> int:
+        """Memory that the database has: mostly what it has read of the file, up to its limit."""
+        ((found,),) = self.rows(queries()["cached"].text, {})
+        return int(found)
+
     def lateness_lately(self, since: datetime) -> dict[str, tuple[int, int]]:
         """By job: how many runs of schedules were due since then, and how many of them started late."""
         rows = self._since("lateness_lately", since)

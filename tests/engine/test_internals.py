@@ -58,6 +58,7 @@ def test_figures_are_told_as_json(world: World):
         assert told["process"]["memory_b"] > 10_000_000
         assert told["store"]["file_bytes"] > 0
         assert told["store"]["outputs_bytes"] == 0
+        assert 0 < told["store"]["cached_bytes"] < told["process"]["memory_b"]
 
     world.run(check)
 
