@@ -2,36 +2,17 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apsis_nb.cli.options import Format, FormatOption
 from apsis_nb.core.errors import ApsisError
 
-#: Each template is a file of this folder, or a folder of several jobs; other files go beside the job.
-_FOLDER = Path(__file__).with_name("templates")
-#: In a job folder, the same of its own; with this ending, for they are Jinja.
-_OWN, _JINJA = "_templates", ".yaml.j2"
-#: What they may use without being told.
-_KNOWN = ("job", "name", "module", "zone")
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    name: str
-    description: str
-    #: what each file is called after the id of the job, and its text
-    files: Mapping[str, str]
-    folder: Path | None = None  #: of one of a job folder
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether it makes several jobs below the id."""
-        return all(name.startswith("/") for name in self.files)
+if TYPE_CHECKING:
+    from apsis_nb.jobfiles.job_templates import JobTemplate
 
 
 def new(
@@ -68,9 +49,10 @@ def new(
     """
     from apsis_nb.cli.listing import Shown, show
     from apsis_nb.cli.writing import write_new
+    from apsis_nb.jobfiles.job_templates import job_templates
 
     if list_:
-        rows = [{"template": t.name, "description": t.description} for t in _templates(out).values()]
+        rows = [{"template": t.name, "description": t.description} for t in job_templates(out).values()]
         columns = [Shown("template", lambda r: r["template"]), Shown("", lambda r: r["description"])]
         show(rows, columns, format, empty="")
         return
@@ -85,46 +67,12 @@ def new(
         sys.stdout.write(f"{file}\n")
 
 
-def _templates(out: Path) -> dict[str, _Template]:
-    """All templates, by name; those of the job folder go before ours."""
-    names = {path.name.partition(".")[0] for path in _FOLDER.iterdir() if path.name[0] not in "._"}
-    found = {name: _read(name) for name in names} | {t.name: t for t in _own_templates(out / _OWN)}
-    return dict(sorted(found.items()))
-
-
-def _own_templates(folder: Path) -> Iterator[_Template]:
-    """The templates of a job folder: `NAME.yaml.j2`, or a folder of them for several jobs."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_dir():
-            parts = sorted(path.glob(f"*{_JINJA}"))
-            files = {f"/{part.name.removesuffix('.j2')}": _text_of(part) for part in parts}
-        else:
-            files = {".yaml": _text_of(path)} if path.name.endswith(_JINJA) else {}
-        if files:
-            first = next(iter(files.values())).partition("\n")[0]
-            said = first.strip("{}# ") if first.startswith(("#", "{#")) else ""
-            yield _Template(path.name.removesuffix(_JINJA), said, files, folder)
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ApsisError(f"{file}: is not UTF-8 text") from None
-
-
-def _read(name: str) -> _Template:
-    files = {path.name.removeprefix(name): path.read_text() for path in sorted(_FOLDER.glob(f"{name}.*"))}
-    parts = sorted((_FOLDER / name).glob("*.yaml"))
-    files |= {f"/{path.name}": path.read_text() for path in parts}
-    first = next(text for file, text in files.items() if file.endswith(".yaml"))
-    return _Template(name, first.partition("\n")[0].lstrip("# "), files)
-
-
-def _named(name: str, out: Path) -> _Template:
+def _named(name: str, out: Path) -> "JobTemplate":
     import difflib
 
-    templates = _templates(out)
+    from apsis_nb.jobfiles.job_templates import job_templates
+
+    templates = job_templates(out)
     if name not in templates:
         near = difflib.get_close_matches(name, templates, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(templates)}"
@@ -150,7 +98,7 @@ def _setting(word: str) -> tuple[str, str]:
     return key, value
 
 
-def _made(template: _Template, job_id: str, settings: Mapping[str, str], out: Path) -> dict[Path, str]:
+def _made(template: "JobTemplate", job_id: str, settings: Mapping[str, str], out: Path) -> dict[Path, str]:
     """The files of a job and their texts, the jobs that others depend on first.
 
     Raises:
@@ -159,16 +107,10 @@ def _made(template: _Template, job_id: str, settings: Mapping[str, str], out: Pa
     from apsis_nb.config import system_zone
 
     module = re.sub(r"\W", "_", PurePosixPath(job_id).name)
-    texts = {"@JOB@": job_id, "@MODULE@": module, "@ZONE@": system_zone()}
     made: dict[Path, str] = {}
-    left = dict(settings)
-    files = template.files
-    if template.folder is not None:
-        known = dict(zip(_KNOWN, (job_id, PurePosixPath(job_id).name, module, system_zone()), strict=True))
-        files, used = _rendered(template, known, left)
-        left = {key: value for key, value in left.items() if key not in used}
-    for name, text in files.items():
-        filled = text if template.folder else re.sub("|".join(texts), lambda match: texts[match[0]], text)
+    files, used = template.filled(job_id, system_zone(), settings)
+    left = {key: value for key, value in settings.items() if key not in used}
+    for name, filled in files.items():
         if not name.endswith(".yaml"):
             made[(out / job_id).with_name(f"{module}{name}")] = filled
             continue
@@ -183,34 +125,6 @@ def _made(template: _Template, job_id: str, settings: Mapping[str, str], out: Pa
         parts = ", ".join(PurePosixPath(name).stem for name in template.files)
         raise ApsisError(f"--set {next(iter(left))}: begin with the name of the job: {parts}")
     return made
-
-
-def _rendered(
-    template: _Template, known: Mapping[str, str], said: Mapping[str, str]
-) -> tuple[dict[str, str], set[str]]:
-    """The texts of a template of a job folder, and which of the settings it took.
-
-    Raises:
-        ApsisError: it is wrong, or leaves something open that nobody said.
-    """
-    from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
-    from jinja2.sandbox import SandboxedEnvironment
-
-    jinja = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    made, used, file = {}, set(), ""
-    try:
-        for name, text in template.files.items():
-            file = f"{template.folder}/{template.name}{name}.j2"
-            open_ = meta.find_undeclared_variables(jinja.parse(text)) - known.keys()
-            if missing := sorted(open_ - said.keys()):
-                raise ApsisError(f"{file}: it leaves {', '.join(missing)} open: --set {missing[0]}=VALUE")
-            used |= open_
-            made[name] = jinja.from_string(text).render({**said, **known})
-    except TemplateSyntaxError as error:
-        raise ApsisError(f"{file}:{error.lineno}: {error.message}") from None
-    except TemplateError as error:
-        raise ApsisError(f"{file}: {error}") from None
-    return made, used
 
 
 def _changed(text: str, said: str, key: str, value: str) -> str:

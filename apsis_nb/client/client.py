@@ -16,6 +16,7 @@ from apsis_nb.client.history import History
 from apsis_nb.client.jobs import Job, Jobs
 from apsis_nb.client.runs import Run, arg_text
 from apsis_nb.client.why import Why
+from apsis_nb.config import system_zone
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -233,6 +234,12 @@ class Client:
             RequestRefused: it was not sent, and why.
         """
         self.connection.json("POST", "/notify/test", body={"to": to})
+
+    def templates(self, job_id: str = "team/report") -> list[dict[str, Any]]:
+        """The templates of job files that make one file: name, description, is_own, and yaml for a job."""
+        params = {"job_id": job_id, "tz": system_zone()}
+        found: list[dict[str, Any]] = self.connection.json("GET", "/templates", params=params)["templates"]
+        return found
 
     def check(self, job_id: str, yaml: str) -> dict[str, Any]:
         """What is wrong with a text of a job's file, were it in the folder.

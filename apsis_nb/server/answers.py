@@ -336,6 +336,23 @@ class Jobs(Answer):
     errors: list[FileFault]
 
 
+class JobTemplate(Answer):
+    """A template of a job file."""
+
+    name: str = Field(examples=["shell-daily"])
+    description: str = Field(examples=["A command on each working day, for that day."])
+    is_own: bool = Field(description="it is one of the job folder", examples=[False])
+    yaml: str = Field(
+        description="filled in for the job that was asked for", examples=["program: echo hello\n"]
+    )
+
+
+class JobTemplates(Answer):
+    """The templates of job files that make a single file."""
+
+    templates: list[JobTemplate]
+
+
 class Comes(Answer):
     """A run that an edit adds."""
 

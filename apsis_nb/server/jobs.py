@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apsis_nb.config import Config
+from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.preview import next_runs
 from apsis_nb.core.times import format_time
 from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
 from apsis_nb.jobfiles import FileError
+from apsis_nb.jobfiles.job_templates import job_templates
 from apsis_nb.server import answers
 from apsis_nb.server.asking import (
     IF_NONE_MATCH,
@@ -118,6 +121,19 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(422, f"the text of {file.job_id} is broken: POST /jobs/check tells where")
         found = await asyncio.to_thread(engine.preview, engine.jobs.get(file.job_id), new)
         return answer(_preview_facts(found))
+
+    @router.get("/templates", response_model=answers.JobTemplates, responses=problems(422))
+    async def templates(job_id: str = "team/report", tz: str | None = None) -> Response:
+        """The templates of job files that make a single file: ours, and those of the job folder.
+
+        They are filled in for a job of this id, in the zone `tz`, by default that of the server. What one of
+        the job folder leaves open stays as it is there.
+        """
+        try:
+            found = await asyncio.to_thread(_drafts, config.jobs, job_id, tz or config.tz)
+        except ApsisError as error:
+            raise Problem(422, str(error)) from None
+        return answer({"templates": found})
 
     @router.get("/yaml/{job_id:path}", response_class=Yaml, responses=problems(404))
     async def yaml(request: Request, job_id: str) -> Response:
@@ -260,6 +276,20 @@ def _file_checked(wanted: JobFileText, jobs: JobFolder) -> dict[str, Any]:
         "job": None if job is None else job_facts(job),
         "next": [{"at": format_time(run.at), "args": dict(run.args)} for run in coming],
     }
+
+
+def _drafts(folder: Path, job_id: str, zone: str) -> list[dict[str, Any]]:
+    """The templates that make a single file, filled in for a job."""
+    return [
+        {
+            "name": template.name,
+            "description": template.description,
+            "is_own": template.folder is not None,
+            "yaml": template.filled(job_id, zone, {}, is_draft=True)[0][".yaml"],
+        }
+        for template in job_templates(folder).values()
+        if set(template.files) == {".yaml"}
+    ]
 
 
 def _is_good(errors: list[FileError]) -> bool:

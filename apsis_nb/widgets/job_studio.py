@@ -96,7 +96,7 @@ class JobStudio:
                 self._run,
             ]
         )
-        self._templates: dict[str, str] = {}
+        self._templates: dict[str, str] = {}  # their texts, by name
         self._begin_with_templates()
         self._take(job_id, text)
         self.editor.observe(self._changed, names="value")
@@ -125,7 +125,7 @@ class JobStudio:
 
     def _begin_with_templates(self) -> None:
         try:
-            found = self._client.templates()
+            found = self._client.templates(self.job_id.value.strip() or "team/report")
         except ClientError as error:
             self._say(str(error), is_bad=True)
             return
@@ -156,9 +156,7 @@ class JobStudio:
 
     def _from_template(self, change: Any) -> None:
         if change["new"] in self._templates:
-            self.editor.value = self._templates[change["new"]].replace(
-                "@JOB@", self.job_id.value.strip() or "team/report"
-            )
+            self.editor.value = self._templates[change["new"]]
 
     def _changed(self, change: Any = None) -> None:
         self._check()

@@ -18,8 +18,14 @@ _NAME = re.compile(r"\$([A-Za-z_]\w*)")
 class ApsisMagics(Magics):
     """The magics; they use the client in the variable `client`, else the server that `ap.connect()` finds."""
 
+    @property
+    def _names(self) -> dict[str, Any]:
+        """The variables of the notebook."""
+        names: dict[str, Any] = {} if self.shell is None else self.shell.user_ns
+        return names
+
     def _client(self, name: str | None) -> Client:
-        found = self.shell.user_ns.get(name or "client")
+        found = self._names.get(name or "client")
         if isinstance(found, Client):
             return found
         if name is not None:
@@ -45,7 +51,7 @@ class ApsisMagics(Magics):
             return None
         if args.out is None:
             return frame
-        self.shell.user_ns[args.out] = frame
+        self._names[args.out] = frame
         return None
 
     @magic_arguments()
@@ -81,10 +87,10 @@ class ApsisMagics(Magics):
     def _values(self, query: str) -> dict[str, Any]:
         """The variables that a query names."""
         names = set(_NAME.findall(query))
-        missing = sorted(names - self.shell.user_ns.keys())
+        missing = sorted(names - self._names.keys())
         if missing:
             raise BadRequest(f"the query has ${missing[0]}, and there is no variable {missing[0]}")
-        return {name: self.shell.user_ns[name] for name in names}
+        return {name: self._names[name] for name in names}
 
 
 def load(shell: Any) -> None:

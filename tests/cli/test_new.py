@@ -10,7 +10,18 @@ from apsis_nb.cli.new import new
 from apsis_nb.jobfiles import load_folder
 from tests.cli.conftest import Shell
 
-TEMPLATES = ["alarm", "backfill", "cron", "file", "interval", "pipeline", "python", "shell-daily", "sql"]
+TEMPLATES = [
+    "alarm",
+    "backfill",
+    "cron",
+    "file",
+    "interval",
+    "notebook",
+    "pipeline",
+    "python",
+    "shell-daily",
+    "sql",
+]
 
 
 def made(out: Path, template: str, *settings: str, job: str = "team/my-job") -> None:
