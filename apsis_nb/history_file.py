@@ -14,7 +14,7 @@ from apsis_nb.config import find_servers, server_of, system_zone
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.times import format_time, zone
 from apsis_nb.store import ArchiveFiles, FileQuestions, StoreError, StoreFile, StoreInUse, is_archive
-from apsis_nb.wire import facts_of_row
+from apsis_nb.wire import RUN_DETAILS, facts_of_row
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -190,7 +190,8 @@ class FileConnection(Connection):
         rows.sort(key=itemgetter(0, 1, 2), reverse=True)
         found = [facts_of_row(row) for *_, row in rows[:limit]]
         for facts in found:
-            del facts["program"], facts["meta"]
+            for name in RUN_DETAILS:
+                del facts[name]
         if len(self._files) > 1:
             sources = list(self._files)
             found = [f | {"source": sources[-n]} for f, (_, _, n, _) in zip(found, rows, strict=False)]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Media type of an Arrow stream.
 ARROW = "application/vnd.apache.arrow.stream"
 
+#: What is told about one run alone: the store keeps these apart, and lists leave them out.
+RUN_DETAILS = ("program", "meta", "imported_from")
 #: The names of what is told about a run, in this order.
 RUN_FACTS = (
     "run_id",
@@ -47,8 +49,7 @@ RUN_FACTS = (
     "message",
     "host",
     "by",
-    "program",
-    "meta",
+    *RUN_DETAILS,
 )
 
 #: Rows of a table that are put into one message of an Arrow stream.
@@ -102,6 +103,7 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "by": run.by,
         "program": run.program.to_dict(),
         "meta": None,  # known when it has finished
+        "imported_from": [],  # only finished runs come from elsewhere
     }
 
 

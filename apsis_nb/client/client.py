@@ -144,7 +144,8 @@ class Client:
             keep: how many, the newest, are kept there; None: all.
 
         Returns:
-            path, at, runs, log_rows, bytes.
+            path, at, runs, log_rows, bytes; `missing`: what the store should have and had not, or not whole:
+            files of outputs, months of the archive. All else is in the backup.
         """
         return self.connection.json("POST", "/backup", body={"to": to, "keep": keep}, may_last=True)
 

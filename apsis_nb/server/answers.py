@@ -148,6 +148,11 @@ class Backup(Answer):
     runs: int = Field(examples=[1_204_411])
     log_rows: int = Field(examples=[5_002_934])
     bytes: int = Field(examples=[310_000_000])
+    missing: list[str] = Field(
+        description="what the store should have and had not, or not whole: files of outputs, months of the "
+        "archive",
+        examples=[[]],
+    )
 
 
 class Backups(Answer):
@@ -511,6 +516,14 @@ class RunInList(Answer):
     by: str | None = Field(description="who asked for it", examples=[None])
 
 
+class ImportedFrom(Answer):
+    """Where a run came from."""
+
+    source: str = Field(description="the file that it was in", examples=["runs.duckdb"])
+    run_id: str = Field(description="what it was called there", examples=["r77"])
+    at: datetime = Field(description="when it was imported from there", examples=["2026-11-27T22:55:03Z"])
+
+
 class Run(RunInList):
     """A run. Times are ISO 8601 in UTC, durations in seconds."""
 
@@ -521,6 +534,10 @@ class Run(RunInList):
         description="what it used (`cpu_s`, `max_rss_b`, ...) and what its program told of itself, "
         "when it has finished",
         examples=[{"cpu_s": 6.2, "max_rss_b": 120_000_000}],
+    )
+    imported_from: list[ImportedFrom] = Field(
+        description="where it was before it came here, the last place first; empty: it was made here",
+        examples=[[]],
     )
 
 

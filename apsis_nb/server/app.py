@@ -51,7 +51,7 @@ def make_app(
     """The application of a server.
 
     Args:
-        engine: started.
+        engine: started before the first request comes.
         config: the engine's.
         gate: knows the callers; by default that of the state folder.
         events: passes on what happens. Who makes it ends its streams with `close`, before the server waits

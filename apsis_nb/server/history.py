@@ -177,16 +177,32 @@ async def _in_turns(
     """The Arrow stream of a long answer.
 
     Each batch takes a turn of its own, so that nobody waits for all of them. While one is asked for, the one
-    before is compressed.
+    before is compressed. When the client leaves, nothing more is asked for.
     """
-    stream, left = ArrowStream(batches.schema), iter(batches)
-    batch = await asyncio.to_thread(next, left, None)
-    while batch is not None:
-        piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
+    stream, left, has_left = ArrowStream(batches.schema), iter(batches), False
+
+    async def asked() -> pa.RecordBatch | None:
         async with turn():
-            batch = await asyncio.to_thread(next, left, None)
-        yield await piece
-    yield stream.end()
+            return None if has_left else await asyncio.to_thread(next, left, None)
+
+    try:
+        batch = await asyncio.to_thread(next, left, None)
+        while batch is not None:
+            piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
+            # A task of its own: when the client leaves, the turn lasts until its thread has ended.
+            asking = asyncio.ensure_future(asked())
+            asking.add_done_callback(_heard)
+            batch = await asyncio.shield(asking)
+            yield await piece
+        yield stream.end()
+    finally:
+        has_left = True
+
+
+def _heard(asking: "asyncio.Task[pa.RecordBatch | None]") -> None:
+    """That it failed is no news if nobody waits for it any more."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 async def _told(request: Request, table: pa.Table) -> Response:

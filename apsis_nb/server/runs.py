@@ -57,7 +57,7 @@ from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
 from apsis_nb.store import Store
-from apsis_nb.wire import facts_of_row, run_facts
+from apsis_nb.wire import RUN_DETAILS, facts_of_row, run_facts
 
 _PIECE = 1 << 20  #: bytes of an output read at once
 _MOST_PAGES = 20  #: of all runs are looked through for one of those that a caller may see
@@ -481,7 +481,8 @@ def find_runs(
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
     for facts in told:
-        del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
+        for name in RUN_DETAILS:
+            del facts[name]
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
 
 

@@ -56,6 +56,10 @@ FROM base.runs WHERE run_id = $run_id LIMIT 1;
 -- What the program of a finished run used and said.
 SELECT cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta WHERE run_id = $run_id LIMIT 1;
 
+-- imported_of_run --
+-- Where a run came from, the last place first.
+SELECT source, source_run, ts FROM base.imported WHERE run_id = $run_id ORDER BY rowid DESC;
+
 -- run_outputs --
 -- Where the outputs of a run lie. A run that was packed again after a crash has only its last rows.
 SELECT name, content_type, length, pack, pack_offset, stored

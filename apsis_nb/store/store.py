@@ -22,8 +22,9 @@ from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
 from apsis_nb.store.archive import FOLDER, Archive, Month, months_named
 from apsis_nb.store.archiving import Archiver
-from apsis_nb.store.backups import Backups
+from apsis_nb.store.backups import Backups, keeping
 from apsis_nb.store.errors import StoreError
+from apsis_nb.store.files import size_of
 from apsis_nb.store.opening import connect, journal_of, lock_down, set_up, tidy
 from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import archive_queries, queries
@@ -178,12 +179,13 @@ class Questions:
     def run(self, run_id: int) -> dict[str, Any] | None:
         """The facts of a run: python values by name, times aware; None: there is no such run.
 
-        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
+        Beside its own, `program`; `meta`: what that used and said of itself, None if that is not known; and
+        `imported_from`: where it was before, the last place first, as `source`, `run_id` and `at`.
         """
         live = self._live.get(run_id)
         if live is not None:
             facts = run_facts(live[0], self._now())
-            return {**facts, "program": live[0].program.to_dict(), "meta": None}
+            return {**facts, "program": live[0].program.to_dict(), "meta": None, "imported_from": []}
         rows = self._of_run("run", run_id)
         if not rows:
             return None
@@ -193,6 +195,10 @@ class Questions:
             **facts_of_row(row),
             "program": self._program(program_id),
             "meta": meta_facts(meta[0]) if meta else None,
+            "imported_from": [
+                {"source": source, "run_id": f"r{source_run}", "at": aware(ts)}
+                for source, source_run, ts in self._of_run("imported_of_run", run_id)
+            ],
         }
 
     def _program(self, program_id: int) -> dict[str, Any]:
@@ -254,6 +260,11 @@ class Questions:
             )
             for name, content_type, length, pack, pack_offset, stored in rows
         ]
+
+    def packs_lost(self) -> list[str]:
+        """The pack files with outputs that are kept, and that are not there or not as long as they were."""
+        needed = self.rows(keeping()["packs_needed"].text, {})
+        return [pack for pack, length in needed if size_of(self._packs / pack) < length]
 
     # -- many runs
 

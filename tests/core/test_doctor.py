@@ -64,6 +64,15 @@ def test_little_of_the_disk_is_free(free_b: int, level: str):
     assert (kind, told, message[:3]) == ("disk", level, f"{free_b / 1e9:.1f}")
 
 
+def test_files_with_outputs_are_not_there():
+    assert one(packs="/srv/runs.outputs", packs_lost=["2026-03-02.pack"]) == (
+        "outputs",
+        "error",
+        "2026-03-02.pack",
+        "outputs of runs cannot be read: /srv/runs.outputs/2026-03-02.pack is not there, or not whole",
+    )
+
+
 def test_a_loop_fails():
     assert one(loops=[Loop(name="clock", failures=2, last_error="ValueError: x")]) == (
         "loop",

@@ -84,7 +84,8 @@ def test_a_run_comes_with_all_that_it_was(store: Store, other: Path) -> None:
     assert sorted(new) == [7, 8, 11]
     assert min(new.values()) > 600
     run = store.run(new[7])
-    assert run == {**was, "run_id": new[7]}
+    place = {"source": "runs.duckdb", "run_id": "r7", "at": NOON}
+    assert run == {**was, "run_id": new[7], "imported_from": [place]}
     assert run["meta"]["meta"] == {"rows": 3}
     came = {"ts": NOON, "state": "failure", "message": "imported from runs.duckdb, where it was r7"}
     assert store.log(new[7]) == [*log, came]
@@ -145,6 +146,9 @@ def test_a_run_that_comes_by_two_ways_comes_once(store: Store, other: Path, tmp_
     assert len(store.runs()) == 3
     trail = store.sql("SELECT source_run FROM imported WHERE run_id = (SELECT min(run_id) FROM runs)")
     assert trail.to_pydict() == {"source_run": ["r7", "r101"]}
+    told = [store.run(run["run_id"]) for run in store.runs()]
+    places = [[place["run_id"] for place in facts["imported_from"]] for facts in told if facts is not None]
+    assert ["r101", "r7"] in places
 
 
 def test_a_backup_of_the_store_itself_brings_nothing(path: Path, tmp_path: Path) -> None:
