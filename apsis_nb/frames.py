@@ -339,8 +339,8 @@ def _series(column: "pa.ChunkedArray", meant: Column) -> Any:
                 column = pc.binary_join_element_wise("r", column.cast(pa.string()), "")
             return column.to_pandas().astype(meant.dtype)
         case "state" | "origin":
-            values = column.to_pandas().astype("category")
-            return values.cat.set_categories(CATEGORIES[meant.kind])
+            # As numbers, which they mostly are already: never a million texts.
+            return column.dictionary_encode().to_pandas().cat.set_categories(CATEGORIES[meant.kind])
         case "whole":
             return column.cast(pa.int64()).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         case "count" | "number" | "flag" | "text" | "json":

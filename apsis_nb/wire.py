@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ RUN_FACTS = (
 
 #: Rows of a table that are put into one message of an Arrow stream.
 _BATCH_ROWS = 65_536
+#: How much of a stream is taken at once when it is read.
+_PIECE_B = 1 << 18
 
 
 def to_json(value: Any) -> bytes:
@@ -223,19 +225,43 @@ def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
     yield stream.end()
 
 
-def read_arrow(data: bytes) -> "pa.Table":
+def read_arrow(data: bytes | Iterable[bytes]) -> "pa.Table":
     """The table of an Arrow IPC stream.
+
+    Args:
+        data: all of it, or its pieces as they come.
 
     Raises:
         ValueError: `data` is none, or is cut off.
     """
     import pyarrow as pa
 
+    source = data if isinstance(data, bytes) else io.BufferedReader(_Incoming(iter(data)), _PIECE_B)
     try:
-        with pa.ipc.open_stream(data) as reader:
+        with pa.ipc.open_stream(source) as reader:
             return reader.read_all()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not an Arrow stream: {error}") from None
+
+
+class _Incoming(io.RawIOBase):
+    """Pieces of bytes as a file, which has no more than the piece that came last."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._piece = pieces, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._piece:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._piece = memoryview(piece)
+        count = min(len(buffer), len(self._piece))
+        buffer[:count], self._piece = self._piece[:count], self._piece[count:]
+        return count
 
 
 def to_json_columns(table: "pa.Table") -> list[dict[str, str]]:

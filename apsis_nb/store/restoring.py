@@ -199,7 +199,7 @@ def _take_back(aside: Path, had: Sequence[str], state_dir: Path) -> None:
 
 
 def _link(folder: Path, fresh: Path) -> None:
-    """Give the files that were put aside further names in a folder: until all are in place, none is missed."""
+    """Give the files that were put aside further names in a folder: so none goes before all are in place."""
     for name in _PARTS:
         source = folder / name
         if source.is_symlink():  # somebody has them on another disk
