@@ -12,6 +12,7 @@ from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
 from apsis_nb.store.store import HISTORY, Questions, Store
 from apsis_nb.store.store_file import ArchiveFiles, FileQuestions, StoreFile, is_archive
+from apsis_nb.store.wanted import Wanted
 
 __all__ = [
     "HISTORY",
@@ -36,6 +37,7 @@ __all__ = [
     "StoreFile",
     "StoreFull",
     "StoreInUse",
+    "Wanted",
     "backups_in",
     "compact",
     "content_type",
