@@ -19,7 +19,8 @@ Args = dict[str, str]
 class Answer(BaseModel):
     """What is told has these members, and no others."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Nothing needs what pydantic makes of a form before somebody asks for the description.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 # -- the server

@@ -1014,7 +1014,7 @@ def _states(names: str | Sequence[str]) -> tuple[State, ...]:
     try:
         return tuple(map(State, _several(names) or ()))
     except ValueError as error:
-        raise StoreError(f"{error}; states are {', '.join(State)}") from None
+        raise StoreError(f"{error}; states are {', '.join(s.value for s in State)}") from None
 
 
 def _json_text(label: str | None) -> str | None:

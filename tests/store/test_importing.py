@@ -17,6 +17,7 @@ from apsis_nb.core.states import State
 from apsis_nb.store import MetaRow, Store, StoreError, import_runs, open_source
 from apsis_nb.store.importing import BATCH
 from apsis_nb.store.queries import Query, import_queries
+from apsis_nb.wire import RUN_DETAILS
 from tests.store.apsis_db import DUE, apsis_db
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
 
@@ -243,7 +244,7 @@ def test_runs_of_apsis_come_with_their_times_states_args_programs_and_outputs(
     new = by_old_id(store)
     one = store.run(new[1])
     assert one is not None
-    assert {name: one[name] for name in one if name not in ("run_id", "program", "meta")} == {
+    assert {name: one[name] for name in one if name not in ("run_id", *RUN_DETAILS)} == {
         "job_id": "team/report", "args": {"date": "2026-03-02"}, "origin": "schedule", "attempt": 1,
         "rerun_of": None, "backfill_id": None, "state": "success", "skip_reason": None, "labels": ["daily"],
         "nominal_at": DUE, "scheduled_at": DUE, "started_at": DUE + timedelta(seconds=75),
