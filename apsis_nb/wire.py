@@ -1,9 +1,10 @@
 """The forms in which values travel between server and client: JSON for runs and jobs, Arrow for tables."""
 
 import io
+import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -225,11 +226,14 @@ def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
     yield stream.end()
 
 
-def read_arrow(data: bytes | Iterable[bytes]) -> "pa.Table":
+def read_arrow(
+    data: bytes | Iterable[bytes], each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None
+) -> "pa.Table":
     """The table of an Arrow IPC stream.
 
     Args:
         data: all of it, or its pieces as they come.
+        each: what is to be done with each part of the table as soon as it has come.
 
     Raises:
         ValueError: `data` is none, or is cut off.
@@ -239,9 +243,19 @@ def read_arrow(data: bytes | Iterable[bytes]) -> "pa.Table":
     source = data if isinstance(data, bytes) else io.BufferedReader(_Incoming(iter(data)), _PIECE_B)
     try:
         with pa.ipc.open_stream(source) as reader:
-            return reader.read_all()
+            return reader.read_all() if each is None else table_of(reader, each)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not an Arrow stream: {error}") from None
+
+
+def table_of(
+    batches: "pa.RecordBatchReader", each: "Callable[[pa.RecordBatch], pa.RecordBatch]"
+) -> "pa.Table":
+    """The table of some batches, each of which is changed first in the same way."""
+    import pyarrow as pa
+
+    empty = pa.RecordBatch.from_pylist([], batches.schema)  # there may be no other
+    return pa.Table.from_batches([each(batch) for batch in itertools.chain([empty], batches)])
 
 
 class _Incoming(io.RawIOBase):

@@ -4,7 +4,7 @@ import json
 import os
 import time
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -94,9 +94,18 @@ class Connection:
         return facts
 
     def arrow(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None,
     ) -> "pa.Table":
         """The Arrow table of an answer; what has come is unpacked while the rest is on its way.
+
+        Args:
+            each: what is to be done with each part of the table then.
 
         Raises:
             ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
@@ -104,7 +113,7 @@ class Connection:
         from apsis_nb import wire
 
         with self._stream(method, path, params=params, body=body, accept=wire.ARROW) as response:
-            return wire.read_arrow(response.iter_bytes())
+            return wire.read_arrow(response.iter_bytes(), each)
 
     def send(
         self,

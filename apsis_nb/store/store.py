@@ -426,6 +426,7 @@ class Questions:
         for until, since in itertools.pairwise([params["until"], *cuts[:-1], params["since"]]):
             window = {"since": aware(since), "until": aware(until)}
             query, params, span = self._asked("runs", {**given, **window}, block="runs_piece")
+            del params["limit"]
             piece = _newest_first(self._table(query, params, span)).slice(0, left)
             yield piece
             if left is not None:
