@@ -21,7 +21,7 @@ def test_a_backup_goes_where_it_is_told_and_its_folder_is_printed(shell: Shell, 
     path = shell.good("backup", "kept").strip()
     assert Path(path).parent == shell.folder / "kept"
     (facts,) = json.loads(shell.good("backup", "other", "--format", "json"))
-    assert facts.keys() == {"path", "at", "runs", "log_rows", "bytes"}
+    assert facts.keys() == {"path", "at", "runs", "log_rows", "bytes", "missing"}
     assert [str(backup.path) for backup in backups_in(shell.folder / "other")] == [facts["path"]]
     (shell.folder / "file").touch()
     ended = shell("backup", "file")
