@@ -302,6 +302,18 @@ def to_frame(table: "pa.Table", columns: tuple[Column, ...]) -> "pd.DataFrame":
     return further if not columns else pd.concat([meant, further], axis="columns")
 
 
+def name_runs(batch: "pa.RecordBatch", columns: tuple[Column, ...]) -> "pa.RecordBatch":
+    """The part of a table with the names of runs in the place of their ids.
+
+    This is most of the work of `to_frame`, and can so be done while the next part is on its way.
+    """
+    for column in columns:
+        n = batch.schema.get_field_index(column.name)
+        if column.kind == "run" and n >= 0:
+            batch = batch.set_column(n, column.name, _names(batch.column(n)))
+    return batch
+
+
 def _aware(table: "pa.Table") -> "pa.Table":
     """The times of the store are UTC: now they say so."""
     import pyarrow as pa
@@ -329,19 +341,28 @@ def expand_args(frame: "pd.DataFrame") -> "pd.DataFrame":
 def _series(column: "pa.ChunkedArray", meant: Column) -> Any:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     match meant.kind:
         case "time":
             return column.cast(pa.timestamp("us", tz="UTC")).to_pandas().astype(meant.dtype)
         case "run":
-            if pa.types.is_integer(column.type):
-                column = pc.binary_join_element_wise("r", column.cast(pa.string()), "")
-            return column.to_pandas().astype(meant.dtype)
+            return _names(column).to_pandas().astype(meant.dtype)
         case "state" | "origin":
-            values = column.to_pandas().astype("category")
-            return values.cat.set_categories(CATEGORIES[meant.kind])
+            # As numbers, which they mostly are already: never a million texts.
+            return column.dictionary_encode().to_pandas().cat.set_categories(CATEGORIES[meant.kind])
         case "whole":
             return column.cast(pa.int64()).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         case "count" | "number" | "flag" | "text" | "json":
             return column.to_pandas().astype(meant.dtype)
+
+
+def _names(ids: Any) -> Any:
+    """The names of runs by their ids, as Arrow has them; names stay."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_integer(ids.type):
+        return ids
+    if ids.null_count == len(ids):  # as most are that tell which run it repeats
+        return pa.nulls(len(ids), pa.string())
+    return pc.binary_join_element_wise("r", ids.cast(pa.string()), "")

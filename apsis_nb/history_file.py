@@ -1,6 +1,6 @@
 """Run stores read without a server: files answer what the client asks about runs that have finished."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from operator import itemgetter
@@ -14,7 +14,7 @@ from apsis_nb.config import find_servers, server_of, system_zone
 from apsis_nb.core.errors import NotFound
 from apsis_nb.core.times import format_time, zone
 from apsis_nb.store import ArchiveFiles, FileQuestions, StoreError, StoreFile, StoreInUse, is_archive
-from apsis_nb.wire import facts_of_row
+from apsis_nb.wire import RUN_DETAILS, facts_of_row, table_of
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -91,9 +91,19 @@ class FileConnection(Connection):
         raise self._needs_server()
 
     def arrow(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None,
     ) -> "pa.Table":
         """The Arrow table of an answer."""
+        table = self._table(method, path, params, body)
+        return table if each is None else table_of(table.to_reader(), each)
+
+    def _table(self, method: str, path: str, params: Mapping[str, Any] | None, body: Any) -> "pa.Table":
         try:
             match [method, *path.strip("/").split("/")]:
                 case ["GET", "history", name]:
@@ -190,7 +200,8 @@ class FileConnection(Connection):
         rows.sort(key=itemgetter(0, 1, 2), reverse=True)
         found = [facts_of_row(row) for *_, row in rows[:limit]]
         for facts in found:
-            del facts["program"], facts["meta"]
+            for name in RUN_DETAILS:
+                del facts[name]
         if len(self._files) > 1:
             sources = list(self._files)
             found = [f | {"source": sources[-n]} for f, (_, _, n, _) in zip(found, rows, strict=False)]

@@ -1,9 +1,10 @@
 """The forms in which values travel between server and client: JSON for runs and jobs, Arrow for tables."""
 
 import io
+import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Media type of an Arrow stream.
 ARROW = "application/vnd.apache.arrow.stream"
 
+#: What is told about one run alone: the store keeps these apart, and lists leave them out.
+RUN_DETAILS = ("program", "meta", "imported_from")
 #: The names of what is told about a run, in this order.
 RUN_FACTS = (
     "run_id",
@@ -47,12 +50,13 @@ RUN_FACTS = (
     "message",
     "host",
     "by",
-    "program",
-    "meta",
+    *RUN_DETAILS,
 )
 
 #: Rows of a table that are put into one message of an Arrow stream.
 _BATCH_ROWS = 65_536
+#: How much of a stream is taken at once when it is read.
+_PIECE_B = 1 << 18
 
 
 def to_json(value: Any) -> bytes:
@@ -102,6 +106,7 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "by": run.by,
         "program": run.program.to_dict(),
         "meta": None,  # known when it has finished; what a program says meanwhile is no fact of the machine
+        "imported_from": [],  # only finished runs come from elsewhere
     }
 
 
@@ -221,19 +226,56 @@ def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
     yield stream.end()
 
 
-def read_arrow(data: bytes) -> "pa.Table":
+def read_arrow(
+    data: bytes | Iterable[bytes], each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None
+) -> "pa.Table":
     """The table of an Arrow IPC stream.
+
+    Args:
+        data: all of it, or its pieces as they come.
+        each: what is to be done with each part of the table as soon as it has come.
 
     Raises:
         ValueError: `data` is none, or is cut off.
     """
     import pyarrow as pa
 
+    source = data if isinstance(data, bytes) else io.BufferedReader(_Incoming(iter(data)), _PIECE_B)
     try:
-        with pa.ipc.open_stream(data) as reader:
-            return reader.read_all()
+        with pa.ipc.open_stream(source) as reader:
+            return reader.read_all() if each is None else table_of(reader, each)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not an Arrow stream: {error}") from None
+
+
+def table_of(
+    batches: "pa.RecordBatchReader", each: "Callable[[pa.RecordBatch], pa.RecordBatch]"
+) -> "pa.Table":
+    """The table of some batches, each of which is changed first in the same way."""
+    import pyarrow as pa
+
+    empty = pa.RecordBatch.from_pylist([], batches.schema)  # there may be no other
+    return pa.Table.from_batches([each(batch) for batch in itertools.chain([empty], batches)])
+
+
+class _Incoming(io.RawIOBase):
+    """Pieces of bytes as a file, which has no more than the piece that came last."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._piece = pieces, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._piece:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._piece = memoryview(piece)
+        count = min(len(buffer), len(self._piece))
+        buffer[:count], self._piece = self._piece[:count], self._piece[count:]
+        return count
 
 
 def to_json_columns(table: "pa.Table") -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Commands that keep the store: backup, restore, compact, archive."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import typer
 
 from apsis_nb.cli.options import Format, FormatOption, UrlOption, client_of
 from apsis_nb.core.errors import ApsisError
-from apsis_nb.core.times import format_utc
+from apsis_nb.core.times import format_time, format_utc
 
 if TYPE_CHECKING:
     from apsis_nb.client import Client
@@ -62,37 +63,79 @@ def backup(
             sys.stdout.write(f"{made['path']}\n")
             if sys.stderr.isatty():
                 _tell(f"{made['runs']} runs, {made['log_rows']} lines of log, {made['bytes']} bytes")
+    for name in made["missing"]:
+        _tell(f"not in it, or not all of it, for the store has it no more: {name}")
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="The folder of the backup.")],
     state_dir: StateOption,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="BACKUP",
+            help="The folder of the backup, or of what an earlier restore put aside. [a list of both]",
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    format: FormatOption = Format.table,
 ) -> None:
-    """Put a backup in the place of a server's store.
+    """Put a backup in the place of a server's store, or undo that.
 
-    The server must not run. What was there is kept beside it, in a folder that is named.
+    The server must not run. What was there is put aside, in a folder that is named: given in the place of a
+    backup, it is put back, and goes on as it was. Without a folder those that can be given are listed.
 
     \b
-    Example:
+    Examples:
+      apsis-nb restore --state-dir /srv/apsis
       apsis-nb restore /backups/apsis/jobs-20260131T020000Z --state-dir /srv/apsis
+      apsis-nb restore /srv/apsis/replaced-20260203T081500Z --state-dir /srv/apsis
     """
     from apsis_nb.store import restore as put_back
     from apsis_nb.store.restoring import checked
 
+    state_dir = state_dir.expanduser().absolute()
+    if folder is None:
+        _list_restorable(state_dir, format)
+        return
     _refuse_beside_a_server(state_dir)
-    found = checked(folder)
+    found = checked(folder.expanduser())
     if (state_dir / "runs.duckdb").exists() and not yes:
+        up_to = "" if found.at is None else f", up to {format_utc(found.at)}"
         typer.confirm(
-            f"{folder} has {found.runs} runs, up to {format_utc(found.at)}."
-            f" Put it in the place of the store in {state_dir}?",
+            f"{folder} has {found.runs} runs{up_to}. Put it in the place of the store in {state_dir}?",
             abort=True,
             err=True,
         )
-    aside = put_back(folder, state_dir.expanduser().absolute(), datetime.now(UTC))
+    aside = put_back(folder.expanduser(), state_dir, datetime.now(UTC))
     _tell(f"restored: {found.runs} runs")
     if aside is not None:
-        _tell(f"what was there is in {aside}")
+        words = ["apsis-nb", "restore", str(aside), "--state-dir", str(state_dir)]
+        _tell(f"what was there is in {aside}; to put it back:\n  {shlex.join(words)}")
+
+
+def _list_restorable(state_dir: Path, format: Format) -> None:
+    """What can be put in the place of a store, a line each."""
+    from apsis_nb.cli.listing import Shown, local_with_zone, show
+    from apsis_nb.store import Backup, restorable
+
+    rows = [
+        {
+            "what": "backup" if isinstance(one, Backup) else "put aside",
+            "at": None if one.at is None else format_time(one.at),
+            "runs": one.runs,
+            "path": str(one.path),
+        }
+        for one in restorable(state_dir)
+    ]
+    columns = [
+        Shown("what", lambda r: r["what"]),
+        Shown("up to", lambda r: local_with_zone(r["at"])),
+        Shown("runs", lambda r: str(r["runs"]), right=True),
+        Shown("folder", lambda r: r["path"], spare=True),
+    ]
+    empty = f"no backup is in {state_dir / 'backups'}, and nothing was put aside: name the folder of a backup"
+    show(rows, columns, format, empty=empty)
 
 
 def compact(state_dir: StateOption) -> None:

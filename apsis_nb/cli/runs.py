@@ -167,6 +167,7 @@ def run(
             ("late", late if facts["late"] else ""),
             ("exit code", "" if facts["return_code"] is None else str(facts["return_code"])),
             ("program", program_text(facts["program"])),
+            ("imported", "\n".join(_place_text(place) for place in facts["imported_from"])),
             ("outputs", "\n".join(f"{o['name']}  {o['length']} bytes" for o in found.outputs())),
         ],
         title=f"{facts['run_id']}  {facts['job_id']}",
@@ -527,3 +528,10 @@ def _origin_text(facts: dict[str, Any]) -> str:
     text += f" of {facts['rerun_of']}" if facts["rerun_of"] else ""
     text += f", attempt {facts['attempt']}" if facts["attempt"] > 1 else ""
     return text + (f", asked for by {facts['by']}" if facts["by"] else "")
+
+
+def _place_text(place: dict[str, Any]) -> str:
+    """Where a run was before it was imported."""
+    from apsis_nb.cli.listing import local_with_zone
+
+    return f"from {place['source']}, where it was {place['run_id']}, at {local_with_zone(place['at'])}"

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,8 @@ class Client:
             keep: how many, the newest, are kept there; None: all.
 
         Returns:
-            path, at, runs, log_rows, bytes.
+            path, at, runs, log_rows, bytes; `missing`: what the store should have and had not, or not whole:
+            files of outputs, months of the archive. All else is in the backup.
         """
         return self.connection.json("POST", "/backup", body={"to": to, "keep": keep}, may_last=True)
 
@@ -630,7 +632,9 @@ class Client:
             expand_args: a column `arg_NAME` for each arg.
         """
         params = self._filters(job, since or _FIRST, until or _LAST, state, label, late, limit, args)
-        frame = frames.to_frame(self.connection.arrow("GET", "/history/runs", params=params), frames.RUNS)
+        each = partial(frames.name_runs, columns=frames.RUNS)
+        table = self.connection.arrow("GET", "/history/runs", params=params, each=each)
+        frame = frames.to_frame(table, frames.RUNS)
         return frames.expand_args(frame) if expand_args else frame
 
     def list_runs(

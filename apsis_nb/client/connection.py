@@ -4,7 +4,8 @@ import json
 import os
 import time
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -106,12 +107,26 @@ class Connection:
         return facts
 
     def arrow(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None,
     ) -> "pa.Table":
-        """The Arrow table of an answer."""
+        """The Arrow table of an answer; what has come is unpacked while the rest is on its way.
+
+        Args:
+            each: what is to be done with each part of the table then.
+
+        Raises:
+            ServerDown, NotAuthorized, NoSuch, RequestRefused, BadRequest.
+        """
         from apsis_nb import wire
 
-        return wire.read_arrow(self.send(method, path, params=params, body=body, accept=wire.ARROW).content)
+        with self._stream(method, path, params=params, body=body, accept=wire.ARROW) as response:
+            return wire.read_arrow(response.iter_bytes(), each)
 
     def send(
         self,
@@ -134,25 +149,18 @@ class Connection:
         """
         import httpx2
 
-        given = {name: value for name, value in (params or {}).items() if value is not None}
         try:
             response = self._http.request(
                 method,
                 self._address(path),
-                params=given,
+                params=_given(params),
                 json=body,
                 content=content,
                 headers=self._headers({"Accept": accept, **headers}),
                 timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
-        except httpx2.TimeoutException:
-            raise ServerDown(f"the server at {self.url} did not answer in time") from None
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-            raise ServerDown(
-                f"{self.url} is not the address of a server: give http://HOST:PORT or unix:PATH"
-            ) from None
-        except httpx2.TransportError as error:
-            raise ServerDown(_down_text(self.url, str(error))) from None
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise self._down(error) from None
         self._check(response)
         return response
 
@@ -171,17 +179,49 @@ class Connection:
         Raises:
             ServerDown, WrongVersion, NotAuthorized, NoSuch, RequestRefused, BadRequest.
         """
+        with self._stream(method, path, body=body) as response:
+            for line in response.iter_lines():
+                yield json.loads(line)
+
+    @contextmanager
+    def _stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        accept: str = "*/*",
+    ) -> "Iterator[httpx2.Response]":
+        """The answer to a request, of which the body is still to come; otherwise as `send`."""
         import httpx2
 
         try:
             with self._http.stream(
-                method, self._address(path), json=body, headers=self._headers({"Accept": "*/*"})
+                method,
+                self._address(path),
+                params=_given(params),
+                json=body,
+                headers=self._headers({"Accept": accept}),
             ) as response:
                 self._check(response)
-                for line in response.iter_lines():
-                    yield json.loads(line)
-        except httpx2.TransportError as error:
-            raise ServerDown(_down_text(self.url, str(error))) from None
+                yield response
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise self._down(error) from None
+
+    def _down(self, error: Exception) -> ServerDown:
+        """What it means that a request did not come to its end."""
+        import httpx2
+
+        match error:
+            case httpx2.TimeoutException():
+                return ServerDown(f"the server at {self.url} did not answer in time")
+            case httpx2.InvalidURL() | httpx2.UnsupportedProtocol():
+                return ServerDown(
+                    f"{self.url} is not the address of a server: give http://HOST:PORT or unix:PATH"
+                )
+            case _:
+                return ServerDown(_down_text(self.url, str(error)))
 
     def moment(self, when: When) -> datetime:
         """An instant of the past, aware, UTC; `7d` or a timedelta goes back from now.
@@ -261,6 +301,11 @@ class Connection:
             yield ServerEvent("disconnected", {"error": error, "retry_in_s": delay_s})
             time.sleep(delay_s)
             delay_s = min(delay_s * 2, 8.0)
+
+
+def _given(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The parameters of a request without those that are None."""
+    return {name: value for name, value in (params or {}).items() if value is not None}
 
 
 def _now() -> datetime:

@@ -57,7 +57,8 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that is known of it now, as plain values: as `frames.RUNS`, with `program` and `meta`."""
+        """All that is known of it now, as plain values: as `frames.RUNS`, with `program`, `meta`, and
+        `imported_from`: the `source`, `run_id` and `at` of each place where it was before."""
         if self._facts["state"] not in _FINISHED:
             self._facts = self._connection.json("GET", f"/runs/{self.run_id}")
         return self._facts

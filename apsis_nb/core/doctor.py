@@ -24,6 +24,7 @@ Kind = Literal[
     "network",  # the store lies on a file system of the network
     "account",  # the configuration names one that there is not
     "archive",  # runs in the archive cannot be read, or nobody knows of them
+    "outputs",  # what runs wrote cannot be read
     "damaged",  # a run in the store cannot be read back
     "orphaned",  # a run has no process
     "stuck",  # a run waits for very long
@@ -107,6 +108,8 @@ class Checkup:
     archive: str = "archive"  #: its folder
     archive_lost: Sequence[str] = ()  #: months of it that are not there
     archive_strays: Sequence[str] = ()  #: months there that the store does not know
+    packs: str = "runs.outputs"  #: the folder of the outputs
+    packs_lost: Sequence[str] = ()  #: files in it that are not there, or not whole
     damaged: Sequence[tuple[RunId, str]] = ()
     loops: Sequence[Loop] = ()
     limit: int | None = None  #: of runs at once
@@ -168,6 +171,14 @@ def _of_server(facts: Checkup) -> Iterator[Finding]:
             subject=name,
             message=f"{facts.archive}/{name} is a month of an archive, and not of this store's",
             fix="move it elsewhere; `ap.open` reads it there",
+        )
+    for name in facts.packs_lost:
+        yield Finding(
+            kind="outputs",
+            level="error",
+            subject=name,
+            message=f"outputs of runs cannot be read: {facts.packs}/{name} is not there, or not whole",
+            fix="put the file back, from a backup if need be",
         )
     for loop in facts.loops:
         if loop.failures:  # one that has only ended is done

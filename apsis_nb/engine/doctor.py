@@ -79,6 +79,8 @@ def _examined(engine: "Engine", facts: Checkup) -> list[Finding]:
         archive=str(engine.store.archive.root),
         archive_lost=engine.store.archive.lost,
         archive_strays=engine.store.archiver.strays(),
+        packs=str(engine.store.packs),
+        packs_lost=engine.store.packs_lost(),
         disk_free_b=shutil.disk_usage(engine.config.state_dir).free,
         state_dir=str(engine.config.state_dir),
         network=network_of(engine.config.state_dir),

@@ -46,6 +46,8 @@ def workers_of(engine: "Engine") -> Workers:
         except StoreError as error:
             return Answer(outputs=_outputs(f"{error}\n", None), failure=str(error))
         text = f"{facts['path']}: {facts['runs']} runs, {facts['bytes']} bytes\n"
+        for name in facts["missing"]:
+            text += f"not in it, or not all of it, for the store has it no more: {name}\n"
         return Answer(outputs=_outputs(text, facts))
 
     async def move_old(program: Internal) -> Answer:

@@ -19,7 +19,8 @@ Args = dict[str, str]
 class Answer(BaseModel):
     """What is told has these members, and no others."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Nothing needs what pydantic makes of a form before somebody asks for the description.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 # -- the server
@@ -148,6 +149,11 @@ class Backup(Answer):
     runs: int = Field(examples=[1_204_411])
     log_rows: int = Field(examples=[5_002_934])
     bytes: int = Field(examples=[310_000_000])
+    missing: list[str] = Field(
+        description="what the store should have and had not, or not whole: files of outputs, months of the "
+        "archive",
+        examples=[[]],
+    )
 
 
 class Backups(Answer):
@@ -532,6 +538,14 @@ class RunInList(Answer):
     by: str | None = Field(description="who asked for it", examples=[None])
 
 
+class ImportedFrom(Answer):
+    """Where a run came from."""
+
+    source: str = Field(description="the file that it was in", examples=["runs.duckdb"])
+    run_id: str = Field(description="what it was called there", examples=["r77"])
+    at: datetime = Field(description="when it was imported from there", examples=["2026-11-27T22:55:03Z"])
+
+
 class Run(RunInList):
     """A run. Times are ISO 8601 in UTC, durations in seconds."""
 
@@ -542,6 +556,10 @@ class Run(RunInList):
         description="what it used (`cpu_s`, `max_rss_b`, ...), once it has finished, and what its program "
         "tells of itself (`meta`), also while it runs; null in lists",
         examples=[{"cpu_s": 6.2, "max_rss_b": 120_000_000}],
+    )
+    imported_from: list[ImportedFrom] = Field(
+        description="where it was before it came here, the last place first; empty: it was made here",
+        examples=[[]],
     )
 
 

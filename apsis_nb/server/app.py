@@ -7,18 +7,17 @@ import pwd
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 
 from apsis_nb._version import __version__
 from apsis_nb.config import Config
 from apsis_nb.engine import Engine
 from apsis_nb.server.archive import archive_routes
-from apsis_nb.server.asking import only_text
 from apsis_nb.server.audit import Audit
 from apsis_nb.server.backfills import backfill_routes
 from apsis_nb.server.backups import backup_routes
 from apsis_nb.server.dashboards import COMMAND, Dashboards, socket_of
-from apsis_nb.server.description import describe, operation_id
+from apsis_nb.server.description import describe
 from apsis_nb.server.doctor import doctor_routes
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import BODY_BYTES, Guard
@@ -27,17 +26,16 @@ from apsis_nb.server.importing import import_routes
 from apsis_nb.server.jobs import job_routes
 from apsis_nb.server.pages import page_routes
 from apsis_nb.server.pauses import pause_routes
-from apsis_nb.server.problems import COMMON, handle_problems, problems
+from apsis_nb.server.problems import handle_problems
 from apsis_nb.server.proxy import PREFIX, DashboardsProxy
 from apsis_nb.server.retention import retention_routes
+from apsis_nb.server.routing import API_PREFIX
 from apsis_nb.server.runs import run_routes
 from apsis_nb.server.status import status_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.token_routes import token_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
 from apsis_nb.server.why import why_routes
-
-API_PREFIX = "/api/v1"
 
 
 def make_app(
@@ -51,7 +49,7 @@ def make_app(
     """The application of a server.
 
     Args:
-        engine: started.
+        engine: started before the first request comes.
         config: the engine's.
         gate: knows the callers; by default that of the state folder.
         events: passes on what happens. Who makes it ends its streams with `close`, before the server waits
@@ -94,28 +92,28 @@ def make_app(
         openapi_url=f"{API_PREFIX}/openapi.json",
         docs_url=None,  # their scripts come from other hosts; /docs is a page of ours
         redoc_url=None,
-        generate_unique_id_function=operation_id,
         lifespan=lifespan,
         max_body_size=BODY_BYTES,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     handle_problems(app)
     describe(app)
-    api = APIRouter(prefix=API_PREFIX, dependencies=[Depends(only_text)], responses=problems(*COMMON))
-    api.include_router(system_routes(engine, config, events))
-    api.include_router(job_routes(engine, config))
-    api.include_router(run_routes(engine, config))
-    api.include_router(backfill_routes(engine, config))
-    api.include_router(pause_routes(engine, config))
-    api.include_router(history_routes(engine, config))
-    api.include_router(why_routes(engine, config))
-    api.include_router(doctor_routes(engine))
-    api.include_router(retention_routes(engine))
-    api.include_router(import_routes(engine))
-    api.include_router(backup_routes(engine))
-    api.include_router(archive_routes(engine))
-    api.include_router(token_routes(gate.book, config))
-    app.include_router(api)
+    for router in (
+        system_routes(engine, config, events),
+        job_routes(engine, config),
+        run_routes(engine, config),
+        backfill_routes(engine, config),
+        pause_routes(engine, config),
+        history_routes(engine, config),
+        why_routes(engine, config),
+        doctor_routes(engine),
+        retention_routes(engine),
+        import_routes(engine),
+        backup_routes(engine),
+        archive_routes(engine),
+        token_routes(gate.book, config),
+    ):
+        app.router.routes.extend(router.routes)
     app.include_router(page_routes(engine, events, gate, config))
     app.include_router(status_routes(engine, config))
     if config.dashboards == "process":

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -28,13 +27,6 @@ TAGS = [
     {"name": "tokens", "description": "Who else may ask, and what."},
     {"name": "server", "description": "The server itself, and the stream of what happens."},
 ]
-
-
-def operation_id(route: APIRoute) -> str:
-    """A name for a route that stays, as clients are generated from it: `get_runs_run_id_log`."""
-    method = min(route.methods or {"get"}).lower()
-    path = route.path.removeprefix("/api/v1")
-    return re.sub(r"\W+", "_", f"{method}{re.sub(r':path', '', path)}").strip("_")
 
 
 def describe(app: FastAPI) -> None:

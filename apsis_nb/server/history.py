@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
@@ -27,6 +26,9 @@ from apsis_nb.server.routing import Router
 from apsis_nb.server.turns import Turns
 from apsis_nb.store import HISTORY, QueryError, Store, StoreError
 from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_columns, to_json_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # loaded with the first question: a server starts sooner without it
 
 #: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
 FRAMES_AT_ONCE = 4
@@ -127,7 +129,7 @@ async def _until_left(request: Request) -> None:
         pass
 
 
-async def _asked(store: Store, question: Question, bounds: Sql) -> pa.Table:
+async def _asked(store: Store, question: Question, bounds: Sql) -> "pa.Table":
     """The answer to a query; when this is cancelled, the query is stopped and has ended."""
     stop = _Stop()
     answering = asyncio.ensure_future(
@@ -172,24 +174,40 @@ class _Stop:
 
 
 async def _in_turns(
-    batches: pa.RecordBatchReader, turn: Callable[[], AbstractAsyncContextManager[None]]
+    batches: "pa.RecordBatchReader", turn: Callable[[], AbstractAsyncContextManager[None]]
 ) -> AsyncIterator[bytes]:
     """The Arrow stream of a long answer.
 
     Each batch takes a turn of its own, so that nobody waits for all of them. While one is asked for, the one
-    before is compressed.
+    before is compressed. When the client leaves, nothing more is asked for.
     """
-    stream, left = ArrowStream(batches.schema), iter(batches)
-    batch = await asyncio.to_thread(next, left, None)
-    while batch is not None:
-        piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
+    stream, left, has_left = ArrowStream(batches.schema), iter(batches), False
+
+    async def asked() -> "pa.RecordBatch | None":
         async with turn():
-            batch = await asyncio.to_thread(next, left, None)
-        yield await piece
-    yield stream.end()
+            return None if has_left else await asyncio.to_thread(next, left, None)
+
+    try:
+        batch = await asyncio.to_thread(next, left, None)
+        while batch is not None:
+            piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
+            # A task of its own: when the client leaves, the turn lasts until its thread has ended.
+            asking = asyncio.ensure_future(asked())
+            asking.add_done_callback(_heard)
+            batch = await asyncio.shield(asking)
+            yield await piece
+        yield stream.end()
+    finally:
+        has_left = True
 
 
-async def _told(request: Request, table: pa.Table) -> Response:
+def _heard(asking: "asyncio.Task[pa.RecordBatch | None]") -> None:
+    """That it failed is no news if nobody waits for it any more."""
+    if not asking.cancelled():
+        asking.exception()
+
+
+async def _told(request: Request, table: "pa.Table") -> Response:
     """A table in the form that the request accepts."""
     if _wants_arrow(request):
         return StreamingResponse(arrow_stream(table), media_type=ARROW)
@@ -200,11 +218,11 @@ def _wants_arrow(request: Request) -> bool:
     return ARROW in request.headers.get("accept", "")
 
 
-async def _json_answer(table: pa.Table) -> Response:
+async def _json_answer(table: "pa.Table") -> Response:
     return Response(await asyncio.to_thread(_json, table), media_type="application/json")
 
 
-def _json(table: pa.Table) -> bytes:
+def _json(table: "pa.Table") -> bytes:
     return to_json({"columns": to_json_columns(table), "rows": to_json_rows(table)})
 
 

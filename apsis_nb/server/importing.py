@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import audit_about
 from apsis_nb.server.problems import Problem
+from apsis_nb.server.routing import Router
 from apsis_nb.store import Report, StoreError, import_runs, open_source
 from apsis_nb.wire import to_json
 
@@ -38,7 +39,7 @@ class Reports(StreamingResponse):
 
 def import_routes(engine: Engine) -> APIRouter:
     """The routes."""
-    router = APIRouter(tags=["history"])
+    router = Router(tags=["history"])
     turn = asyncio.Lock()  # two at once would bring the same runs twice
 
     @router.post("/import/runs", response_class=Reports)

@@ -16,7 +16,6 @@ from apsis_nb.engine import Engine
 from apsis_nb.server.asking import caller_of
 from apsis_nb.server.events import Events
 from apsis_nb.server.guard import METRICS, Public, go_to, log_in
-from apsis_nb.server.metrics import MEDIA_TYPE, metrics
 from apsis_nb.server.proxy import PREFIX
 from apsis_nb.server.reference import page
 from apsis_nb.server.tokens import Gatekeeper
@@ -87,6 +86,8 @@ def page_routes(engine: Engine, events: Events, gate: Gatekeeper, config: Config
 
     @router.get(METRICS)
     async def for_prometheus() -> Response:
+        from apsis_nb.server.metrics import MEDIA_TYPE, metrics  # a server starts sooner without them
+
         live = list(engine.live.values())
         return Response(await asyncio.to_thread(metrics, engine, events, live), media_type=MEDIA_TYPE)
 

@@ -124,10 +124,13 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "apsis-nb"))
     gate = open_gate(config.state_dir, account())
     engine = Engine(config)
-    await engine.start()
+    events = Events(engine.boot_id, __version__)
+    starting = asyncio.ensure_future(engine.start())
+    await asyncio.sleep(0)  # now the store is being opened, on a thread; meanwhile the application is built
+    app = make_app(engine, config, gate=gate, events=events)
+    await starting
     runtime = []
     try:
-        events = Events(engine.boot_id, __version__)
 
         def tell_ready() -> None:
             cert = config.tls.cert if config.tls else None
@@ -143,7 +146,6 @@ async def _serve(
             engine.tasks.run("garbage", garbage.collect)
             engine.tasks.run("retention", lambda: retention.every_day(engine))
 
-        app = make_app(engine, config, gate=gate, events=events)
         drain = partial(engine.drain, partial(_tell_waits_for, config)) if config.drain else None
         server = _HttpServer(http_settings(app, config), events, tell_ready, drain)
         loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ import base64
 import heapq
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import MappingProxyType
@@ -58,8 +58,8 @@ from apsis_nb.server.asking import (
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
-from apsis_nb.store import Store
-from apsis_nb.wire import facts_of_row, run_facts
+from apsis_nb.store import Store, Wanted
+from apsis_nb.wire import RUN_DETAILS, facts_of_row, run_facts
 
 _PIECE = 1 << 20  #: bytes of an output read at once
 _MOST_PAGES = 20  #: of all runs are looked through for one of those that a caller may see
@@ -425,33 +425,6 @@ async def ask_rerun(
     return await engine.ask(event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which runs are asked for; None and empty: any."""
-
-    job_id: str | None
-    states: tuple[State, ...]
-    label: str | None
-    args: Mapping[str, str]
-    since: datetime | None  #: due then or later
-    until: datetime | None  #: due before
-    late: bool | None
-    before: tuple[datetime, RunId] | None  #: in the listing, after this one
-
-    def fits(self, run: Run, now: datetime) -> bool:
-        """Whether a live run is one of them; as the store decides for those that have finished."""
-        return (
-            (self.job_id is None or run.job_id == self.job_id)
-            and (not self.states or run.state in self.states)
-            and (self.label is None or self.label in run.labels)
-            and self.args.items() <= run.args.items()
-            and (self.since is None or run.scheduled_at >= self.since)
-            and (self.until is None or run.scheduled_at < self.until)
-            and (self.late is None or run.is_late(now) is self.late)
-            and (self.before is None or (run.scheduled_at, run.run_id) < self.before)
-        )
-
-
 def find_runs(
     live: Sequence[Run], store: Store, wanted: Wanted, limit: int
 ) -> tuple[list[dict[str, Any]], str | None]:
@@ -487,7 +460,8 @@ def find_runs(
     more, page = len(page) > limit, page[:limit]
     told = [run_facts(run, now) if isinstance(run, Run) else facts_of_row(run) for _, _, run in page]
     for facts in told:
-        del facts["program"], facts["meta"]  # which the store keeps apart: one run's page tells them
+        for name in RUN_DETAILS:
+            del facts[name]
     return told, _cursor(page[-1][0], page[-1][1]) if more else None
 
 

@@ -6,10 +6,11 @@ and files of the archive, which never change, to those of the store.
 """
 
 import json
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from apsis_nb.store.queries import Query, parse, read_sql
 
 if TYPE_CHECKING:
     from apsis_nb.store.store import Store
+
+log = logging.getLogger("apsis_nb.store")
 
 DATABASE, OUTPUTS, FACTS = "runs.duckdb", "runs.outputs", "backup.json"
 FORMAT = 1
@@ -53,6 +56,8 @@ class Backup:
     packs: Mapping[str, int]  #: how far into each pack file the outputs reach, bytes
     archive: Mapping[str, int]  #: the folders of the archive, and how many runs each has
     bytes: int  #: of the database, the packs and the archive, links counted too
+    #: What the database names and the store had not, or not whole: `runs.outputs/2026-01-31.pack`.
+    missing: Sequence[str] = ()
 
     @property
     def runs(self) -> int:
@@ -60,13 +65,14 @@ class Backup:
         return self.rows["runs"] + sum(self.archive.values())
 
     def facts(self) -> dict[str, Any]:
-        """What is told of it: path, at, runs, log_rows, bytes, as JSON values."""
+        """What is told of it: path, at, runs, log_rows, bytes, missing, as JSON values."""
         return {
             "path": str(self.path),
             "at": format_time(self.at),
             "runs": self.runs,
             "log_rows": self.rows["run_log"],
             "bytes": self.bytes,
+            "missing": list(self.missing),
         }
 
 
@@ -146,17 +152,15 @@ class Backups:
         before = [b for b in backups_in(part.parent) if b.epoch == self._epoch]
         database = part / DATABASE
         rows = self._copy_database(database)
+        missing: list[str] = []
         with look_into(database) as copy:
-            # One that is not there can be in no backup; the doctor tells of it.
-            lost = self._store.archive.lost
-            months = [month for month in months_named(copy) if month.folder not in lost]
-            self._keep_archive(part / FOLDER, months)
+            months = self._keep_archive(part / FOLDER, months_named(copy), missing)
             archive = Archive(part / FOLDER, months)
             packs = dict(
                 copy.execute(*archive.put_in(keeping()["packs_needed"].text, {}, archive.months)).fetchall()
             )
             ((epoch, version),) = copy.execute(keeping()["epoch"].text).fetchall()
-        self._copy_packs(part / OUTPUTS, packs, before[0] if before else None)
+        packs = self._copy_packs(part / OUTPUTS, packs, before[0] if before else None, missing)
         self._progress = lambda: "checking it"
         check_database(database, rows)
         backup = Backup(
@@ -168,6 +172,7 @@ class Backups:
             packs=packs,
             archive={month.folder: month.runs for month in months},
             bytes=size_of(database) + sum(packs.values()) + sum(month.bytes for month in months),
+            missing=missing,
         )
         (part / FACTS).touch(mode=0o600)
         (part / FACTS).write_text(_facts_text(backup), encoding="utf-8")
@@ -196,20 +201,55 @@ class Backups:
                 self._cursor = None
             spooled.unlink(missing_ok=True)
 
-    def _keep_archive(self, folder: Path, months: Iterable[Month]) -> None:
-        """Link the files of the archive, or copy them where that cannot be."""
+    def _keep_archive(self, folder: Path, months: Iterable[Month], missing: list[str]) -> list[Month]:
+        """Link the files of the archive, or copy them where that cannot be.
+
+        Args:
+            missing: gets the months that are not there or not whole. The rest is kept nevertheless.
+
+        Returns:
+            The others.
+        """
         self._progress = lambda: "archive"
+        kept = []
         for month in months:
             source, to = self._store.archive.root / month.folder, folder / month.folder
-            check_month(source)
+            try:
+                check_month(source)
+            except StoreError as error:
+                log.warning("a backup goes without a month of the archive: %s", error)
+                missing.append(f"{FOLDER}/{month.folder}")
+                continue
             to.mkdir(parents=True, mode=0o700)
             copy_month(source, to, may_link=True)
             sync_folder(folder)
+            kept.append(month)
+        return kept
 
-    def _copy_packs(self, folder: Path, packs: Mapping[str, int], last: Backup | None) -> None:
-        """Copy what is needed of the packs; those that the last backup has, as far as needed, are linked."""
+    def _copy_packs(
+        self, folder: Path, packs: Mapping[str, int], last: Backup | None, missing: list[str]
+    ) -> dict[str, int]:
+        """Copy what is needed of the packs; those that the last backup has, as far as needed, are linked.
+
+        Args:
+            missing: gets the packs that are not there or not long enough. Of these is kept what there is.
+
+        Returns:
+            How long those are that were kept.
+        """
         folder.mkdir(mode=0o700)
-        to_copy = {name: length for name, length in packs.items() if not _linked(name, length, last, folder)}
+        linked = {name: length for name, length in packs.items() if _linked(name, length, last, folder)}
+        to_copy = {}
+        for name in packs.keys() - linked.keys():
+            there_b = size_of(self._packs / name)
+            if there_b < packs[name]:
+                log.warning(
+                    "a backup goes without outputs: %s has %d bytes, not %d", name, there_b, packs[name]
+                )
+                missing.append(f"{OUTPUTS}/{name}")
+            if there_b:
+                to_copy[name] = min(there_b, packs[name])
+        missing.sort()
         need_room(folder, sum(to_copy.values()))
         total, done = sum(to_copy.values()), 0
 
@@ -223,6 +263,7 @@ class Backups:
         for name, length in to_copy.items():
             copy_file(self._packs / name, folder / name, length, told=told)
         sync_folder(folder)
+        return linked | to_copy
 
     def _remove_old(self, folder: Path, keep: int) -> None:
         """Remove all of this store but the newest; each loses its name first."""
@@ -281,6 +322,7 @@ def _facts_text(backup: Backup) -> str:
         "packs": backup.packs,
         "archive": backup.archive,
         "bytes": backup.bytes,
+        "missing": list(backup.missing),
     }
     return json.dumps(facts, indent=1) + "\n"
 
@@ -304,6 +346,7 @@ def read_backup(folder: Path) -> Backup:
             packs=facts["packs"],
             archive=facts.get("archive", {}),  # backups of earlier releases have none
             bytes=facts["bytes"],
+            missing=facts.get("missing", []),
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise StoreError(f"{folder} is no backup: it has no {FACTS} that can be read") from None

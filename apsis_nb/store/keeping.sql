@@ -13,6 +13,10 @@ SELECT epoch, schema_version FROM base.meta ORDER BY rowid DESC LIMIT 1;
 -- A restored store is another one: its runs have run directories of their own.
 INSERT INTO base.meta SELECT schema_version, $epoch, $now FROM base.meta ORDER BY rowid DESC LIMIT 1;
 
+-- size_and_age --
+-- How many finished runs a database has, and when its server was there last.
+SELECT (SELECT count(*) FROM base.runs), (SELECT max(clock_at) FROM base.clock);
+
 -- starting --
 -- Live runs whose programs were about to start: whether they did, the store did not know yet.
 SELECT run_id FROM base.run_log ANTI JOIN base.runs USING (run_id)

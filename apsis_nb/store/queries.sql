@@ -56,6 +56,10 @@ FROM base.runs WHERE run_id = $run_id LIMIT 1;
 -- What the program of a finished run used and said.
 SELECT cpu_s, max_rss_b, read_b, write_b, detail, meta FROM base.run_meta WHERE run_id = $run_id LIMIT 1;
 
+-- imported_of_run --
+-- Where a run came from, the last place first.
+SELECT source, source_run, ts FROM base.imported WHERE run_id = $run_id ORDER BY rowid DESC;
+
 -- run_outputs --
 -- Where the outputs of a run lie. A run that was packed again after a crash has only its last rows.
 SELECT name, content_type, length, pack, pack_offset, stored
@@ -189,32 +193,18 @@ SELECT
     (SELECT max(clock_at) FROM base.clock);
 
 -- runs_page --
--- Newest first, from where the last page ended. Each half finds its own newest: over both DuckDB would sort all.
+-- Finished runs, newest first, from where the last page ended.
 SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip_reason, labels, nominal_at,
     scheduled_at, started_at, finished_at, stop_at, late, late_s, late_why, elapsed_s, return_code, message, host, "by"
-FROM (
-    (SELECT * FROM base.runs
-    WHERE ($since::TIMESTAMP IS NULL OR scheduled_at >= $since)
-        AND ($until::TIMESTAMP IS NULL OR scheduled_at < $until)
-        AND ($job_id::VARCHAR IS NULL OR job_id = $job_id)
-        AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
-        AND ($label::VARCHAR IS NULL OR contains(labels, $label))
-        AND ($late::BOOLEAN IS NULL OR late = $late)
-        AND ($before_at::TIMESTAMP IS NULL
-            OR (scheduled_at <= $before_at AND (scheduled_at < $before_at OR run_id < $before_id))) /* args */
-    ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit)
-    UNION ALL
-    (SELECT * FROM live_runs
-    WHERE ($since::TIMESTAMP IS NULL OR scheduled_at >= $since)
-        AND ($until::TIMESTAMP IS NULL OR scheduled_at < $until)
-        AND ($job_id::VARCHAR IS NULL OR job_id = $job_id)
-        AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
-        AND ($label::VARCHAR IS NULL OR contains(labels, $label))
-        AND ($late::BOOLEAN IS NULL OR late = $late)
-        AND ($before_at::TIMESTAMP IS NULL
-            OR (scheduled_at <= $before_at AND (scheduled_at < $before_at OR run_id < $before_id))) /* args */
-    ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit)
-)
+FROM base.runs
+WHERE ($since::TIMESTAMP IS NULL OR scheduled_at >= $since)
+    AND ($until::TIMESTAMP IS NULL OR scheduled_at < $until)
+    AND ($job_id::VARCHAR IS NULL OR job_id = $job_id)
+    AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+    AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+    AND ($late::BOOLEAN IS NULL OR late = $late)
+    AND ($before_at::TIMESTAMP IS NULL
+        OR (scheduled_at <= $before_at AND (scheduled_at < $before_at OR run_id < $before_id))) /* args */
 ORDER BY scheduled_at DESC, run_id DESC LIMIT $limit;
 
 -- runs --
@@ -229,6 +219,17 @@ WHERE scheduled_at >= $since AND scheduled_at < $until
     AND ($late::BOOLEAN IS NULL OR late = $late) /* args */
 ORDER BY scheduled_at DESC, run_id DESC
 LIMIT $limit;
+
+-- runs_piece --
+-- A piece of the frame of runs, in no order.
+SELECT run_id, job_id, args, origin, attempt, rerun_of, backfill_id, state, skip_reason, labels, nominal_at,
+    scheduled_at, started_at, finished_at, stop_at, late, late_s, late_why, elapsed_s, return_code, message, host, "by"
+FROM runs
+WHERE scheduled_at >= $since AND scheduled_at < $until
+    AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs::VARCHAR[], job_id))
+    AND ($states::VARCHAR[] IS NULL OR list_contains($states::base.run_state[], state))
+    AND ($label::VARCHAR IS NULL OR contains(labels, $label))
+    AND ($late::BOOLEAN IS NULL OR late = $late) /* args */;
 
 -- runs_cuts --
 -- Where the frame of runs may be cut into pieces of about $rows rows: beginnings of minutes, newest first.

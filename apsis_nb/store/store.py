@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,8 +24,9 @@ from apsis_nb.core.runs import Run
 from apsis_nb.core.states import State
 from apsis_nb.store.archive import FOLDER, Archive, Month, months_named
 from apsis_nb.store.archiving import Archiver
-from apsis_nb.store.backups import Backups
+from apsis_nb.store.backups import Backups, keeping
 from apsis_nb.store.errors import StoreError
+from apsis_nb.store.files import size_of
 from apsis_nb.store.opening import connect, journal_of, lock_down, set_up, tidy
 from apsis_nb.store.outputs import Packer, read_range
 from apsis_nb.store.queries import archive_queries, queries
@@ -47,6 +50,7 @@ from apsis_nb.store.rows import (
     run_facts,
 )
 from apsis_nb.store.sandbox import HINT, MAX_TIME_S, MEMORY_SHARE, SLOW_CLOCKS, Rules, run_boxed
+from apsis_nb.store.wanted import Wanted
 from apsis_nb.store.writer import LiveRuns, Work, Writer
 
 if TYPE_CHECKING:
@@ -178,12 +182,13 @@ class Questions:
     def run(self, run_id: int) -> dict[str, Any] | None:
         """The facts of a run: python values by name, times aware; None: there is no such run.
 
-        Beside its own, `program`, and `meta`: what that used and said of itself, None if that is not known.
+        Beside its own, `program`; `meta`: what that used and said of itself, None if that is not known; and
+        `imported_from`: where it was before, the last place first, as `source`, `run_id` and `at`.
         """
         live = self._live.get(run_id)
         if live is not None:
             facts = run_facts(live[0], self._now())
-            return {**facts, "program": live[0].program.to_dict(), "meta": None}
+            return {**facts, "program": live[0].program.to_dict(), "meta": None, "imported_from": []}
         rows = self._of_run("run", run_id)
         if not rows:
             return None
@@ -193,6 +198,10 @@ class Questions:
             **facts_of_row(row),
             "program": self._program(program_id),
             "meta": meta_facts(meta[0]) if meta else None,
+            "imported_from": [
+                {"source": source, "run_id": f"r{source_run}", "at": aware(ts)}
+                for source, source_run, ts in self._of_run("imported_of_run", run_id)
+            ],
         }
 
     def _program(self, program_id: int) -> dict[str, Any]:
@@ -255,6 +264,11 @@ class Questions:
             for name, content_type, length, pack, pack_offset, stored in rows
         ]
 
+    def packs_lost(self) -> list[str]:
+        """The pack files with outputs that are kept, and that are not there or not as long as they were."""
+        needed = self.rows(keeping()["packs_needed"].text, {})
+        return [pack for pack, length in needed if size_of(self._packs / pack) < length]
+
     # -- many runs
 
     def runs(
@@ -278,16 +292,37 @@ class Questions:
             limit: at most so many.
             before: (scheduled time, run id) of the last run of the page before.
         """
-        before_at, before_id = before or (None, None)
-        query, pieces = _with_args(queries()["runs_page"].text, args or {})
+        wanted = Wanted(
+            job_id=job_id,
+            states=_states(state),
+            label=label,
+            args=args or {},
+            since=since,
+            until=until,
+            late=late,
+            before=before,
+        )
+        # First those in memory: one that ends meanwhile is among the finished ones, too.
+        now = self._now()
+        live = [run_facts(run, now) for run in self._live.runs() if wanted.fits(run, now)]
+        finished = [facts_of_row(row) for row in self._page(wanted, limit)]
+        ids = {facts["run_id"] for facts in finished}
+        found = [*finished, *(facts for facts in live if facts["run_id"] not in ids)]
+        return nlargest(limit, found, key=itemgetter("scheduled_at", "run_id"))
+
+    def _page(self, wanted: Wanted, limit: int) -> list[tuple[Any, ...]]:
+        """The rows of finished runs, newest first."""
+        before_at, before_id = wanted.before or (None, None)
+        query, pieces = _with_args(queries()["runs_page"].text, wanted.args)
+        since, until = naive(wanted.since), naive(wanted.until)
         params = {
             **pieces,
-            "job_id": job_id,
-            "states": _several(state),
-            "label": _json_text(label),
-            "since": naive(since),
-            "until": naive(until),
-            "late": late,
+            "job_id": wanted.job_id,
+            "states": [state.value for state in wanted.states] or None,
+            "label": _json_text(wanted.label),
+            "since": since,
+            "until": until,
+            "late": wanted.late,
             "limit": limit,
             "before_at": naive(before_at),
             "before_id": before_id,
@@ -295,13 +330,13 @@ class Questions:
 
         def ask() -> list[tuple[Any, ...]]:
             rows = self._rows_of(query, params, ())
-            last = naive(until) if before_at is None else naive(before_at) + timedelta(microseconds=1)
-            months = self.archive.touching(naive(since), last)
+            last = until if before_at is None else naive(before_at) + timedelta(microseconds=1)
+            months = self.archive.touching(since, last)
             if len(rows) == limit:  # what is older than these is not asked for
                 months = [month for month in months if month.last_at >= rows[-1][_SCHEDULED_AT]]
             return self._rows_of(query, params, months) if months else rows
 
-        return [facts_of_row(row) for row in self.archive.settled(ask)]
+        return self.archive.settled(ask)
 
     def sql(
         self,
@@ -351,7 +386,10 @@ class Questions:
         Raises:
             StoreError: there is no such query or parameter, or a value does not fit.
         """
-        query, params, span = self._asked(name, given)
+        return self._table(*self._asked(name, given))
+
+    def _table(self, query: str, params: Mapping[str, Any], span: tuple[datetime, datetime]) -> "pa.Table":
+        """The answer of a query about what happened within a span."""
 
         def ask() -> "pa.Table":
             text, values = self.archive.put_in(query, params, self.archive.touching(*span))
@@ -380,14 +418,16 @@ class Questions:
     def _runs(self, given: Mapping[str, Any]) -> "Iterator[pa.Table]":
         """The frame of runs in pieces, newest first; one at least."""
         query, params, span = self._asked("runs", given, block="runs_cuts")
-        left, bounds = params.pop("limit"), [params["until"]]
-        if left is None or left > PIECE_ROWS:
-            cuts = self.rows(query, params | {"rows": PIECE_ROWS}, span=span)
-            bounds += [cut for (cut,) in cuts[:-1]]
-        bounds.append(params["since"])
-        for until, since in itertools.pairwise(bounds):
-            window = {"since": aware(since), "until": aware(until), "limit": left}
-            piece = self.arrow("runs", **{**given, **window})
+        left = params.pop("limit")
+        if left is not None and left <= PIECE_ROWS:
+            yield self.arrow("runs", **given)
+            return
+        cuts = [cut for (cut,) in self.rows(query, params | {"rows": PIECE_ROWS}, span=span)]
+        for until, since in itertools.pairwise([params["until"], *cuts[:-1], params["since"]]):
+            window = {"since": aware(since), "until": aware(until)}
+            query, params, span = self._asked("runs", {**given, **window}, block="runs_piece")
+            del params["limit"]
+            piece = _newest_first(self._table(query, params, span)).slice(0, left)
             yield piece
             if left is not None:
                 left -= len(piece)
@@ -976,9 +1016,24 @@ def _several(values: str | Sequence[str] | None) -> list[str] | None:
     return [values] if isinstance(values, str) else list(values) if values else None
 
 
+def _states(names: str | Sequence[str]) -> tuple[State, ...]:
+    try:
+        return tuple(map(State, _several(names) or ()))
+    except ValueError as error:
+        raise StoreError(f"{error}; states are {', '.join(s.value for s in State)}") from None
+
+
 def _json_text(label: str | None) -> str | None:
     """A label as the JSON text of the labels has it."""
     return None if label is None else json.dumps(label, ensure_ascii=False)
+
+
+def _newest_first(runs: "pa.Table") -> "pa.Table":
+    """Runs in the order of their frame. Arrow sorts them much sooner than DuckDB, which moves whole rows."""
+    import pyarrow.compute as pc
+
+    keys = [("scheduled_at", "descending"), ("run_id", "descending")]
+    return runs.take(pc.sort_indices(runs, sort_keys=keys))
 
 
 def _with_args(query: str, args: Mapping[str, str]) -> tuple[str, dict[str, str]]:

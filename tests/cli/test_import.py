@@ -50,6 +50,9 @@ def test_runs_come_into_a_server_that_runs(
         run = client.run(older["run_id"])
         assert run.output() == "from the laptop\n"
         assert run.list_log()[-1]["message"] == "imported from runs.duckdb, where it was r1"
+        (place,) = run.facts["imported_from"]
+        assert (place["source"], place["run_id"]) == ("runs.duckdb", "r1")
+        assert "imported   from runs.duckdb, where it was r1, at " in shell("run", run.run_id).stdout
         sources = client.sql(
             "SELECT source_run FROM imported JOIN runs USING (run_id) WHERE job_id = ?", [job]
         )

@@ -21,7 +21,7 @@ def test_a_backup_goes_where_it_is_told_and_its_folder_is_printed(shell: Shell, 
     path = shell.good("backup", "kept").strip()
     assert Path(path).parent == shell.folder / "kept"
     (facts,) = json.loads(shell.good("backup", "other", "--format", "json"))
-    assert facts.keys() == {"path", "at", "runs", "log_rows", "bytes"}
+    assert facts.keys() == {"path", "at", "runs", "log_rows", "bytes", "missing"}
     assert [str(backup.path) for backup in backups_in(shell.folder / "other")] == [facts["path"]]
     (shell.folder / "file").touch()
     ended = shell("backup", "file")
@@ -55,6 +55,7 @@ def test_a_store_is_replaced_only_if_one_says_so_and_never_beside_its_server(tmp
         shell, state = Shell(tmp_path, server.env), str(server.state)
         shell("schedule", "greet/hello", "--wait")
         backup = shell.good("backup", "kept").strip()
+        shell("schedule", "greet/hello", "--wait")
         for words in (("restore", backup, "--yes"), ("compact",)):
             ended = shell(*words, "--state-dir", state)
             assert (ended.returncode, ended.stdout) == (1, "")
@@ -69,7 +70,22 @@ def test_a_store_is_replaced_only_if_one_says_so_and_never_beside_its_server(tmp
     done = shell("restore", backup, "--state-dir", state, stdin="y\n")
     (aside,) = server.state.glob("replaced-*")
     assert done.returncode == 0
-    assert done.stderr.endswith(f"restored: 1 runs\nwhat was there is in {aside}\n")
+    undo = f"restore {aside} --state-dir {state}"
+    assert done.stderr.endswith(
+        f"restored: 1 runs\nwhat was there is in {aside}; to put it back:\n  apsis-nb {undo}\n"
+    )
+    listed = shell.good("restore", "--state-dir", state, "--format", "json")
+    assert [(one["what"], one["runs"], one["path"]) for one in json.loads(listed)] == [
+        ("put aside", 2, str(aside))
+    ]
+    undone = shell(*undo.split(), "--yes")
+    assert (undone.returncode, undone.stderr.splitlines()[0]) == (0, "restored: 2 runs")
+    assert not aside.exists()
+    nowhere = shell("restore", str(aside), "--state-dir", state)
+    assert nowhere.stderr.startswith(f"apsis-nb: {aside} is no backup")
+    listed = shell.good("restore", "--state-dir", state)
+    assert listed.split()[:4] == ["what", "up", "to", "runs"]
+    assert shell("restore", "--state-dir", "new").stderr.startswith("no backup is in ")
     fresh = shell("restore", backup, "--state-dir", "new")
     assert (fresh.returncode, fresh.stderr) == (0, "restored: 1 runs\n")
     told = shell.good("compact", "--state-dir", "new")

@@ -77,6 +77,15 @@ def test_the_configuration_names_accounts_that_there_are_not():
     ]
 
 
+def test_files_with_outputs_are_not_there():
+    assert one(packs="/srv/runs.outputs", packs_lost=["2026-03-02.pack"]) == (
+        "outputs",
+        "error",
+        "2026-03-02.pack",
+        "outputs of runs cannot be read: /srv/runs.outputs/2026-03-02.pack is not there, or not whole",
+    )
+
+
 def test_a_loop_fails():
     assert one(loops=[Loop(name="clock", failures=2, last_error="ValueError: x")]) == (
         "loop",

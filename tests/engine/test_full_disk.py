@@ -4,6 +4,7 @@ import random
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,37 @@ def test_a_month_that_finds_no_room_in_the_archive_stays(disk: Path, monkeypatch
             "2025-03", "2025-12", "2026-01"
         ]  # fmt: skip
         assert store.runs(limit=10_000) == told
+
+
+def test_a_checkpoint_that_finds_no_room_loses_nothing(disk: Path):
+    path = disk / "runs.duckdb"
+    kept: set[int] = set()
+
+    def save(store: Store, ids: range) -> None:
+        words = {n: random.Random(n).randbytes(4_000).hex() for n in ids}
+        promised = {n: store.save(whole_life(a_run(n, message=w), message=w)) for n, w in words.items()}
+        for n, done in promised.items():
+            done.result(10)
+            kept.add(n)
+
+    store = Store.open(path, threads=1, now=Clock())
+    save(store, range(1, 601))  # in the journal: the checkpoint of every few seconds has it to move
+    filler = fill(disk)
+    with pytest.raises(StoreError, match="space"):
+        store.checkpoint()
+    with suppress(StoreError):  # what is promised now must be there, too
+        save(store, range(601, 610))
+    told = store.health()["error"]
+    store.close()
+    with pytest.raises(StoreError, match="space"):
+        Store.open(path, threads=1, now=Clock())
+
+    filler.unlink()
+    with Store.open(path, threads=1, now=Clock()) as again:
+        found = {facts["run_id"]: facts for facts in again.runs(limit=10_000)}
+        assert kept <= found.keys() <= set(range(1, 610))
+        assert all(len(again.log(n)) == 2 for n in found)
+        save(again, range(700, 710))
+        again.checkpoint()
+        assert again.health()["ok"]
+    assert told is None or "space" in told

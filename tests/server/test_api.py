@@ -1,15 +1,22 @@
 """What the routes answer, over HTTP, from a real engine and store."""
 
+import asyncio
+import functools
+import gc
 import json
+import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from apsis_nb.demo.history import make_history
 from apsis_nb.frames import FRAMES
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
+from tests.engine.test_large_output import memory_mb
 from tests.server.conftest import Served, serving, until, write_jobs
 
 Finished = Callable[[str], dict[str, Any]]
@@ -586,6 +593,28 @@ def test_a_query_whose_asker_leaves_is_stopped(tmp_path: Path) -> None:
             client.post("/api/v1/sql", json={"query": endless})
         with served.client() as client:
             assert client.post("/api/v1/sql", json={"query": "SELECT 1 AS n"}).json()["rows"] == [{"n": 1}]
+
+
+def test_of_long_answers_whose_askers_leave_nothing_is_left(tmp_path: Path) -> None:
+    make_history(tmp_path / "state/runs.duckdb", 300_000, until=datetime.now(UTC), days=20)
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as client:
+        cursors = [served.engine.store._readers._free, served.engine.store._boxed._free]
+        free, tasks = [pool.qsize() for pool in cursors], len(asyncio.all_tasks(served.loop))
+        runs = functools.partial(client.stream, "GET", "/history/runs", headers={"Accept": ARROW})
+        sql = functools.partial(
+            client.stream, "POST", "/sql", json={"query": "SELECT * FROM runs"}, headers={"Accept": ARROW}
+        )
+        before_mb = memory_mb(os.getpid())
+        for ask in (runs, sql) * 6:
+            with ask() as response:
+                assert response.status_code == 200
+                assert next(response.iter_raw())
+
+        until("the cursors are free", lambda: [pool.qsize() for pool in cursors] == free)
+        until("all tasks have ended", lambda: len(asyncio.all_tasks(served.loop)) <= tasks + 1)
+        until("the memory is free", lambda: gc.collect() >= 0 and memory_mb(os.getpid()) < before_mb + 300)
+        with runs() as response:
+            assert read_arrow(response.read()).num_rows == 300_000
 
 
 # -- what is not there, or too much

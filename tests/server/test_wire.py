@@ -95,7 +95,8 @@ def test_a_reader_is_sent_batch_by_batch() -> None:
     reader = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
     pieces = list(arrow_stream(reader))
     assert len(pieces) == 3  # each batch as soon as it is there, then the end
-    assert read_arrow(b"".join(pieces)).column("n").to_pylist() == list(range(6))
+    for data in (b"".join(pieces), iter(pieces), (bytes([b]) for b in b"".join(pieces))):
+        assert read_arrow(data).column("n").to_pylist() == list(range(6))
 
 
 def test_an_empty_table_keeps_its_columns() -> None:
@@ -116,6 +117,8 @@ def test_what_is_no_arrow_stream_is_told_so(damage) -> None:  # type: ignore[no-
     data = b"".join(arrow_stream(pa.table({"n": list(range(1000))})))
     with pytest.raises(ValueError, match="not an Arrow stream"):
         read_arrow(damage(data))
+    with pytest.raises(ValueError, match="not an Arrow stream"):
+        read_arrow([damage(data)])
 
 
 def test_rows_are_json_values() -> None:

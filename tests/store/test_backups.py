@@ -54,7 +54,7 @@ def test_a_backup_has_the_runs_their_logs_and_their_outputs(store: Store, tmp_pa
     assert backup.path == tmp_path / "kept/jobs-20260302T120000Z"
     assert backup.at == NOON
     facts = {"path": str(backup.path), "at": "2026-03-02T12:00:00Z", "runs": 2, "log_rows": 5}
-    assert backup.facts() == facts | {"bytes": backup.bytes}
+    assert backup.facts() == facts | {"bytes": backup.bytes, "missing": []}
     assert backups_in(tmp_path / "kept") == [backup]
     assert [file.name for file in (tmp_path / "kept").iterdir()] == [backup.path.name]
     assert list((tmp_path / "spool").iterdir()) == []
@@ -164,18 +164,40 @@ def test_where_it_cannot_be_made_the_reason_is_told_and_nothing_left(
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"no backup was made: .*file"):
         store.backups.make(tmp_path / "file", "jobs", NOON)
-    (pack,) = path.with_suffix(".outputs").iterdir()
-    whole = pack.read_bytes()
-    pack.write_bytes(whole[:-1])
-    with pytest.raises(StoreError, match=rf"no backup was made: .*is only {len(whole) - 1} bytes long"):
-        store.backups.make(tmp_path / "kept", "jobs", NOON)
-    pack.write_bytes(whole)
     monkeypatch.setattr(files, "RESERVE_B", 1 << 60)
     with pytest.raises(StoreFull, match="MB free, and this needs"):
         store.backups.make(tmp_path / "kept", "jobs", NOON)
     assert list((tmp_path / "kept").iterdir()) == []
     assert store.health()["ok"]
     assert store.backups.progress is None
+
+
+def test_a_pack_that_is_missing_is_told_and_all_else_is_kept(
+    store: Store, path: Path, clock: Clock, tmp_path: Path
+) -> None:
+    for day in range(3):
+        clock.now = NOON + timedelta(days=day)
+        finish(store, tmp_path, 2 * day + 1, b"words of %d" % day)
+        finish(store, tmp_path, 2 * day + 2, os.urandom(1000))
+    before = store.backups.make(tmp_path / "kept", "jobs", NOON)
+    gone, cut, _ = sorted(path.with_suffix(".outputs").iterdir())
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+
+    backup = store.backups.make(tmp_path / "other", "jobs", NOON)
+
+    assert backup.missing == [f"{OUTPUTS}/{gone.name}", f"{OUTPUTS}/{cut.name}"]
+    check_backup(backup)
+    with opened(backup.path, tmp_path / "copy") as copy:
+        assert len(copy.runs()) == 6
+        assert [copy.read_output(run_id)[0] for run_id in (3, 5)] == [b"words of 1", b"words of 2"]
+        for run_id in (1, 4):
+            with pytest.raises(StoreError, match="output cannot be read from"):
+                copy.read_output(run_id)
+    # What the last backup has, the next one has too.
+    again = store.backups.make(tmp_path / "kept", "jobs", NOON + SECOND)
+    assert (again.missing, again.packs) == ([], before.packs)
+    assert store.packs_lost() == [gone.name, cut.name]
 
 
 def test_what_is_no_whole_backup_is_told_apart(store: Store, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from apsis_nb.core.states import State
 from apsis_nb.store import MetaRow, Store, StoreError, import_runs, open_source
 from apsis_nb.store.importing import BATCH
 from apsis_nb.store.queries import Query, import_queries
+from apsis_nb.wire import RUN_DETAILS
 from tests.store.apsis_db import DUE, apsis_db
 from tests.store.made import NOON, Clock, a_run, ended, saved, whole_life
 
@@ -84,7 +85,8 @@ def test_a_run_comes_with_all_that_it_was(store: Store, other: Path) -> None:
     assert sorted(new) == [7, 8, 11]
     assert min(new.values()) > 600
     run = store.run(new[7])
-    assert run == {**was, "run_id": new[7]}
+    place = {"source": "runs.duckdb", "run_id": "r7", "at": NOON}
+    assert run == {**was, "run_id": new[7], "imported_from": [place]}
     assert run["meta"]["meta"] == {"rows": 3}
     came = {"ts": NOON, "state": "failure", "message": "imported from runs.duckdb, where it was r7"}
     assert store.log(new[7]) == [*log, came]
@@ -145,6 +147,9 @@ def test_a_run_that_comes_by_two_ways_comes_once(store: Store, other: Path, tmp_
     assert len(store.runs()) == 3
     trail = store.sql("SELECT source_run FROM imported WHERE run_id = (SELECT min(run_id) FROM runs)")
     assert trail.to_pydict() == {"source_run": ["r7", "r101"]}
+    told = [store.run(run["run_id"]) for run in store.runs()]
+    places = [[place["run_id"] for place in facts["imported_from"]] for facts in told if facts is not None]
+    assert ["r101", "r7"] in places
 
 
 def test_a_backup_of_the_store_itself_brings_nothing(path: Path, tmp_path: Path) -> None:
@@ -239,7 +244,7 @@ def test_runs_of_apsis_come_with_their_times_states_args_programs_and_outputs(
     new = by_old_id(store)
     one = store.run(new[1])
     assert one is not None
-    assert {name: one[name] for name in one if name not in ("run_id", "program", "meta")} == {
+    assert {name: one[name] for name in one if name not in ("run_id", *RUN_DETAILS)} == {
         "job_id": "team/report", "args": {"date": "2026-03-02"}, "origin": "schedule", "attempt": 1,
         "rerun_of": None, "backfill_id": None, "state": "success", "skip_reason": None, "labels": ["daily"],
         "nominal_at": DUE, "scheduled_at": DUE, "started_at": DUE + timedelta(seconds=75),

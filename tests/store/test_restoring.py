@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from apsis_nb.core.states import State
-from apsis_nb.store import Store, StoreError, restore
+from apsis_nb.store import Store, StoreError, restorable, restore
 from apsis_nb.store.backups import DATABASE, OUTPUTS
 from tests.store.made import NOON, a_run, saved
 from tests.store.test_backups import KILLS, finish, killed_at_random
@@ -70,16 +70,27 @@ def test_a_restored_store_is_another_with_the_same_history(
         assert again.epoch not in (restored.epoch, store.epoch)
 
 
-def test_what_was_there_is_kept_aside_and_can_be_put_back(state: Path, backup: Path) -> None:
+def test_what_was_there_is_kept_aside_and_can_be_put_back(state: Path, backup: Path, tmp_path: Path) -> None:
+    with Store.open(state / DATABASE, create=False) as store:
+        epoch = store.epoch
     aside = restore(backup, state, LATER)
     assert aside == state / "replaced-20260302T130000Z"
     assert (run_ids(aside), run_ids(state)) == ([99], [1])
     again = restore(backup, state, LATER)
     assert again == state / "replaced-20260302T130000Z.2"
-    for name in (DATABASE, OUTPUTS):
-        (state / name).rename(again / f"{name}.gone")
-        (aside / name).rename(state / name)
+    asides = {one.path: one.runs for one in restorable(state)}
+    assert asides == {aside: 1, again: 1}
+    with pytest.raises(StoreError, match="it can only be put back there"):
+        restore(aside, tmp_path / "elsewhere", LATER)
+
+    third = restore(aside, state, LATER)
+
+    assert third is not None
+    assert (run_ids(third), run_ids(state)) == ([1], [99])
+    assert [one.path for one in restorable(state)].count(aside) == 0
+    assert not aside.exists()
     with Store.open(state / DATABASE, create=False) as store:
+        assert store.epoch == epoch, "it is the one that it was: its runs go on"
         assert store.read_output(99)[0] == b"some words"
 
 
@@ -123,13 +134,28 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from apsis_nb.store import restore
-from tests.store.test_restoring import LATER
-folder = Path(sys.argv[1])
+from tests.store.test_restoring import LATER, first_store
+folder, at = Path(sys.argv[1]), LATER + timedelta(seconds=int(sys.argv[2]))
 print("ready", flush=True)
 while True:
-    restore(folder / "backup", folder / "state", LATER + timedelta(seconds=int(sys.argv[2])))
+    restore(folder / "backup", folder / "state", at)
+    restore(first_store(folder / "state"), folder / "state", at)
     print("again", flush=True)
 """
+
+
+def first_store(state: Path) -> Path:
+    """The folder that has the store which was there first; `state` itself, if it is in its place."""
+    holders = [folder for folder in (*state.glob("replaced-*"), state) if has_store(folder) == [99]]
+    assert len({(folder / DATABASE).stat().st_ino for folder in holders}) == 1, "it is lost, or there twice"
+    return holders[-1]
+
+
+def has_store(folder: Path) -> list[int] | None:
+    """The finished runs of the store in a folder; None: there is none that can be opened."""
+    with suppress(duckdb.Error):  # a folder of a restore that was cut short may have none
+        return run_ids(folder) if (folder / DATABASE).exists() else None
+    return None
 
 
 @pytest.mark.slow
@@ -143,16 +169,11 @@ def test_kill_9_leaves_the_old_store_the_new_one_or_one_that_says_what_to_do(
         if (state / "runs.restoring").exists():
             with pytest.raises(StoreError, match="was cut short: run `apsis-nb restore` again"):
                 Store.open(state / DATABASE)
-            restore(tmp_path / "backup", state, LATER)
+            first = first_store(state)
+            restore(first if first != state and chance.random() < 0.5 else tmp_path / "backup", state, LATER)
         Store.open(state / DATABASE, create=False).close()
-        replaced, kept = list(state.glob("replaced-*")), []
-        for folder in (state, *replaced):
-            with suppress(duckdb.Error):  # one that was cut short may have none
-                if (folder / DATABASE).exists():
-                    kept.append(run_ids(folder))
-        assert kept.count([99]) == 1
-        assert kept.count([1]) == len(kept) - 1
-        for folder in replaced:  # the next rounds need not look at them again
-            with suppress(duckdb.Error):
-                if (folder / DATABASE).exists() and run_ids(folder) == [1]:
-                    shutil.rmtree(folder)
+        first = first_store(state)
+        for folder in (state, *state.glob("replaced-*")):
+            assert has_store(folder) in ([99], [1], None)
+            if folder not in (first, state):  # the next rounds need not look at them again
+                shutil.rmtree(folder)

@@ -292,7 +292,7 @@ def test_a_run_is_told_the_same_by_memory_by_the_view_and_when_it_is_finished(
         facts = store.run(7)
         assert facts is not None
         assert facts.pop("program") == {"type": "shell", "command": "ls"}
-        assert facts.pop("meta") is None
+        assert (facts.pop("meta"), facts.pop("imported_from")) == (None, [])
         columns = ", ".join(f'"{name}"' for name in FACTS)
         (row,) = store._readers.rows(f"SELECT {columns} FROM runs", {})
         told = facts_of_row(row)
