@@ -79,6 +79,16 @@ def duration(seconds: Any) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def size(count: Any) -> str:
+    """A number of bytes for people: `850 B`, `4.2 kB`, `1.3 GB`."""
+    left = float(count)
+    for unit in ("B", "kB", "MB"):
+        if left < 1000:
+            return f"{left:.0f} {unit}" if unit == "B" or left >= 100 else f"{left:.1f} {unit}"
+        left /= 1000
+    return f"{left:.1f} GB" if left < 100 else f"{left:,.0f} GB"
+
+
 def state_of(value: Any) -> State:
     """The state of its name."""
     return value if isinstance(value, State) else State(str(value))
