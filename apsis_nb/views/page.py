@@ -31,7 +31,7 @@ class Page:
     """A page that is being shown.
 
     Args:
-        name: overview, timeline or run.
+        name: of `pages.PAGES`.
         title: of the browser's tab.
         now: the clock; aware.
     """
@@ -125,11 +125,8 @@ class Page:
             self.wrong.param.update(content="", visible=False)
             return
         words, again = str(error), '<a href="">Load again</a>'
-        if isinstance(error, NotAuthorized) and self.has_api:
-            words, again = (
-                "Your session has ended, or it may not do this.",
-                '<a href="../login">Log in again</a>',
-            )
+        if isinstance(error, NotAuthorized) and error.status == 401 and self.has_api:
+            words, again = "Your session has ended.", '<a href="../login">Log in again</a>'
         elif not isinstance(error, ApsisError):
             words = "A part of this page cannot be shown; the log of the dashboards says why."
         sign = palette.WARNING_SIGN

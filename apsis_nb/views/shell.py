@@ -9,6 +9,7 @@ from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
 from .board import PAGE_CSS, Board
+from .pages import navigation
 
 _HERE = Path(__file__).parent
 
@@ -49,7 +50,8 @@ _FRAME: dict[str, Any] = {
 class Shell(pn.custom.JSComponent):
     """The head of a page."""
 
-    page = param.String(doc="Which page this is: overview, timeline or run.")
+    page = param.String(doc="Which page this is: a name of `pages.PAGES`.")
+    pages = param.List(doc="Where the navigation leads: name and title each.")
     alive = param.String(
         doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
     )
@@ -64,7 +66,7 @@ class Shell(pn.custom.JSComponent):
     _stylesheets: ClassVar[list[str]] = [PAGE_CSS]
 
     def __init__(self, **params: Any) -> None:
-        super().__init__(**{"sizing_mode": "stretch_width", **params})
+        super().__init__(**{"sizing_mode": "stretch_width", "pages": navigation(), **params})
 
 
 def frame(title: str, shell: Shell, *parts: Any) -> MaterialPage:
