@@ -15,7 +15,7 @@ PAGES: dict[str, str] = {
     "run": "Run",
     "adhoc": "Ad hoc",
 }
-#: Those that one comes to from somewhere else: they are about one job, one run, or are a dialog of every page.
+#: Those that one comes to from elsewhere: about one job or run, or a dialog of every page.
 _BY_THE_WAY = frozenset({"job", "run", "adhoc"})
 
 

@@ -1,5 +1,6 @@
 """The frame of every page: its head with navigation and connection, and its foot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,19 +70,20 @@ class Shell(pn.custom.JSComponent):
         super().__init__(**{"sizing_mode": "stretch_width", "pages": navigation(), **params})
 
 
-def frame(title: str, shell: Shell, *parts: Any) -> MaterialPage:
+def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any] = ()) -> MaterialPage:
     """A whole page.
 
     Args:
         title: of the browser's tab.
         shell: its head.
         parts: what it shows, from above.
+        dialogs: what opens above it, and takes no room.
     """
     return MaterialPage(
         title="",
         meta_title=title,
         header=[shell],
-        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"})],
+        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"}), *dialogs],
         template=_HERE / "page.html",
         theme_toggle=False,
         theme_config=_THEME,
