@@ -91,6 +91,12 @@ export function render({model}) {
       if (form !== null) { send(button.dataset.action, {value: button.dataset.value ?? "", form}) }
       return
     }
+    const tells = event.target.closest("[data-tell]")  // what another piece of the page does, such as its dialog
+    if (tells) {
+      const detail = {...tells.dataset, args: JSON.parse(tells.dataset.args ?? "{}")}
+      window.apsis.events.dispatchEvent(new CustomEvent(tells.dataset.tell, {detail}))
+      return
+    }
     const copy = event.target.closest("[data-copy]")
     if (copy) { navigator.clipboard?.writeText(copy.dataset.copy); copy.classList.add("copied"); return }
     const row = event.target.closest("tr[data-href]")
