@@ -22,7 +22,6 @@ from .board import COLUMNS_CSS, Board
 from .output import OutputPane
 from .page import Page
 from .run_actions import do
-from .timeline_page import query_of
 
 RUN_CSS = (Path(__file__).parent / "run.css").read_text(encoding="utf-8")
 
@@ -78,7 +77,7 @@ class RunPage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        said = query_of(pn.state.session_args).get("id", "")
+        said = page.said.get("id", "")
         self._name = f"r{said}" if said.isdigit() else said
         self._told: Told | None = None
         self._around = Around()
@@ -135,9 +134,10 @@ class RunPage(Viewer):
         except NoSuch:
             return None
         facts = run.seen
-        waiters, dependents = waiting_for(client, facts)
+        jobs = self._page.catalogue.look().jobs
+        waiters, dependents = waiting_for(client, jobs, facts)
         return Around(
-            job=job_of(client, run.job_id),
+            job=jobs.get(run.job_id),
             role=self._around.role or _unless_refused(lambda: str(client.version()["role"])),
             others=client.sql(_LAST_RUNS, {"job": run.job_id}),
             causes=(_unless_refused(lambda: list(run.why())) or []) if wants_why(facts) else [],
@@ -219,14 +219,6 @@ def wants_why(facts: Mapping[str, Any]) -> bool:
     return not calm or bool(facts["late"])
 
 
-def job_of(client: Client, job_id: str) -> Mapping[str, Any] | None:
-    """The facts of a job; None if there is none any more, or never was in a file."""
-    try:
-        return client.jobs[job_id].facts
-    except ApsisError:
-        return None
-
-
 def family_of(client: Client, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The run with all that it repeats and that repeats it, directly or not, oldest first."""
     due = markup.instant(facts["scheduled_at"])
@@ -251,11 +243,19 @@ def family_of(client: Client, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [rows[n] for n in sorted(members) if n in rows]
 
 
-def waiting_for(client: Client, facts: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The live runs that wait for a run, and the jobs that depend on its job."""
+def waiting_for(
+    client: Client, jobs: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The live runs that wait for a run, and the jobs that depend on its job.
+
+    Args:
+        client: whom to ask.
+        jobs: the facts of all jobs.
+        facts: of the run.
+    """
     dependents = [
-        job["job_id"]
-        for job in client.jobs.find()
+        job_id
+        for job_id, job in jobs.items()
         if any(c.get("type") == "dependency" and c.get("job_id") == facts["job_id"] for c in job["condition"])
     ]
     if not dependents:

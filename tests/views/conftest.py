@@ -24,6 +24,10 @@ params: {name: {default: world}}
 program: {type: shell, command: 'echo "$APSIS_ARG_NAME"'}
 """,
     "heard/fails": "program: {type: shell, command: 'exit 3'}\n",
+    "acts/wrongly": """
+program: {type: no-op}
+action: {type: schedule, job_id: acts/gone, if: {states: success}}
+""",
     "asked/fails": "program: {type: shell, command: 'echo <oh>; exit 3'}\n",
 }
 
