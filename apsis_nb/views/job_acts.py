@@ -189,7 +189,7 @@ def reload_question(told: Mapping[str, Any], lost: list[str]) -> str:
     if lost:
         whose = "its file is" if len(lost) == 1 else "their files is"
         parts.append(
-            f"<p>{text(', '.join(lost))} would be lost: what is in {whose} broken now. So nothing is taken up, "
+            f"<p>{text(', '.join(lost))} would be lost: what is in {whose} broken. So nothing is taken up, "
             'but with this:</p><label class="check"><input type="checkbox" name="force">'
             "Take up the others all the same</label>"
         )
