@@ -209,17 +209,20 @@ class Client:
         """
         return self.connection.moment(when)
 
-    def reload(self, dry_run: bool = False) -> dict[str, Any]:
+    def reload(self, dry_run: bool = False, *, force: bool = False) -> dict[str, Any]:
         """Read the job files again.
 
         Args:
             dry_run: only tell what would change.
+            force: apply it also if files of working jobs are broken now, which are then gone.
 
         Returns:
             `added`, `removed`, `changed`: lists of job ids; `errors`: of files that are wrong; `applied`;
             `previews`: for a dry run, what becomes of the runs of each job, as `preview` tells it.
         """
-        return self.connection.json("POST", "/jobs/reload", params={"dry_run": str(dry_run).lower()})
+        return self.connection.json(
+            "POST", "/jobs/reload", params={"dry_run": str(dry_run).lower(), "force": str(force).lower()}
+        )
 
     def notify_test(self, to: str) -> None:
         """Send a message to somebody, to see that it arrives; returns when it is sent.
@@ -326,14 +329,28 @@ class Client:
         return rows
 
     def expected(
-        self, since: When = "now", until: When = "+1d", *, job: str | None = None, limit: int = 1000
+        self,
+        since: When = "now",
+        until: When = "+1d",
+        *,
+        job: str | None = None,
+        limit: int = 1000,
+        each: int | None = None,
     ) -> "pd.DataFrame":
-        """What the schedules will make from `since` on, before `until`; the columns are those of `next`."""
+        """What the schedules will make from `since` on, before `until`; the columns are those of `next`.
+
+        Args:
+            since, until: the window.
+            job: only this one's.
+            limit: at most so many, the earliest.
+            each: of each job at most so many; None: all.
+        """
         params = {
             "since": self.connection.text_of(since),
             "until": self.connection.text_of(until),
             "limit": limit,
             "job_id": job,
+            "each": each,
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
 

@@ -177,6 +177,8 @@ def test_what_the_schedules_will_make(api: httpx2.Client) -> None:
         ("ops/daily", "2030-01-01T09:00:00Z"),
         ("ops/daily", "2030-01-02T09:00:00Z"),
     ]
+    (first,) = api.get("/expected", params={**window, "each": "1"}).json()["expected"]
+    assert first == expected[0]
     assert "before until" in problem(api.get("/expected", params={"since": "+2d", "until": "+1d"}), 422)
 
 
