@@ -236,6 +236,12 @@ class Client:
         """
         self.connection.json("POST", "/notify/test", body={"to": to})
 
+    def check(self, job_id: str, yaml: str) -> list[dict[str, Any]]:
+        """What is wrong with a text of a job's file: file, line, col, level, message; it takes `write`."""
+        body = {"job_id": job_id, "yaml": yaml}
+        errors: list[dict[str, Any]] = self.connection.json("POST", "/jobs/check", body=body)["errors"]
+        return errors
+
     def preview(self, job_id: str, yaml: str) -> dict[str, Any]:
         """What a text of a job's file would do to its runs of the next 7 days.
 

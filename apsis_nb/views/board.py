@@ -20,6 +20,14 @@ COLUMNS_CSS = """
 OnAction = Callable[[dict[str, Any]], None]
 
 
+def hand_over(data: Any, on_action: OnAction) -> None:
+    """Hand a message of the browser over to whoever acts on it."""
+    doc = pn.state.curdoc
+    if isinstance(data, dict) and isinstance(data.get("action"), str) and doc is not None:
+        # What follows may change the document, so it must hold its lock.
+        doc.add_next_tick_callback(partial(on_action, data))
+
+
 class Board(pn.custom.JSComponent):
     """HTML that the server renews; only what differs changes on the page.
 
@@ -59,8 +67,5 @@ class Board(pn.custom.JSComponent):
         self.question = {**said, "danger": danger, "n": self._asked}
 
     def _handle_msg(self, data: Any) -> None:
-        if self._on_action is None or not isinstance(data, dict) or not isinstance(data.get("action"), str):
-            return
-        doc = pn.state.curdoc
-        if doc is not None:  # what follows may change the document, so it must hold its lock
-            doc.add_next_tick_callback(partial(self._on_action, data))
+        if self._on_action is not None:
+            hand_over(data, self._on_action)

@@ -1,6 +1,6 @@
 """The last runs of a job as a row of small columns: as high as they took, in the colours of their states."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from apsis_nb.client import Client
@@ -27,8 +27,14 @@ def last_runs(client: Client, jobs: list[str], limit: int = LAST_RUNS) -> dict[s
     return found
 
 
-def strip_svg(runs: list[Mapping[str, Any]], height: int = 22) -> str:
-    """The picture: a path for each state, so that many of them on a page stay small."""
+def strip_svg(runs: list[dict[str, Any]], height: int = 22, *, links: bool = False) -> str:
+    """The picture: a path for each state, so that many of them on a page stay small.
+
+    Args:
+        runs: oldest first.
+        height: in pixels.
+        links: whether each column leads to its run, which takes far more bytes.
+    """
     if not runs:
         return ""
     longest = max((float(run["elapsed_s"] or 0) for run in runs), default=0.0) or 1.0
@@ -45,7 +51,20 @@ def strip_svg(runs: list[Mapping[str, Any]], height: int = 22) -> str:
     words = strip_words(run["state"] for run in runs)
     return (
         f'<svg class="strip" viewBox="-2 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{words}"><title>{words}</title>{lines}</svg>'
+        f'role="img" aria-label="{words}"><title>{words}</title>{lines}'
+        f"{_links(runs, height) if links else ''}</svg>"
+    )
+
+
+def _links(runs: list[dict[str, Any]], height: int) -> str:
+    """What is tapped: as wide as the column and the gap beside it."""
+    return "".join(
+        f'<a href="{markup.text(markup.run_url(name))}">'
+        f"<title>{name}: {markup.state_of(run['state']).value}, "
+        f"{markup.duration(run['elapsed_s']) or markup.NONE}</title>"
+        f'<rect class="hit" x="{n * 5 - 2.5}" y="0" width="5" height="{height}" fill="transparent"/></a>'
+        for n, run in enumerate(runs)
+        if (name := f"r{run['run_id']}")
     )
 
 

@@ -56,6 +56,11 @@ def test_the_pages_are_served_without_the_server(alone: str, demo: Demo, browser
     own = (alone, alone.replace("http", "ws", 1), "data:", "blob:")
     tab.on("request", lambda request: None if request.url.startswith(own) else elsewhere.append(request.url))
     words = {"overview": "Next 24 hours", "timeline": "Runs", f"run?id={run.run_id}": "seen by panel alone"}
+    words |= {
+        "jobs": "heartbeat",
+        "job?id=sales/report": "sales/import",
+        "adhoc?job=sales/chart": "Fill in date",
+    }
 
     for page, said in words.items():
         tab.goto(f"{alone}/{page}")

@@ -341,7 +341,7 @@ def test_a_phone_has_room_for_every_page(reader, client):
     page = reader(width=390, height=800)
     run = client.adhoc("echo hello").wait(30)
 
-    for address in ("overview", "timeline", f"run?id={run.run_id}"):
+    for address in ("overview", "timeline", f"run?id={run.run_id}", "jobs", "job?id=sales/report", "adhoc"):
         tab = page.open(address)
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), address
 
@@ -393,7 +393,9 @@ def picture_all(browser, demo, theme, run_id):
     context.request.get(f"{demo.url}/?token={demo.token}")
     tab = context.new_page()
     tab.set_default_timeout(PATIENCE_MS)
-    for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
+    pages = [("overview", ""), ("timeline", ""), ("run", f"?id={run_id}"), ("jobs", "")]
+    pages += [("job", "?id=sales/report"), ("adhoc", "?job=ml/score&arg.date=2026-11-20")]
+    for name, address in pages:
         tab.goto(f"{demo.url}/dash/{name}{address}")
         settle(tab)
         if name == "run":
