@@ -8,7 +8,7 @@ from typing import Any
 import panel as pn
 
 from . import markup
-from .board import OnAction
+from .board import OnAction, hand_over
 from .markup import text
 from .timeline_rows import AD_HOC, GROUPINGS, ORDERS, Grouping, Order, Row
 
@@ -43,9 +43,7 @@ class Keys(pn.custom.JSComponent):
         self._on_action = on_action
 
     def _handle_msg(self, data: Any) -> None:
-        doc = pn.state.curdoc
-        if doc is not None and isinstance(data, dict) and isinstance(data.get("action"), str):
-            doc.add_next_tick_callback(lambda: self._on_action(data))
+        hand_over(data, self._on_action)
 
 
 def bar_html(

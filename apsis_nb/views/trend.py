@@ -20,7 +20,7 @@ from panel.viewable import Viewer
 
 from . import markup
 from .board import Board
-from .timeline import milliseconds
+from .timeline_layout import milliseconds
 
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
 COLOUR = "#2f6df6"
