@@ -76,6 +76,7 @@ def new_figure(start: datetime, stop: datetime, *, width: int | None) -> Any:
         min_border_top=6,
         min_border_bottom=46,
         output_backend="canvas",
+        name="timeline",
     )
 
 

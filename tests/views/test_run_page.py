@@ -19,6 +19,7 @@ from apsis_nb.views.run_html import (
     resources_html,
     why_html,
 )
+from apsis_nb.views.run_page import family_of, waiting_for
 from tests.views.test_markup import Tags
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -191,3 +192,30 @@ def test_the_attempts_stand_in_their_order_and_this_one_is_marked():
     assert page.count('aria-current="true"') == 1
     assert "attempt 2" in Tags(page).words
     assert family_html(rows[:1], "r1") == ""
+
+
+# ---- What stands around a run, from a real server ----
+
+
+def test_the_attempts_of_a_run_are_one_family_from_whichever_one_looks(client):
+    first = client.schedule("asked/tries").wait(30)
+    (second,) = (r for r in client.list_runs(job="asked/tries") if r["rerun_of"] == first.run_id)
+    client.run(second["run_id"]).wait(30)
+
+    for name in (first.run_id, second["run_id"]):
+        family = family_of(client, client.run(name).facts)
+        assert [f"r{row['run_id']}" for row in family] == [first.run_id, second["run_id"]]
+
+
+def test_what_waits_for_a_run_is_found(client):
+    run = client.schedule("asked/tries").wait(30)
+    waits = client.schedule("asked/depends")
+    jobs = {facts["job_id"]: facts for facts in client.jobs.find()}
+
+    waiters, dependents = waiting_for(client, jobs, run.facts)
+
+    assert dependents == ["asked/depends"]
+    assert waits.run_id in [waiter["run_id"] for waiter in waiters]
+    waits.skip("enough was seen")
+    assert client.run(waits.run_id).facts["skip_reason"] == "enough was seen"
+    assert waiting_for(client, jobs, waits.facts) == ([], [])
