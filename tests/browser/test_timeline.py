@@ -11,7 +11,7 @@ ROWS = "() => deep('.rows li').map(li => li.textContent.trim())"
 WINDOW = (
     "() => { const r = Bokeh.documents[0].get_model_by_name('timeline').x_range; return [r.start, r.end] }"
 )
-#: Where the middle of a bar stands on the page, and how many runs it has; the frame begins 4 and 6 pixels inside.
+#: Where the middle of a bar stands on the page, and how many runs it has; the frame lies 4 and 6 pixels in.
 PLACE = """n => {
   const fig = Bokeh.documents[0].get_model_by_name('timeline')
   const data = Bokeh.documents[0].get_model_by_name('bars').data_source.data
