@@ -104,7 +104,7 @@ class Catalogue:
 
 @lru_cache(maxsize=8)
 def _catalogue(known: connection.Access) -> Catalogue:
-    return Catalogue(Client(known.url, known.token), connection.feed())
+    return Catalogue(connection.own_client(known), connection.feed())
 
 
 def catalogue() -> Catalogue:

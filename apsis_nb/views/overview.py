@@ -13,6 +13,7 @@ from panel.viewable import Viewer
 
 from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.states import ACTIVE, State
+from apsis_nb.core.times import format_time
 
 from . import markup, overview_html
 from .ahead import expected_of_each
@@ -30,7 +31,8 @@ ENDED_WITHIN = timedelta(hours=24)  #: a backfill that ended is shown for so lon
 _HOURLY = """
 SELECT date_trunc('hour', scheduled_at) AS hour, state, count(*) AS runs, count(*) FILTER (late) AS late
 FROM runs
-WHERE scheduled_at >= utc_now() - INTERVAL 24 HOUR AND scheduled_at <= utc_now() AND origin <> 'test'
+WHERE scheduled_at >= $now::TIMESTAMP - INTERVAL 24 HOUR AND scheduled_at <= $now::TIMESTAMP
+    AND origin <> 'test'
 GROUP BY ALL"""
 
 #: Messages and calls of a day that did not arrive, newest first: the last step of each.
@@ -117,13 +119,14 @@ class Overview(Viewer):
     # ---- From the server ----
 
     def _load_present(self) -> Present:
-        client = self._page.client
+        client, now = self._page.client, self._page.now()
+        since = now - timedelta(days=1)
         return Present(
             live=client.list_runs(state=LIVE_STATES, limit=200),
-            failed=client.list_runs(state=["error", "failure"], since="24h", limit=MOST_ROWS),
-            late=client.list_runs(late=True, since="24h", limit=MOST_ROWS),
-            hourly=client.sql(_HOURLY),
-            now=self._page.now(),
+            failed=client.list_runs(state=["error", "failure"], since=since, limit=MOST_ROWS),
+            late=client.list_runs(late=True, since=since, limit=MOST_ROWS),
+            hourly=client.sql(_HOURLY, {"now": format_time(now)}),
+            now=now,
         )
 
     def _load_plans(self) -> Plans:

@@ -45,7 +45,7 @@ class Page:
         if doc is None:
             raise RuntimeError("a page is made while a document is: by `panel serve`, or in a notebook cell")
         self.doc = doc
-        self.now = now
+        self.now = connection.clock(now)  #: the present, aware; of a file its end
         self.title = title
         self.has_api = connection.is_behind_server()  #: whether the server's API has the page's own address
         #: What the address says after the question mark.
@@ -97,7 +97,11 @@ class Page:
         """The whole page."""
         dialogs = [Finder(self), *([] if self.adhoc.standing else [self.adhoc])]
         title = f"{self.title} · apsis_nb"
-        return frame(title, self.shell, [self.wrong, *parts, self._foot], dialogs)
+        notes = [self.wrong]
+        if (file := connection.file_shown()) is not None:
+            words = f"Read only: the runs of {markup.text(file)} as they were when its server stopped."
+            notes.append(Board(f'<p class="said" role="status">{words}</p>'))
+        return frame(title, self.shell, [*notes, *parts, self._foot], dialogs)
 
     def put_in_address(self, **said: str | None) -> None:
         """Keep the page's state in its address, so that it can be sent; what is empty is left out."""

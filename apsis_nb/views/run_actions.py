@@ -9,6 +9,7 @@ from apsis_nb.core.states import FINISHED, State
 
 from . import markup
 from .arg_fields import args_of, changed, fields_html
+from .connection import READ_ONLY
 from .markup import text
 
 #: That a person may want to send; the first is chosen.
@@ -34,9 +35,9 @@ def actions_html(
     Args:
         facts: of the run.
         job: the facts of its job, for the types of its params; None: it has none any more.
-        role: of the reader: `read` looks only. None: the server will say.
+        role: of the reader: `read` looks only, and a file offers nothing. None: the server will say.
     """
-    offers = offers_of(facts, job)
+    offers = [] if role == READ_ONLY else offers_of(facts, job)
     may = role != "read"
     off = "" if may else ' disabled title="This takes the role run; you have read."'
     buttons = "".join(

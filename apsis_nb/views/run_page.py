@@ -32,7 +32,7 @@ FAMILY_WITHIN = timedelta(days=90)
 _LAST_RUNS = f"""
 SELECT run_id, state, scheduled_at, elapsed_s, late
 FROM runs
-WHERE job_id = $job AND scheduled_at >= utc_now() - INTERVAL 90 DAY AND origin <> 'test'
+WHERE job_id = $job AND scheduled_at >= $now::TIMESTAMP - INTERVAL 90 DAY AND origin <> 'test'
 ORDER BY scheduled_at DESC, run_id DESC
 LIMIT {LAST_RUNS}"""
 
@@ -139,7 +139,7 @@ class RunPage(Viewer):
         return Around(
             job=jobs.get(run.job_id),
             role=self._around.role or _unless_refused(lambda: str(client.version()["role"])),
-            others=client.sql(_LAST_RUNS, {"job": run.job_id}),
+            others=client.sql(_LAST_RUNS, {"job": run.job_id, "now": format_time(self._page.now())}),
             causes=(_unless_refused(lambda: list(run.why())) or []) if wants_why(facts) else [],
             family=family_of(client, facts),
             waiters=waiters,
