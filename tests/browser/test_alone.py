@@ -1,4 +1,4 @@
-"""The same pages under `panel serve`, with no proxy between, for a server or a file that the command line names."""
+"""The same pages under `panel serve`, with no proxy between, for a server or a file that is named to them."""
 
 import subprocess
 import sys
