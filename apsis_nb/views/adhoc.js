@@ -97,6 +97,7 @@ export function render({model, el}) {
       what.innerHTML = `<div class="field"><label for="find">Job</label><input id="find" role="combobox" aria-expanded="true"
         aria-controls="choices" placeholder="Words of its id, label or description" autocomplete="off" spellcheck="false">
         <ul class="choices" id="choices" role="listbox" aria-label="Jobs"><li class="muted">Loading …</li></ul></div>`
+      drawChoices()
       ask("jobs", {words: ""})
       by("find").focus()
     }
@@ -122,7 +123,7 @@ export function render({model, el}) {
   const drawChoices = () => {
     const {items, words, count, error} = model.jobs
     const list = what.querySelector(".choices")
-    if (!list || words !== (by("find")?.value.trim() ?? "")) { return }
+    if (!list || words === undefined || words !== (by("find")?.value.trim() ?? "")) { return }
     choices = items ?? []
     at = 0
     list.innerHTML = error ? `<li class="muted">${html(error)}</li>` : choices.length

@@ -168,5 +168,7 @@ def adhoc_form(page: "Page") -> AdHoc:
     """The form as a page of its own; the address fills it in: `job`, `arg.NAME`."""
     said = page.said
     args = {name.removeprefix("arg."): text for name, text in said.items() if name.startswith("arg.")}
-    page.adhoc.param.update(standing=True, wish={"job": said.get("job", ""), "args": args})
+    page.adhoc.param.update(
+        standing=True, sizing_mode="stretch_width", wish={"job": said.get("job", ""), "args": args}
+    )
     return page.adhoc

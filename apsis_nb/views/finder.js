@@ -32,7 +32,7 @@ export function render({model}) {
       <footer><button class="primary">Close</button></footer></form></dialog>`
   const [finder, help] = root.querySelectorAll("dialog")
   const field = finder.querySelector("input"), list = finder.querySelector("ul"), says = finder.querySelector(".says")
-  let items = [], at = 0
+  let items = [], at = 0, asked = 0
 
   const draw = () => {
     list.replaceChildren(...items.map((item, n) => {
@@ -65,11 +65,12 @@ export function render({model}) {
   const ask = () => {
     clearTimeout(timer)
     says.textContent = "Searching …"
-    timer = setTimeout(() => model.send_msg({words: field.value.trim()}), 120)
+    asked += 1
+    timer = setTimeout(() => model.send_msg({words: field.value.trim(), n: asked}), 120)
   }
   const told = () => {
-    const {words, items: found, error} = model.found
-    if (words !== field.value.trim()) { return }  // an answer to what was typed before
+    const {words, items: found, error, n} = model.found
+    if (n !== asked) { return }  // an answer to what was typed before
     items = [...pages(words), ...(found ?? [])]
     at = 0
     says.textContent = error || (items.length ? "" : `No job, run or label has “${words}”.`)

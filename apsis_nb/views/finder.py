@@ -41,7 +41,7 @@ GROUP BY label ORDER BY runs DESC, label LIMIT {MOST_LABELS}"""
 class Finder(pn.custom.JSComponent):
     """The dialogs; closed until somebody wants them."""
 
-    found = param.Dict(default={}, doc="What the last question found: `words`, `items`, and `error`.")
+    found = param.Dict(default={}, doc="What question `n` found: `words`, `items`, and `error`.")
     pages = param.List(doc="Where the navigation leads: name and title each.")
 
     _bundle = _HERE / "finder.js"
@@ -53,14 +53,14 @@ class Finder(pn.custom.JSComponent):
 
     def _handle_msg(self, data: Any) -> None:
         if isinstance(data, dict) and isinstance(data.get("words"), str):
-            pn.state.execute(partial(self._find, data["words"]))
+            pn.state.execute(partial(self._find, data["words"], data.get("n")))
 
-    async def _find(self, words: str) -> None:
+    async def _find(self, words: str, n: Any) -> None:
         try:
             items, error = await asyncio.to_thread(self._look, words), ""
         except ApsisError as failed:
             items, error = [], str(failed)
-        answer = {"words": words, "items": items, "error": error}
+        answer = {"words": words, "items": items, "error": error, "n": n}
         self._page.later(lambda: self.param.update(found=answer))
 
     def _look(self, words: str) -> list[dict[str, str]]:

@@ -84,7 +84,7 @@ class JobsPage(Viewer):
 
     def _show(self, listing: Listing) -> None:
         self._listing = listing
-        self._picked &= listing.known.jobs.keys()
+        self._picked = self._picked.intersection(listing.known.jobs)
         self._bar.content = bar_html(self._choice, listing.known.labels)
         wrong = [error for error in listing.known.errors if error["level"] == "error"]
         self._broken.param.update(content=broken_html(wrong), visible=bool(wrong))
@@ -237,7 +237,7 @@ class JobsPage(Viewer):
             return
         chosen = chosen_jobs(self._listing, self._choice, self._last_state)
         meant = {i for i in chosen if i == name or name == "" or (name.endswith("/") and i.startswith(name))}
-        meant &= self._listing.known.jobs.keys()
+        meant = meant.intersection(self._listing.known.jobs)
         self._picked = self._picked | meant if is_picked else self._picked - meant
         self._draw()
 

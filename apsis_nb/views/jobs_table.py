@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from apsis_nb.core.states import State
+from apsis_nb.core.states import ACTIVE, State
 
 from . import job_acts, markup, strips
 from .catalogue import Known, is_disabled
@@ -17,6 +17,7 @@ SPAN_WORDS = "30 days"
 #: Which jobs are shown, beside words and a label.
 ONLY: dict[str, str] = {
     "": "all jobs",
+    "running": "running now",
     "failed": "last run failed",
     "broken": "broken file",
     "paused": "paused",
@@ -30,6 +31,7 @@ SORTS: dict[str, str] = {
     "success": "worst success rate first",
     "name": "by id",
 }
+_UNDER_WAY = frozenset(state.value for state in ACTIVE)
 _BAD = frozenset({State.FAILURE.value, State.ERROR.value})
 
 
@@ -117,6 +119,8 @@ def _fits(job_id: str, facts: Mapping[str, Any] | None, words: list[str], label:
 def _is_one(job_id: str, known: Known, only: str, last_state: Callable[[str], str]) -> bool:
     facts = known.jobs.get(job_id)
     match only:
+        case "running":
+            return last_state(job_id) in _UNDER_WAY
         case "failed":
             return last_state(job_id) in _BAD
         case "broken":
