@@ -202,10 +202,14 @@ class TimelinePage(Viewer):
     def _show_strip(self, answer: tuple[Extent, pd.DataFrame]) -> None:
         self._strip.draw(*answer)
 
-    def _find_clock(self) -> None:
+    async def _find_clock(self) -> None:
         """The reader's own zone: the browser tells it when the page is there."""
         info = pn.state.browser_info
-        name = getattr(info, "timezone", None)
+        if info is not None:
+            info.param.watch(lambda event: self._set_clock(event.new), "timezone")
+            self._set_clock(info.timezone)
+
+    def _set_clock(self, name: str | None) -> None:
         try:
             self._picture.clock = zone(name) if name else None
         except ValueError:  # a zone that is not known here has no shades
