@@ -112,11 +112,14 @@ def test_what_is_held_back_goes_on_from_here(client):
 
 
 def test_a_backfill_is_stopped_and_goes_on_from_here(client):
-    made = client.jobs["asked/prints"].backfill([{"name": "one"}, {"name": "two"}])
-    made.wait(60, progress=False)
+    made = client.jobs["asked/sleeps"].backfill([{"name": name} for name in "abcd"])
 
     assert "starts nothing more" in do(client, "stop-0", made.backfill_id)
-    assert usual_of(client).keys() <= {"asked/prints", "busy/ticks"}
+    assert made.wait(60, progress=False).facts["skipped"] >= 3
+    assert "goes on" in do(client, "goon-0", made.backfill_id)
+    assert made.facts["left"] > 0
+    do(client, "stop-0", made.backfill_id)
+    assert usual_of(client).keys() <= {"asked/sleeps"}
 
 
 def test_an_action_that_failed_is_told(client):
