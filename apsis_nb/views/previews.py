@@ -156,7 +156,7 @@ def _delimiter(words: str) -> str:
     return max(",;\t|", key=first.count)
 
 
-def _first(rows: "csv._reader", count: int) -> Iterator[list[str]]:
+def _first(rows: Iterator[list[str]], count: int) -> Iterator[list[str]]:
     for _ in range(count):
         row = next(rows, None)
         if row is None:

@@ -275,7 +275,7 @@ def _causes_of(client: Client, run_id: str) -> list[dict[str, Any]]:
 
 def _is_about(cause: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     is_it = cause["run_id"] == facts["run_id"]
-    return is_it or (cause["job_id"] == facts["job_id"] and cause["args"] == facts["args"])
+    return bool(is_it or (cause["job_id"] == facts["job_id"] and cause["args"] == facts["args"]))
 
 
 def _unless_refused(ask: Any) -> Any:

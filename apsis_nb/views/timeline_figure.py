@@ -13,7 +13,6 @@ from bokeh.models import (
     CustomJSTickFormatter,
     FixedTicker,
     Grid,
-    Label,
     LinearAxis,
     PanTool,
     Range1d,
@@ -21,6 +20,7 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.models.annotations.geometry import BoxAnnotation, Span
+from bokeh.models.annotations.labels import Label
 from bokeh.plotting import figure
 
 from . import palette

@@ -60,8 +60,8 @@ class Arrangement:
     @classmethod
     def of(cls, said: Mapping[str, str]) -> "Arrangement":
         """That which the address names."""
-        by = next((g for g in GROUPINGS if g and g == said.get("group")), "")
-        order = next((o for o in ORDERS if o == said.get("sort")), "name")
+        by: Grouping = next((g for g in GROUPINGS if g == said.get("group")), "")
+        order: Order = next((o for o in ORDERS if o == said.get("sort")), "name")
         return cls(by, order, frozenset(filter(None, said.get("folded", "").split(","))))
 
     @property
