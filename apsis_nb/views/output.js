@@ -14,7 +14,7 @@ export function render({model}) {
       <input type="search" placeholder="Search" aria-label="Search in the whole output" size="14" spellcheck="false">
       <span class="group"><button value="previous" type="button" title="Previous line (Shift+Enter)" aria-label="Previous line">&uarr;</button><button
         value="next" type="button" title="Next line (Enter)" aria-label="Next line">&darr;</button></span></form>
-      <button class="error" title="Go to the first line that looks like an error">First error</button>
+      <button class="first-error" title="Go to the first line that looks like an error">First error</button>
       <label class="check"><input type="checkbox" class="follow" checked>follow</label>
       <label class="check"><input type="checkbox" class="wrap">wrap</label></span>
     <a class="download" download>download</a></div></header>
@@ -176,7 +176,7 @@ export function render({model}) {
   for (const button of root.querySelectorAll(".find button")) {
     button.onclick = () => { if (!ask()) { model.send_msg({action: button.value}) } }
   }
-  find(".error").onclick = () => { field.value = asked = ""; model.send_msg({action: "error"}) }
+  find(".first-error").onclick = () => { field.value = asked = ""; model.send_msg({action: "error"}) }
   window.apsis.events.addEventListener("theme", paint)
   model.on("remove", () => window.apsis.events.removeEventListener("theme", paint))
   paint(); size(); names(); found(); edges()

@@ -1,5 +1,6 @@
 """The overview: what runs, waits, is late, failed or is held back, what is not well, and what comes next."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ import pandas as pd
 import panel as pn
 from panel.viewable import Viewer
 
-from apsis_nb.client import Client, ServerEvent
+from apsis_nb.client import Client, NoSuch, ServerEvent
 from apsis_nb.core.states import ACTIVE, State
 from apsis_nb.core.times import format_time
 
@@ -80,6 +81,7 @@ class Plans:
     pauses: Sequence[Mapping[str, Any]] = ()  #: with `held`: how many runs they held back
     backfills: Sequence[Mapping[str, Any]] = ()
     untold: Sequence[Mapping[str, Any]] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)  #: why runs wait that do not say it, by run
     role: str | None = None  #: of the reader
 
 
@@ -140,6 +142,7 @@ class Overview(Viewer):
             pauses=[{**pause, "held": held_by(client, pause)} for pause in known.pauses],
             backfills=[b for b in client.list_backfills(limit=20) if _is_fresh(b, now)],
             untold=untold(client),
+            reasons=reasons_of(client, self._present.live if self._present else []),
             role=before.role or str(client.version()["role"]),
         )
 
@@ -168,7 +171,8 @@ class Overview(Viewer):
         plans = self._plans
         if self._present is not None:
             self._figures.content = overview_html.figures_html(self._present)
-            self._left.content = overview_html.now_html(self._present, plans.usual if plans else {})
+            known = (plans.usual, plans.reasons) if plans else ({}, {})
+            self._left.content = overview_html.now_html(self._present, *known)
         if plans is not None:
             may_run, may_write = plans.role != "read", plans.role in {"write", "admin"}
             parts = [
@@ -261,6 +265,18 @@ def usual_of(client: Client) -> dict[str, dict[str, Any]]:
     """How long the last successes of the jobs took that run now, by job."""
     rows = markup.records(client.history.estimates())
     return {str(row["job_id"]): row for row in rows if row["runs"]}
+
+
+def reasons_of(client: Client, live: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Why runs wait that have no message, in words, of those that are shown."""
+    waiting = [run for run in live if run["state"] == State.WAITING.value][:MOST_ROWS]
+    found = {}
+    for run in waiting:
+        if not run["message"]:
+            with contextlib.suppress(NoSuch):  # it may have gone meanwhile
+                causes = client.run(run["run_id"]).why()
+                found[str(run["run_id"])] = str(causes[0]["text"]) if causes else ""
+    return found
 
 
 def held_by(client: Client, pause: Mapping[str, Any]) -> int:

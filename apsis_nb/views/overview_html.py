@@ -87,13 +87,19 @@ def hours_html(present: "Present") -> str:
     )
 
 
-def now_html(present: "Present", usual: Mapping[str, Mapping[str, Any]]) -> str:
-    """The lists: running, waiting, late, failed."""
+def now_html(present: "Present", usual: Mapping[str, Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
+    """The lists: running, waiting, late, failed.
+
+    Args:
+        present: the runs.
+        usual: as of `running_html`.
+        reasons: why runs wait that do not say it themselves, by run.
+    """
     running = [run for run in present.live if run["state"] != State.WAITING.value]
     waiting = [run for run in present.live if run["state"] == State.WAITING.value]
     parts = [running_html(running, usual, present.now)]
     if waiting:
-        parts.append(waiting_html(waiting))
+        parts.append(waiting_html(waiting, reasons))
     parts += [failed_html(present.failed), late_html(present.late)]
     return f'<div class="stack">{"".join(parts)}</div>'
 
@@ -168,13 +174,13 @@ def _progress(run: Mapping[str, Any], usual: Mapping[str, Any] | None, now: date
     )
 
 
-def waiting_html(runs: list[dict[str, Any]]) -> str:
+def waiting_html(runs: list[dict[str, Any]], reasons: Mapping[str, str]) -> str:
     rows = [
         [
             _who(run),
             markup.run_link(run["run_id"]),
             markup.when(run["scheduled_at"], "ago"),
-            text(run["message"] or "a condition"),
+            text(run["message"] or reasons.get(run["run_id"]) or "a condition"),
         ]
         for run in runs[:MOST_ROWS]
     ]
@@ -287,7 +293,7 @@ def _finding(finding: Mapping[str, Any]) -> str:
     who = markup.run_link(subject) if re.fullmatch(r"r\d+", subject) else f"<b>{text(subject)}</b>"
     level = text(finding["level"])
     return (
-        f'<li class="{level}"><span class="level">{level}</span><div>{who} {text(finding["message"])}'
+        f'<li data-level="{level}"><span class="level">{level}</span><div>{who} {text(finding["message"])}'
         f'<span class="fix">{text(finding["fix"])}</span></div></li>'
     )
 

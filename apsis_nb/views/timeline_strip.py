@@ -16,13 +16,13 @@ from apsis_nb.client import Client
 from .timeline_figure import time_axis
 from .timeline_layout import epoch_ms, milliseconds
 
-HEIGHT_PX = 76
+HEIGHT_PX = 96
 SHARE = 12  #: the strip is so many times as long as the window
 LEAST, MOST = timedelta(days=2), timedelta(days=3 * 366)
 AHEAD = 0.12  #: share of the strip that is future, where the window is at the present
 
 _UNITS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
-MOST_COLUMNS = 260
+MOST_COLUMNS = 300
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def test_a_long_output_is_searched_to_its_last_line(reader, client):
     click(tab, ".later")
     wait_for_words(tab, ".blocks", "\n90000\n")
 
-    click(tab, "button.error")
+    click(tab, "button.first-error")
     wait_for_words(tab, "mark.hit", "ValueError: no such day")
     assert tab.evaluate("() => deep('mark.hit .ansi31')[0].textContent") == "ValueError"
     fill(tab, ".find input", "nowhere to be found")
