@@ -213,7 +213,7 @@ class Timeline(Viewer):
 
     def _set_zone(self, *events: Any) -> None:
         for part in (self._axes.ticker, self._axes.formatter):
-            part.args = {"zone": self.zone}
+            part.args = {**part.args, "zone": self.zone}
         self._shade_changes()
 
 

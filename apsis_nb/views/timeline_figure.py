@@ -27,6 +27,7 @@ from . import palette
 from .timeline_hover import hover_tool, tap_tool
 from .timeline_layout import HATCHES, epoch_ms
 
+MOST_TICKS, TICK_PX = 9, 84  #: and how much room the words of one need
 MOST_CHANGES = 4  #: of the clocks, that are shaded at once
 
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
@@ -80,14 +81,21 @@ def new_figure(start: datetime, stop: datetime, *, width: int | None) -> Any:
     )
 
 
-def time_axis(fig: Any, zone: str, *, most: int = 9) -> tuple[CustomJSTicker, CustomJSTickFormatter]:
-    """Give a figure its time axis: its ticks stand on round times of the reader's clock."""
-    args = {"zone": zone}
+def time_axis(fig: Any, zone: str) -> tuple[CustomJSTicker, CustomJSTickFormatter]:
+    """Give a figure its time axis: its ticks stand on round times of the reader's clock.
+
+    Args:
+        fig: the figure.
+        zone: local or utc.
+    """
     ticker = CustomJSTicker(
-        args=args,
-        major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, {most})",
+        args={"zone": zone, "fig": fig},
+        major_code=f"{_AXIS_JS}\nconst room = Math.max(2, Math.floor((fig.inner_width ?? 900) / {TICK_PX}))\n"
+        f"return timesBetween(cb_data.range.start, cb_data.range.end, Math.min({MOST_TICKS}, room))",
     )
-    formatter = CustomJSTickFormatter(args=args, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)")
+    formatter = CustomJSTickFormatter(
+        args={"zone": zone}, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
+    )
     below: Any = LinearAxis(major_tick_line_color=None)
     below.ticker, below.formatter = ticker, formatter
     below.axis_line_color = below.minor_tick_line_color = None

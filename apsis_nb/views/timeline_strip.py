@@ -79,7 +79,7 @@ class Strip(Viewer):
             output_backend="canvas",
             name="strip",
         )
-        self._ticks = time_axis(fig, self.zone, most=12)
+        self._ticks = time_axis(fig, self.zone)
         ends = {"left": "left", "right": "right", "bottom": 0, "source": self._source, "line_color": None}
         fig.quad(top="runs", fill_color="#7f93b8", fill_alpha=0.55, **ends)
         fig.quad(top="failed", fill_color="#bf3b26", **ends)
@@ -113,7 +113,7 @@ class Strip(Viewer):
 
     def _set_zone(self, event: Any) -> None:
         for part in self._ticks:
-            part.args = {"zone": self.zone}
+            part.args = {**part.args, "zone": self.zone}
 
 
 def load(client: Client, extent: Extent) -> pd.DataFrame:
