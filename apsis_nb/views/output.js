@@ -53,6 +53,7 @@ export function render({model}) {
     find(".earlier").hidden = !first || Number(first.dataset.begin) === 0
     find(".later").hidden = end === null
     find(".nothing").textContent = first || tail.textContent ? "" : model.words
+    pane.classList.toggle("empty", !first && !tail.textContent)
     mark()
   }
   // The words that are looked for are marked in what is shown, without changing it.

@@ -17,6 +17,7 @@ from .run_actions import actions_html
 
 #: Kinds of causes that need nobody: shown, but not as something wrong.
 _CALM = frozenset({"due", "running", "ran", "schedule", "calendar"})
+_RUN_ID = re.compile(r"\br[0-9]+\b")
 
 
 def absent_html(name: str) -> str:
@@ -192,7 +193,7 @@ def why_html(causes: Sequence[Mapping[str, Any]]) -> str:
     for n, cause in enumerate(causes):
         root = " root" if n == len(causes) - 1 and n > 0 else ""
         calm = " calm" if cause["kind"] in _CALM else ""
-        link = f" {markup.run_link(cause['run_id'])}" if cause.get("run_id") else ""
+        words = _RUN_ID.sub(lambda match: markup.run_link(match[0]), text(cause["text"]))
         last = (
             f'<code title="The last line that it wrote">{text(cause["output"])}</code>'
             if cause["output"]
@@ -201,7 +202,7 @@ def why_html(causes: Sequence[Mapping[str, Any]]) -> str:
         mark = '<span class="muted">the root of it</span>' if root else ""
         items.append(
             f'<li class="{calm}{root}" style="--depth:{min(int(cause["depth"]), 8)}">'
-            f"<p>{text(cause['text'])}{link} {mark}</p>{last}</li>"
+            f"<p>{words} {mark}</p>{last}</li>"
         )
     return markup.card("Why", f'<ol class="why">{"".join(items)}</ol>')
 

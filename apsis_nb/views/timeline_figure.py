@@ -31,6 +31,11 @@ MOST_TICKS, TICK_PX = 9, 84  #: and how much room the words of one need
 MOST_CHANGES = 4  #: of the clocks, that are shaded at once
 
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
+# A figure that is not laid out yet has no width, and throws when it is asked for it.
+_ROOM_JS = f"""
+let room = {MOST_TICKS}
+try {{ room = Math.max(2, Math.floor(fig.inner_width / {TICK_PX})) }} catch {{ /* it is asked again */ }}
+"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def time_axis(fig: Any, zone: str) -> tuple[CustomJSTicker, CustomJSTickFormatte
     """
     ticker = CustomJSTicker(
         args={"zone": zone, "fig": fig},
-        major_code=f"{_AXIS_JS}\nconst room = Math.max(2, Math.floor((fig.inner_width ?? 900) / {TICK_PX}))\n"
+        major_code=f"{_AXIS_JS}\n{_ROOM_JS}\n"
         f"return timesBetween(cb_data.range.start, cb_data.range.end, Math.min({MOST_TICKS}, room))",
     )
     formatter = CustomJSTickFormatter(
