@@ -8,6 +8,7 @@ import base64
 import csv
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,8 @@ _KINDS: dict[str, Kind] = {
 }
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
+#: What nbconvert has to say of notebooks of others is nobody's concern here.
+_SILENT = logging.Logger("nbconvert", logging.CRITICAL)
 #: What a frame may load: nothing but what it has in itself.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _NOTEBOOK_CSS = (Path(__file__).parent / "notebook.css").read_text(encoding="utf-8")
@@ -251,7 +254,8 @@ def _notebook_html(data: bytes, content_type: str) -> str:
         )
     try:
         notebook = nbformat.reads(data.decode(errors="replace"), as_version=4)
-        body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+        exporter = HTMLExporter(template_name="basic", log=_SILENT)
+        body, _ = exporter.from_notebook_node(notebook)
     except Exception as error:  # whatever its libraries raise of a file that somebody else wrote
         return markup.nothing(f"It cannot be shown as a notebook: {_short(str(error).partition(chr(10))[0])}")
     return framed(f"<style>{_NOTEBOOK_CSS}</style>{body}", "The notebook")
