@@ -225,7 +225,9 @@ def _node(name: str | None, value: Any, depth: int, left: list[int]) -> str:
     if not isinstance(value, dict | list) or not value:
         return f'<div class="leaf">{key}{_leaf(value)}</div>'
     pairs = value.items() if isinstance(value, dict) else ((str(n), v) for n, v in enumerate(value))
-    count = f"{len(value):,} {'members' if isinstance(value, dict) else 'values'}"
+    count = (
+        f"{len(value):,} {'member' if isinstance(value, dict) else 'value'}{'s' if len(value) > 1 else ''}"
+    )
     if depth >= MOST_DEPTH:
         return f'<div class="leaf">{key}<span class="muted">{count}, too deep to be shown</span></div>'
     inner = []
