@@ -29,6 +29,9 @@ CSS = (_HERE / "jobs.css").read_text(encoding="utf-8") + (_HERE / "job.css").rea
 BACKFILLS = 200  #: the newest of the server that are looked through for those of the job
 
 
+_RAN = "SELECT run_id FROM runs WHERE job_id = $job LIMIT 1"
+
+
 @dataclass(frozen=True)
 class Past:
     """How its runs went."""
@@ -304,7 +307,7 @@ def told_of(client: Client, known: Known, job_id: str) -> Told:
         yaml=source,
         tag=tag,
         backfills=[b for b in client.list_backfills(BACKFILLS) if b["job_id"] == job_id],
-        ran=bool(client.list_runs(job=job_id, limit=1)) if facts is None else False,
+        ran=facts is None and bool(client.sql_rows(_RAN, {"job": job_id})[1]),
     )
 
 

@@ -36,7 +36,8 @@ const ten = Math.pow(10, Math.floor(Math.log10(Math.max(span, 1e-9) / most)))
 const by_tens = [1, 2, 5, 10].map(n => n * ten).find(s => span / s <= most)
 const step = by_tens <= 30 ? by_tens : steps.find(s => s >= by_tens * 0.999 || span / s <= most) ?? by_tens
 const found = []
-for (let t = Math.ceil(cb_data.range.start / step) * step; t <= cb_data.range.end; t += step) { found.push(t) }
+const {start, end} = cb_data.range
+for (let t = Math.ceil(start / step) * step; t <= end; t += step) { found.push(t) }
 return found
 """
 #: Of seconds, as people say them: the words of `markup.duration`.
