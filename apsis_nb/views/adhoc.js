@@ -230,8 +230,9 @@ export function render({model, el}) {
   })
   form.addEventListener("input", (event) => {
     if (event.target.id === "find") {
+      const words = event.target.value.trim()
       clearTimeout(waits)
-      waits = setTimeout(() => ask("jobs", {words: event.target.value.trim()}), 100)
+      waits = setTimeout(() => ask("jobs", {words}), 100)
       return
     }
     if (event.target.dataset.arg) { touched.add(event.target.dataset.arg) }
@@ -291,13 +292,15 @@ export function render({model, el}) {
   model.on("job", () => { if (kind === "job" && model.job.id === job) { drawJob(); changed() } })
   model.on("plan", told)
   model.on("made", made)
-  model.on("role", state)
+  // Until the page is told who reads it, nobody hears what it asks.
+  model.on("role", () => { if (model.standing) { draw() } else { state() } })
   window.apsis.events.addEventListener("adhoc", open)
   model.on("remove", () => window.apsis.events.removeEventListener("adhoc", open))
   if (model.standing) {
     job = model.wish.job ?? ""
     args = {...model.wish.args}
-    setTimeout(draw)
+    what.innerHTML = '<p class="muted">Loading …</p>'
+    if (model.role) { setTimeout(draw) }
   }
   return root
 }

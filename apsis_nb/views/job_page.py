@@ -29,6 +29,9 @@ CSS = (_HERE / "jobs.css").read_text(encoding="utf-8") + (_HERE / "job.css").rea
 BACKFILLS = 200  #: the newest of the server that are looked through for those of the job
 
 
+_RAN = "SELECT run_id FROM runs WHERE job_id = $job LIMIT 1"
+
+
 @dataclass(frozen=True)
 class Past:
     """How its runs went."""
@@ -77,7 +80,6 @@ class JobPage(Viewer):
             "background": "var(--ap-surface)",
             "border": "1px solid var(--ap-line)",
             "border-radius": "10px",
-            "overflow": "hidden",
         }
         trends = pn.Column(self._took, self._late, sizing_mode="stretch_width", styles=surface)
         heading = Board('<header class="part"><h2>File</h2></header>', stylesheets=[CSS])
@@ -142,8 +144,8 @@ class JobPage(Viewer):
 
     def _show_trends(self, loaded: tuple[pd.DataFrame, pd.DataFrame]) -> None:
         took, late = loaded
-        self._took.show(took, "No run has succeeded in 90 days: there is no duration to show.")
-        self._late.show(late, "No schedule made a run in 90 days: nothing was due, so nothing was late.")
+        self._took.draw(took, "No run has succeeded in 90 days: there is no duration to show.")
+        self._late.draw(late, "No schedule made a run in 90 days: nothing was due, so nothing was late.")
 
     # ---- What is seen ----
 
@@ -238,8 +240,8 @@ class JobPage(Viewer):
                     self._later_ask(self._head, f"Save {job_id}?", html, "Save", "save", source)
             case "save":
                 text_to_save = str(message.get("value", ""))
-                done = await page.act(client.write_yaml, job_id, text_to_save, tag=self._told.tag)
-                self._tell(None if done is None else f"{job_id} is saved, and taken up.")
+                tag = await page.act(client.write_yaml, job_id, text_to_save, tag=self._told.tag)
+                self._tell(None if tag is None else f"{job_id} is saved, and taken up.")
 
     async def _plan_backfill(self, form: Mapping[str, Any]) -> None:
         start, stop = str(form.get("start") or ""), str(form.get("stop") or "")
@@ -305,7 +307,7 @@ def told_of(client: Client, known: Known, job_id: str) -> Told:
         yaml=source,
         tag=tag,
         backfills=[b for b in client.list_backfills(BACKFILLS) if b["job_id"] == job_id],
-        ran=bool(client.list_runs(job=job_id, limit=1)) if facts is None else False,
+        ran=facts is None and bool(client.sql_rows(_RAN, {"job": job_id})[1]),
     )
 
 

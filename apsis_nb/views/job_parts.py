@@ -237,6 +237,8 @@ def rules_html(facts: Mapping[str, Any]) -> str:
         ("then", _lines(facts["explain"]["action"])),
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
+    if not items:
+        return ""
     return markup.card("In words", f'<dl class="facts">{items}</dl>')
 
 

@@ -28,6 +28,18 @@ HEIGHT = 170
 
 _TABLE_ROWS = 30  #: of the table that says the same
 
+#: Steps on which people count: of milliseconds and seconds by tens, then of minutes, hours and days.
+_STEPS_JS = """
+const steps = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
+const span = cb_data.range.end - cb_data.range.start, most = 4
+const ten = Math.pow(10, Math.floor(Math.log10(Math.max(span, 1e-9) / most)))
+const by_tens = [1, 2, 5, 10].map(n => n * ten).find(s => span / s <= most)
+const step = by_tens <= 30 ? by_tens : steps.find(s => s >= by_tens * 0.999 || span / s <= most) ?? by_tens
+const found = []
+const {start, end} = cb_data.range
+for (let t = Math.ceil(start / step) * step; t <= end; t += step) { found.push(t) }
+return found
+"""
 #: Of seconds, as people say them: the words of `markup.duration`.
 _SECONDS_JS = """
 const s = Math.abs(tick), sign = tick < 0 ? "-" : ""
@@ -59,7 +71,7 @@ class Trend(Viewer):
         self._labels = CustomJSTickFormatter(
             args={"zone": zone}, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
         )
-        self.figure = self._draw()
+        self.figure = self._make_figure()
         self._words = Board()
         self._table = Board()
         self._picture = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width", visible=False)
@@ -72,7 +84,7 @@ class Trend(Viewer):
         self._ticker.args = {"zone": zone}
         self._labels.args = {"zone": zone}
 
-    def show(self, frame: pd.DataFrame, empty: str) -> None:
+    def draw(self, frame: pd.DataFrame, empty: str) -> None:
         """Draw these periods.
 
         Args:
@@ -91,7 +103,7 @@ class Trend(Viewer):
         self._words.content = words
         self._table.content = table_html(self._title, frame)
 
-    def _draw(self) -> Any:
+    def _make_figure(self) -> Any:
         fig = new_figure(
             height=HEIGHT,
             x_range=DataRange1d(range_padding=0.02),
@@ -105,11 +117,13 @@ class Trend(Viewer):
             min_border_top=6,
             sizing_mode="stretch_width",
         )
-        below: Any = LinearAxis(ticker=self._ticker, formatter=self._labels, major_tick_line_color=None)
+        below: Any = LinearAxis(major_tick_line_color=None)
+        below.ticker, below.formatter = self._ticker, self._labels
         below.axis_line_color = below.minor_tick_line_color = None
         fig.add_layout(below, "below")
-        left: Any = LinearAxis(formatter=CustomJSTickFormatter(code=_SECONDS_JS), axis_line_color=None)
-        left.ticker.desired_num_ticks = 4
+        left: Any = LinearAxis(axis_line_color=None)
+        left.formatter = CustomJSTickFormatter(code=_SECONDS_JS)
+        left.ticker = CustomJSTicker(major_code=_STEPS_JS)
         left.major_tick_line_color = left.minor_tick_line_color = None
         fig.add_layout(left, "left")
         fig.add_layout(Grid(dimension=1, ticker=left.ticker, grid_line_alpha=0.6))

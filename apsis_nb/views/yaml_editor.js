@@ -4,9 +4,9 @@ const html = (text) => text.replace(/[&<>]/g, c => ({"&": "&amp;", "<": "&lt;", 
 const span = (kind, text) => (text ? `<span class="${kind}">${html(text)}</span>` : "")
 
 function scalar(text) {
-  if (/^\s*(true|false|null|~|[-+]?\d[\d._]*([eE][-+]?\d+)?)\s*$/.test(text)) { return span("number", text) }
-  if (/^\s*["'[{]/.test(text)) { return span("string", text) }
-  if (/^\s*[&*!|>]/.test(text)) { return span("sign", text) }
+  if (/^\s*(true|false|null|~|[-+]?\d[\d._]*([eE][-+]?\d+)?)\s*$/.test(text)) { return span("y-number", text) }
+  if (/^\s*["'[{]/.test(text)) { return span("y-string", text) }
+  if (/^\s*[&*!|>]/.test(text)) { return span("y-sign", text) }
   return html(text)
 }
 // Where a comment begins; a `#` within quotes or within a word is none.
@@ -27,13 +27,13 @@ function commentAt(line) {
 // One line; `block` is the indent of a text that stands below `|` or `>`, or null.
 function paint(line, block) {
   const indent = line.match(/^ */)[0].length
-  if (block !== null && (line.trim() === "" || indent > block)) { return [span("string", line), block] }
+  if (block !== null && (line.trim() === "" || indent > block)) { return [span("y-string", line), block] }
   const cut = commentAt(line)
   const body = line.slice(0, cut), comment = line.slice(cut)
   const pair = body.match(/^(\s*(?:- +)*)([^\s:#][^:]*?)(:)(\s.*|)$/)
-  const painted = pair ? html(pair[1]) + span("key", pair[2]) + span("sign", pair[3]) + scalar(pair[4]) : scalar(body)
+  const painted = pair ? html(pair[1]) + span("y-key", pair[2]) + span("y-sign", pair[3]) + scalar(pair[4]) : scalar(body)
   const opens = /[:-]\s+[|>][-+\d]*\s*$/.test(body)
-  return [painted + span("comment", comment), opens ? indent : null]
+  return [painted + span("y-comment", comment), opens ? indent : null]
 }
 function colours(text, faults) {
   let block = null
@@ -41,7 +41,7 @@ function colours(text, faults) {
     const [painted, next] = paint(line, block)
     block = next
     const fault = faults.get(n + 1)
-    return `<div class="line${fault ? ` ${fault}` : ""}">${painted || " "}</div>`
+    return `<div class="y-line${fault ? ` y-${fault}` : ""}">${painted || " "}</div>`
   }).join("")
 }
 
@@ -70,7 +70,7 @@ export function render({model}) {
     field.style.width = `${Math.max(pre.scrollWidth, pre.parentElement.clientWidth)}px`
     list.replaceChildren(...faults.map(({line, col, level, message}) => {
       const li = document.createElement("li")
-      li.className = level
+      li.className = `y-${level}`
       const place = document.createElement("button")
       place.className = "place"
       place.textContent = line ? `line ${line}${col ? `, ${col}` : ""}` : level

@@ -192,7 +192,7 @@ def test_a_job_tells_when_it_runs_how_it_went_and_what_depends_on_it(reader):
     wait_for_words(tab, ".tree", "sales/chart")
     until(tab, "() => deep('table')[0] && deep('td time').length >= 10")
     wait_for_words(tab, ".trend-words", "Duration")
-    wait_for_words(tab, ".yaml .key", "schedule")
+    wait_for_words(tab, ".yaml .y-key", "schedule")
     until(tab, "() => deep('svg.strip a').length > 1")
 
 
@@ -202,7 +202,7 @@ def test_a_file_is_edited_with_what_is_wrong_and_what_will_change(reader, demo, 
     until(tab, "() => deep('.yaml textarea')[0] && !deep('.yaml textarea')[0].readOnly")
     try:
         fill(tab, ".yaml textarea", before.replace("program:", "progam:"))
-        wait_for_words(tab, ".yaml .faults .error", "did you mean 'program'")
+        wait_for_words(tab, ".yaml .faults .y-error", "did you mean 'program'")
         assert tab.evaluate("() => deep('.yaml .save')[0].disabled")
 
         fill(tab, ".yaml textarea", before + "schedule: {type: interval, interval: 1h}\n")
