@@ -30,6 +30,11 @@ function morph(from, to) {
     if (was.type === "checkbox" && isChecked !== node.hasAttribute("checked")) { was.checked = node.hasAttribute("checked") }
     if (was.nodeName === "TIME" && was.dateTime === node.dateTime) { return }
     if (was.nodeName === "INPUT" || was.nodeName === "SELECT") { return }
+    // What a template holds is not among its children.
+    if (was.nodeName === "TEMPLATE") {
+      if (was.innerHTML !== node.innerHTML) { was.innerHTML = node.innerHTML }
+      return
+    }
     morph(was, node)
   })
   old.slice(fresh.length).forEach(node => node.remove())

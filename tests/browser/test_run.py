@@ -88,20 +88,14 @@ def test_files_are_previewed_and_hostile_ones_do_nothing(reader, client):
         tab.wait_for_function("name => deep('.names [aria-pressed=true]')[0]?.title === name", arg=name)
         wait_for_words(tab, f".preview {selector}", words)
         if selector == "iframe":
-            wait_for_frame(tab, "A page" if name == "page.html" else "A title")
+            title = "A page" if name == "page.html" else "A title"
+            tab.frame_locator(".preview iframe").get_by_text(title).wait_for()
     assert tab.evaluate("() => deep('.picture img').length + (window.caught ?? 0)") == 0
     # The frame's own rules are what keep the hostile parts quiet, and the browser says so.
     told = [
         c for c in page.complaints if not any(w in c for w in ("Blocked script", "Content Security Policy"))
     ]
     page.complaints[:] = told
-
-
-def wait_for_frame(tab, words):
-    """Until a frame of the page shows some words."""
-    tab.wait_for_function("() => deep('iframe').length")
-    handle = tab.evaluate_handle("() => deep('iframe')[0]").as_element()
-    handle.content_frame().wait_for_selector(f"text={words}")
 
 
 def test_a_run_is_signalled_stopped_and_marked(reader, client):
@@ -131,7 +125,7 @@ def test_who_only_looks_sees_why_not(reader, client, demo):
 
     wait_for_words(tab, ".may-not", "takes the role run")
     assert tab.evaluate("() => deep('.acts button').every(b => b.disabled)")
-    wait_for_words(tab, ".why", "ended with code 3")
+    wait_for_words(tab, ".why", "exit code 3")
 
 
 def test_a_pause_is_seen_on_the_overview_and_ended_there(reader, client):
