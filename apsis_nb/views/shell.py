@@ -79,11 +79,13 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         parts: what it shows, from above.
         dialogs: what opens above it, and takes no room.
     """
+    # A page may be longer than the window: else what is in it would be cut to that height, and overlap.
+    styles = {"gap": "16px", "max-height": "none"}
     return MaterialPage(
         title="",
         meta_title=title,
         header=[shell],
-        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"}), *dialogs],
+        main=[pn.Column(*parts, sizing_mode="stretch_width", styles=styles), *dialogs],
         template=_HERE / "page.html",
         theme_toggle=False,
         theme_config=_THEME,

@@ -66,7 +66,7 @@ class Trend(Viewer):
         self._source = ColumnDataSource(_columns(pd.DataFrame()))
         self._ticker = CustomJSTicker(
             args={"zone": zone},
-            major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 6)",
+            major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 5)",
         )
         self._labels = CustomJSTickFormatter(
             args={"zone": zone}, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
