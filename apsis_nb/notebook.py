@@ -125,7 +125,7 @@ def _trend(title: str, frame: "pd.DataFrame", *, dark: bool) -> "Picture":
     from apsis_nb.views.trend import Trend
 
     trend = Trend(title)
-    trend.show(frame, "no runs")
+    trend.draw(frame, "no runs")
     paint(trend.figure, dark=dark)
     trend.figure.title = title if len(frame) else f"{title}: no runs in this time"
     trend.figure.title.text_color = "#9ba3b1" if dark else "#59606d"
