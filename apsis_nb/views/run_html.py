@@ -245,8 +245,12 @@ def backfill_html(backfill: Mapping[str, Any] | None) -> str:
     """The backfill that the run belongs to."""
     if backfill is None:
         return ""
-    name = text(backfill["backfill_id"])
-    return markup.card(f"Backfill {name}", f'<div class="backfill">{progress_html(backfill)}</div>')
+    more = f'<a href="{text(markup.job_url(backfill["job_id"]))}">those of the job</a>'
+    return markup.card(
+        f"Backfill {backfill['backfill_id']}",
+        f'<div class="backfill">{progress_html(backfill)}</div>',
+        more=more,
+    )
 
 
 def progress_html(backfill: Mapping[str, Any]) -> str:
