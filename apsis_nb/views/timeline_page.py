@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -206,8 +207,8 @@ class TimelinePage(Viewer):
         """The reader's own zone: the browser tells it when the page is there."""
         info = pn.state.browser_info
         if info is not None:
-            info.param.watch(lambda event: self._set_clock(event.new), "timezone")
-            self._set_clock(info.timezone)
+            info.param.watch(lambda event: self._page.later(partial(self._set_clock, event.new)), "timezone")
+            self._page.later(partial(self._set_clock, info.timezone))
 
     def _set_clock(self, name: str | None) -> None:
         try:
