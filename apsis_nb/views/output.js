@@ -32,6 +32,10 @@ export function render({model}) {
   let typing, asked = ""  // the words that were looked for last
 
   const toEnd = () => { if (follow.checked) { pane.scrollTop = pane.scrollHeight } }
+  const toHit = () => {
+    const hit = pane.querySelector("mark.hit")  // the page itself stays where it is
+    if (hit) { pane.scrollTop += hit.getBoundingClientRect().top - pane.getBoundingClientRect().top - pane.clientHeight / 2 }
+  }
   const block = (html, begin) => {
     const el = document.createElement("div")
     el.className = "block"
@@ -125,7 +129,7 @@ export function render({model}) {
         follow.checked = false
         blocks.append(block(message.html, message.begin))
         end = message.is_end ? null : message.end
-        pane.querySelector("mark.hit")?.scrollIntoView({block: "center", inline: "nearest"})
+        toHit()
         break
       default:
         if (message.html) { blocks.append(block(message.html, message.begin)) }

@@ -148,7 +148,15 @@ def add_changes(fig: Any) -> list[Shade]:
             visible=False,
         )
         label = Label(
-            x=0, y=2, y_units="screen", text="", text_font_size="11px", text_color="#b38a00", visible=False
+            x=0,
+            y=2,
+            y_units="screen",
+            text="",
+            text_font_size="11px",
+            text_color="#6b5200",
+            background_fill_color="#fdf3d8",
+            padding=2,
+            visible=False,
         )
         fig.add_layout(box)
         fig.add_layout(label)

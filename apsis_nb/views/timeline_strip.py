@@ -19,6 +19,7 @@ from .timeline_layout import epoch_ms, milliseconds
 HEIGHT_PX = 96
 SHARE = 12  #: the strip is so many times as long as the window
 LEAST, MOST = timedelta(days=2), timedelta(days=3 * 366)
+LONG = timedelta(days=400)  #: beyond it only four times
 AHEAD = 0.12  #: share of the strip that is future, where the window is at the present
 
 _UNITS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -48,9 +49,10 @@ class Extent:
 
 def extent_of(start: datetime, stop: datetime, now: datetime) -> Extent:
     """A good extent for a window."""
-    whole = min(max((stop - start) * SHARE, LEAST), MOST)
-    whole = max(whole, (stop - start) * 1.25)
-    end = max(stop + whole / 25, min(start + (stop - start) / 2 + whole / 2, now + whole * AHEAD))
+    span = stop - start
+    whole = min(max(span * SHARE, LEAST), max(span * 4, LONG), MOST)
+    whole = max(whole, span * 1.25)
+    end = max(stop + whole / 25, min(start + span / 2 + whole / 2, now + whole * AHEAD))
     return Extent(end - whole, end)
 
 
