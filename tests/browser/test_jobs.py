@@ -148,7 +148,7 @@ def test_jobs_are_filtered_folded_and_the_address_keeps_it(reader):
 
 
 def test_many_jobs_are_paused_and_resumed_after_a_question(reader, client):
-    tab = reader().open("jobs?q=ops")
+    tab = reader().open("jobs?q=ops/")
     until(tab, "() => deep('table.jobs tr[data-href]').length === 2")
     click(tab, "tr.folder input[type=checkbox]")
     click(tab, "button[data-action=pause]")
@@ -211,7 +211,7 @@ def test_a_file_is_edited_with_what_is_wrong_and_what_will_change(reader, demo, 
         wait_for_words(tab, "dialog", "runs more")
         click(tab, "dialog button[value=yes]")
         wait_for_words(tab, ".said", "is saved")
-        wait_for_words(tab, ".when", "every 1")
+        until(tab, "() => deep('.when b').length")
         click(tab, "button[data-action=version]")
         wait_for_words(tab, ".version .difference ins", "+schedule")
     finally:
@@ -224,6 +224,7 @@ def test_a_backfill_says_what_it_runs_before_it_does(reader, client):
     click(tab, "button[data-action='backfill?']")
     fill(tab, "dialog input[name=start]", "2026-11-01")
     fill(tab, "dialog input[name=stop]", "2026-11-02")
+    click(tab, "dialog input[name=only_missing]")
     click(tab, "dialog button[value=yes]")
     wait_for_words(tab, "dialog h2", "Backfill 2 runs of etl/nightly?")
     click(tab, "dialog button[value=yes]")
