@@ -17,8 +17,9 @@ from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 
-from . import markup, run_html
+from . import connection, markup, run_html
 from .board import COLUMNS_CSS, Board
+from .connection import READ_ONLY
 from .output import OutputPane
 from .page import Page
 from .run_actions import do
@@ -80,7 +81,7 @@ class RunPage(Viewer):
         said = page.said.get("id", "")
         self._name = f"r{said}" if said.isdigit() else said
         self._told: Told | None = None
-        self._around = Around()
+        self._around = Around(role=READ_ONLY if connection.file_shown() else None)
         self._run: Run | None = None
         style: dict[str, Any] = {"stylesheets": [RUN_CSS]}
         loading = markup.card(self._name or "Run", markup.nothing("Loading …"))

@@ -117,7 +117,7 @@ def test_a_run_is_stopped_only_after_a_question(reader, client):
     click(tab, "button[data-action=stop]")
     wait_for_words(tab, "dialog", "SIGTERM")
     click(tab, "dialog button[value=no]")
-    tab.wait_for_function("() => deep('dialog').length === 0")
+    tab.wait_for_function("() => deep('dialog[open]').length === 0")
     assert run.state == "running"
 
     click(tab, "button[data-action=stop]")
@@ -133,7 +133,7 @@ def test_escape_closes_the_question(reader, client):
     click(tab, "button[data-action=stop]")
     wait_for_words(tab, "dialog", "SIGTERM")
     tab.keyboard.press("Escape")
-    tab.wait_for_function("() => deep('dialog').length === 0")
+    tab.wait_for_function("() => deep('dialog[open]').length === 0")
     assert run.state == "running"
     run.stop()
 
@@ -334,7 +334,7 @@ def test_a_broken_job_file_is_shown_with_its_place(reader, demo, client: Client)
     finally:
         file.unlink()
         client.reload()
-    tab.wait_for_function("() => deep('.card.bad').length === 0")
+    tab.wait_for_function("() => !deep('.broken').length")
 
 
 def test_a_phone_has_room_for_every_page(reader, client):
