@@ -147,7 +147,7 @@ def add_changes(fig: Any) -> list[Shade]:
             level="underlay",
             visible=False,
         )
-        label = Label(
+        label: Any = Label(
             x=0,
             y=2,
             y_units="screen",
@@ -155,9 +155,9 @@ def add_changes(fig: Any) -> list[Shade]:
             text_font_size="11px",
             text_color="#6b5200",
             background_fill_color="#fdf3d8",
-            padding=2,
             visible=False,
         )
+        label.padding = 2
         fig.add_layout(box)
         fig.add_layout(label)
         shades.append(Shade(box, label))
