@@ -1,6 +1,7 @@
 """The jobs as all pages of this process know them: asked once, and again after a change."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,6 +12,7 @@ from apsis_nb.client import Client, ServerEvent
 from . import connection
 from .live import Feed
 
+ERRORS_FOR_S = 10.0  #: what is wrong with files is asked for again after so long
 #: Events after which what is known may be old.
 _CHANGES = frozenset({"job", "pause", "server", "hello", "resync", "disconnected"})
 
@@ -73,6 +75,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._known: Known | None = None
         self._version = 0
+        self._asked_at = 0.0
         feed.listen(self._heard)
 
     def look(self) -> Known:
@@ -83,7 +86,10 @@ class Catalogue:
         """
         with self._lock:  # of several pages that wait for the same, one asks
             version, known = self._version, self._known
-            if known is None:
+            # Of a broken file that is gone nobody tells.
+            is_old = known is not None and known.errors and time.monotonic() - self._asked_at > ERRORS_FOR_S
+            if known is None or is_old:
+                self._asked_at = time.monotonic()
                 told = self._client.jobs.listing()
                 jobs = {facts["job_id"]: facts for facts in told["jobs"]}
                 known = Known(jobs, told["errors"], self._client.list_pauses())

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 OUTPUT_CSS = (_HERE / "output.css").read_text(encoding="utf-8")
 
-FIRST_BYTES = 128 * 1024  #: of a long output: so much of its end
-EARLIER_BYTES = 256 * 1024
+FIRST_BYTES = 64 * 1024  #: of a long output: so much of its end
+EARLIER_BYTES = 384 * 1024
 AROUND_BYTES = 48 * 1024  #: before and after a line that was looked for
 MOST_BEHIND_BYTES = 2 * 1024 * 1024  #: what grows faster than it can be shown is shown from its end again
 SEARCH_BYTES = 4 * 1024 * 1024  #: of a search, at once
@@ -143,11 +143,13 @@ class OutputPane(pn.custom.JSComponent):
     async def _grow(self, run: Run, name: str) -> None:
         offset, text = -1, _Growing(0)
         while True:
+            is_begun = offset < 0
             try:
-                if offset < 0:
-                    _, size, _ = await asyncio.to_thread(run.output_piece, name, 1 << 62)
-                    offset, text = await self._end_of(run, name, size)
-                piece, size, is_finished = await asyncio.to_thread(run.output_piece, name, offset)
+                if is_begun:  # with its end, which one question gives
+                    asked = partial(run.output_piece, name, -FIRST_BYTES, FIRST_BYTES)
+                else:
+                    asked = partial(run.output_piece, name, offset)
+                piece, size, is_finished = await asyncio.to_thread(asked)
             except NoSuch:  # nothing is there before the program starts, or after it was deleted
                 is_finished = await asyncio.to_thread(lambda: run.is_finished)
                 dropped = await asyncio.to_thread(lambda: run.outputs_dropped) if is_finished else None
@@ -158,7 +160,14 @@ class OutputPane(pn.custom.JSComponent):
                     return
                 await asyncio.sleep(2 * POLL_S)
                 continue
-            if size - offset > MOST_BEHIND_BYTES:
+            if is_begun:
+                offset = max(0, size - len(piece))
+                cut = piece.find(b"\n", 0, FIRST_BYTES // 2) + 1 if offset else 0  # at a line's start
+                piece, offset = piece[cut:], offset + cut
+                text = _Growing(offset)
+                url = f"{self._download}{name}" if self._download else ""
+                self._tell({"op": "reset", "begin": offset}, size=size, download=url, preview="")
+            elif size - offset > MOST_BEHIND_BYTES:
                 offset = -1
                 continue
             offset += len(piece)
@@ -168,22 +177,12 @@ class OutputPane(pn.custom.JSComponent):
                 self._tell({"op": "append", **text.more(piece, at_end)}, size=size, words=words)
             else:
                 self._tell({}, size=size, words=words)
-            if at_end:
+            if at_end or is_begun:
                 await self._tell_names(run, name)  # some come at the end
+            if at_end:
                 return
             if offset >= size:
                 await asyncio.sleep(POLL_S)
-
-    async def _end_of(self, run: Run, name: str, size: int) -> "tuple[int, _Growing]":
-        """Where to begin: at a line's start near the end."""
-        begin = max(0, size - FIRST_BYTES)
-        if begin:
-            piece, _, _ = await asyncio.to_thread(run.output_piece, name, begin, FIRST_BYTES)
-            begin += piece.find(b"\n", 0, FIRST_BYTES // 2) + 1
-        url = f"{self._download}{name}" if self._download else ""
-        self._tell({"op": "reset", "begin": begin}, size=size, download=url, preview="")
-        await self._tell_names(run, name)
-        return begin, _Growing(begin)
 
     async def _tell_names(self, run: Run, name: str) -> None:
         """The outputs that there are; of those the one that is shown, by its own name."""
@@ -266,14 +265,20 @@ class OutputPane(pn.custom.JSComponent):
         self._searching = self._task(self._look_through(self._run, self.name_shown, search))
 
     async def _look_through(self, run: Run, name: str, search: LineSearch) -> None:
-        is_error = search.is_error
-        told_at = asyncio.get_running_loop().time()
+        is_error, loop = search.is_error, asyncio.get_running_loop()
+        told_at, offset = loop.time(), 0
+
+        def read() -> "asyncio.Task[tuple[bytes, int, bool]]":
+            return loop.create_task(asyncio.to_thread(run.output_piece, name, offset, SEARCH_BYTES))
+
+        reading = read()
         while True:
-            piece, size, is_finished = await asyncio.to_thread(
-                run.output_piece, name, search.offset, SEARCH_BYTES
-            )
-            at_end = search.offset + len(piece) >= size
+            piece, size, is_finished = await reading
+            offset += len(piece)
+            at_end = offset >= size or not piece
             had_found = search.count > 0
+            if not at_end:
+                reading = read()  # while this piece is looked through
             await asyncio.to_thread(search.feed, piece, at_end=at_end)
             if search.count and not had_found:
                 self._leave_end()
@@ -281,11 +286,11 @@ class OutputPane(pn.custom.JSComponent):
                 if is_error:
                     self._tell({}, found="the first line that looks like an error")
                     return
-            if at_end or not piece:
+            if at_end:
                 break
-            if asyncio.get_running_loop().time() - told_at > TELL_S:
-                told_at = asyncio.get_running_loop().time()
-                share = f"searched {markup.size(search.offset)} of {markup.size(size)}"
+            if loop.time() - told_at > TELL_S:
+                told_at = loop.time()
+                share = f"searched {markup.size(offset)} of {markup.size(size)}"
                 self._tell({}, found=f"{self._in_words(search)}; {share}")
         if is_error:
             self._tell({}, found="no line looks like an error")

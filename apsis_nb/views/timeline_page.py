@@ -16,7 +16,7 @@ from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time, zone
 
 from . import runs_table, timeline_strip
-from .ahead import Ahead
+from .ahead import KEEP_FOR, Ahead
 from .board import Board
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
@@ -30,13 +30,20 @@ MOST_BARS = 1000  #: single runs; beyond it those that are close together are on
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
-REST_S = 0.7  #: after so long without a move the strip follows
+REST_S = 0.4  #: after so long without a move the table and the strip follow
 
 #: Of the row of labels and the picture.
 _ROWS_CSS = """
 :host { display: grid !important; align-items: start; }
 :host { grid-template-columns: clamp(92px, 17vw, 240px) minmax(0, 1fr); }
 """
+
+
+_COUNTS = """
+SELECT job_id, count(*) FILTER (late) AS late, count(*) FILTER (state IN ('failure', 'error')) AS failed
+FROM runs
+WHERE scheduled_at >= $since::TIMESTAMP AND scheduled_at < $until::TIMESTAMP AND origin <> 'test'
+GROUP BY job_id"""
 
 
 @dataclass(frozen=True)
@@ -99,13 +106,15 @@ class TimelinePage(Viewer):
         self._ahead = Ahead()
         self._answer: Answer | None = None
         self._moving = False
-        self._rest: asyncio.Task[None] | None = None
+        self._is_stale = self._is_fetching = False
+        self._rank = Rank()
+        self._moves = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
         self._labels = Board(**style)
         self._keys = Keys(self._act)
         page.shell.param.watch(self._set_zone, "zone")
-        self._look = page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
+        page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
         self._list = page.keep(self._load_table, self._show_table, wants=_is_about_runs, every_s=15.0)
         self._count = page.keep(self._load_strip, self._show_strip, wants=_is_about_nothing, every_s=60.0)
         pn.state.onload(self._find_clock)
@@ -147,8 +156,28 @@ class TimelinePage(Viewer):
         expected = self._ahead.ask(client, start - pad, stop + pad, now)
         jobs = self._page.catalogue.look().jobs
         labels = {job_id: facts["metadata"]["labels"] for job_id, facts in jobs.items()}
-        rank = rank_of(client, self._arrangement.order, expected, start, stop)
+        rank = self._rank.ask(client, self._arrangement.order, expected, (start, stop), now)
         return Answer(frame, expected, now, rank, labels)
+
+    def _fetch(self) -> None:
+        """What is seen has changed: ask at once, and once more if it changes meanwhile.
+
+        A renewal would wait, for it is for what happens by itself.
+        """
+        self._is_stale = True
+        if not self._is_fetching:
+            self._is_fetching = True
+            pn.state.execute(self._fetch_all)
+
+    async def _fetch_all(self) -> None:
+        try:
+            while self._is_stale:
+                self._is_stale = False
+                answer = await self._page.act(self._load)
+                if answer is not None:
+                    self._page.later(partial(self._show, answer))
+        finally:
+            self._is_fetching = False
 
     def _show(self, answer: Answer) -> None:
         self._answer = answer
@@ -263,13 +292,13 @@ class TimelinePage(Viewer):
         self._bar.content = self._bar_html()
         self._keep_in_address()
         if asks_anew:
-            self._look()
+            self._fetch()
 
     def _go(self, start: datetime, stop: datetime) -> None:
         self._picture.look_at(start, stop)
         self._bar.content = self._bar_html()
         self._settled()
-        self._fit_strip()
+        self._rest_soon()
 
     def _moved(self) -> None:
         """An edge moved: many times a second while somebody drags, so what follows is done once for all."""
@@ -280,16 +309,21 @@ class TimelinePage(Viewer):
     async def _settle(self) -> None:
         await asyncio.sleep(COALESCE_S)
         self._page.later(self._settled)
-        if self._rest is not None:
-            self._rest.cancel()
-        self._rest = asyncio.get_running_loop().create_task(self._come_to_rest())
+        self._page.later(self._rest_soon)
 
-    async def _come_to_rest(self) -> None:
+    def _rest_soon(self) -> None:
+        self._moves += 1
+        pn.state.execute(partial(self._come_to_rest, self._moves))
+
+    async def _come_to_rest(self, moves: int) -> None:
         await asyncio.sleep(REST_S)
-        self._page.later(self._fit_strip)
+        if moves == self._moves:
+            self._page.later(self._rested)
 
-    def _fit_strip(self) -> None:
-        """Have the strip show another time if the window is no longer well placed in it."""
+    def _rested(self) -> None:
+        """Once nobody moves it any more, the table and the strip follow: the bars come first."""
+        self._list()
+        self._keep_in_address()
         start, stop = self._picture.window
         if not self._extent.suits(start, stop):
             self._extent = extent_of(start, stop, self._page.now())
@@ -309,9 +343,7 @@ class TimelinePage(Viewer):
             self._follows = False
             self._bar.content = self._bar_html()
         self._set_table_window()
-        self._keep_in_address()
-        self._look()
-        self._list()
+        self._fetch()
 
     def _boxed(self, start: datetime, stop: datetime, jobs: tuple[str, ...]) -> None:
         self._box = start, stop, jobs
@@ -356,22 +388,43 @@ class TimelinePage(Viewer):
         )
 
 
-def rank_of(
-    client: Client, order: Order, expected: pd.DataFrame, start: datetime, stop: datetime
-) -> dict[str, float] | None:
-    """The place of each job in an order, those with the least first; None: by name."""
-    match order:
-        case "name":
+class Rank:
+    """The place of each job in an order. What takes a look at all runs of the window is kept for a while."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, float] = {}
+        self._of: tuple[Order, tuple[datetime, datetime], datetime] | None = None
+
+    def ask(
+        self,
+        client: Client,
+        order: Order,
+        expected: pd.DataFrame,
+        window: tuple[datetime, datetime],
+        now: datetime,
+    ) -> dict[str, float] | None:
+        """The places, the first the least; None: by name."""
+        if order == "name":
             return None
-        case "next":
+        if order == "next":
             first = expected.groupby("job_id")["scheduled_at"].min()
             return {row_of_job(str(job)): at.timestamp() for job, at in first.items()}
-        case "late" | "failures":
-            found = client.history.jobs(since=start, until=stop)
+        if not self._is_fresh(order, window, now):
+            since, until = (format_time(at) for at in window)
+            found = client.sql(_COUNTS, {"since": since, "until": until})
             counts = found["late" if order == "late" else "failed"]
-            return {
-                row_of_job(str(job)): -float(n) for job, n in zip(found["job_id"], counts, strict=True) if n
-            }
+            self._counts = {}
+            for job, n in zip(found["job_id"], counts, strict=True):
+                row = row_of_job(str(job))
+                self._counts[row] = self._counts.get(row, 0.0) - float(n)
+            self._of = order, window, now
+        return {row: n for row, n in self._counts.items() if n}
+
+    def _is_fresh(self, order: Order, window: tuple[datetime, datetime], now: datetime) -> bool:
+        if self._of is None or self._of[0] != order or now - self._of[2] > KEEP_FOR:
+            return False
+        slack = (window[1] - window[0]) / 10
+        return all(abs(at - was) <= slack for at, was in zip(window, self._of[1], strict=True))
 
 
 def _one_of(names: Sequence[Any], value: str) -> Any:
