@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client import Client, When
+from apsis_nb.client.jobs import Job, Jobs
 from apsis_nb.local import start_or_join
 
 if TYPE_CHECKING:
+    import pandas as pd
     from bokeh.model import Model
 
     from apsis_nb.client.jobs import Job
@@ -21,6 +23,11 @@ __all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open
 
 class NotebookClient(Client):
     """A `Client` that can also draw."""
+
+    @property
+    def jobs(self) -> "NotebookJobs":
+        """The jobs by id: `client.jobs["team/report"]`; each can draw, by `.plot`."""
+        return NotebookJobs(self)
 
     def timeline(
         self,
@@ -46,6 +53,85 @@ class NotebookClient(Client):
         frame = self.history.timeline(since=start, until=stop, job=job)
         figure = timeline_figure(frame, start=start, stop=stop, now=now, dark=dark, width=width)
         return Picture(figure)
+
+
+class NotebookJobs(Jobs):
+    """The jobs of a server, which can draw."""
+
+    def __init__(self, client: NotebookClient) -> None:
+        super().__init__(client)
+        self._notebook = client
+
+    def __getitem__(self, job_id: str) -> "NotebookJob":
+        """A job by its id, or by a part of it that names no other job."""
+        return NotebookJob(self._notebook, super().__getitem__(job_id).facts)
+
+
+class NotebookJob(Job):
+    """A `Job` that can also draw."""
+
+    def __init__(self, client: NotebookClient, facts: dict[str, Any]) -> None:
+        super().__init__(client, facts)
+        self._notebook = client
+
+    @property
+    def plot(self) -> "Plots":
+        """Pictures of its runs: `.timeline()`, `.lateness()`, `.durations()`."""
+        return Plots(self._notebook, self.job_id)
+
+
+class Plots:
+    """Pictures of a job's runs; each shows in a cell, and `.save("x.html")` writes it as a page.
+
+    Args:
+        client: whom to ask.
+        job: the id of the job.
+    """
+
+    def __init__(self, client: NotebookClient, job: str) -> None:
+        self._client, self._job = client, job
+
+    def timeline(
+        self, since: When = "24h", until: When | None = None, *, dark: bool = False, width: int | None = None
+    ) -> "Picture":
+        """The runs as bars over time; as `client.timeline`."""
+        return self._client.timeline(since, until, job=self._job, dark=dark, width=width)
+
+    def lateness(
+        self, since: When = "90d", until: When | None = None, *, unit: str = "day", dark: bool = False
+    ) -> "Picture":
+        """How late the runs of its schedules started: the median, up to the 95th percentile as a band.
+
+        Args:
+            since, until: when the runs were due; by default the last 90 days.
+            unit: the period of a point: hour, day, week, month or year.
+            dark: for a dark notebook.
+        """
+        frame = self._client.history.lateness(since, until, job=self._job, unit=unit)
+        return _trend(f"{self._job}: lateness", frame, dark=dark)
+
+    def durations(
+        self, since: When = "90d", until: When | None = None, *, unit: str = "day", dark: bool = False
+    ) -> "Picture":
+        """How long the runs took that succeeded; args as of `lateness`."""
+        frame = self._client.history.durations(since, until, job=self._job, unit=unit)
+        return _trend(f"{self._job}: duration", frame, dark=dark)
+
+    def __repr__(self) -> str:
+        return f"<pictures of {self._job}: .timeline(), .lateness(), .durations()>"
+
+
+def _trend(title: str, frame: "pd.DataFrame", *, dark: bool) -> "Picture":
+    from apsis_nb.views.timeline_figure import paint
+    from apsis_nb.views.trend import Trend
+
+    trend = Trend(title)
+    trend.draw(frame, "no runs")
+    paint(trend.figure, dark=dark)
+    trend.figure.title = title if len(frame) else f"{title}: no runs in this time"
+    trend.figure.title.text_color = "#9ba3b1" if dark else "#59606d"
+    trend.figure.height = 260
+    return Picture(trend.figure)
 
 
 class HistoryFile(NotebookClient):
@@ -82,7 +168,7 @@ class Picture:
         # A frame of its own: the page's Bokeh, if it has one, may be of another version.
         height = getattr(self.figure, "height", None) or 400
         return (
-            f'<iframe srcdoc="{html.escape(self._page())}" title="timeline of the runs" '
+            f'<iframe srcdoc="{html.escape(self._page())}" title="picture of the runs" '
             f'style="width:100%;height:{height + 24}px;border:0"></iframe>'
         )
 

@@ -4,7 +4,7 @@ A `Client` is synchronous, and several threads may use it. It keeps nothing but 
 """
 
 from apsis_nb.client.backfills import Backfill
-from apsis_nb.client.client import Client
+from apsis_nb.client.client import Client, literal
 from apsis_nb.client.connection import Connection, ServerEvent, When, find_server
 from apsis_nb.client.errors import (
     BadRequest,
@@ -41,4 +41,5 @@ __all__ = [
     "When",
     "WrongVersion",
     "find_server",
+    "literal",
 ]

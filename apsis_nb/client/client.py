@@ -213,17 +213,20 @@ class Client:
         """
         return self.connection.moment(when)
 
-    def reload(self, dry_run: bool = False) -> dict[str, Any]:
+    def reload(self, dry_run: bool = False, *, force: bool = False) -> dict[str, Any]:
         """Read the job files again.
 
         Args:
             dry_run: only tell what would change.
+            force: apply it also if files of working jobs are broken now, which are then gone.
 
         Returns:
             `added`, `removed`, `changed`: lists of job ids; `errors`: of files that are wrong; `applied`;
             `previews`: for a dry run, what becomes of the runs of each job, as `preview` tells it.
         """
-        return self.connection.json("POST", "/jobs/reload", params={"dry_run": str(dry_run).lower()})
+        return self.connection.json(
+            "POST", "/jobs/reload", params={"dry_run": str(dry_run).lower(), "force": str(force).lower()}
+        )
 
     def notify_test(self, to: str) -> None:
         """Send a message to somebody, to see that it arrives; returns when it is sent.
@@ -394,14 +397,28 @@ class Client:
         return rows
 
     def expected(
-        self, since: When = "now", until: When = "+1d", *, job: str | None = None, limit: int = 1000
+        self,
+        since: When = "now",
+        until: When = "+1d",
+        *,
+        job: str | None = None,
+        limit: int = 1000,
+        each: int | None = None,
     ) -> "pd.DataFrame":
-        """What the schedules will make from `since` on, before `until`; the columns are those of `next`."""
+        """What the schedules will make from `since` on, before `until`; the columns are those of `next`.
+
+        Args:
+            since, until: the window.
+            job: only this one's.
+            limit: at most so many, the earliest.
+            each: of each job at most so many; None: all.
+        """
         params = {
             "since": self.connection.text_of(since),
             "until": self.connection.text_of(until),
             "limit": limit,
             "job_id": job,
+            "each": each,
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
 
@@ -568,6 +585,38 @@ class Client:
         body = {"job_id": job, "args": texts, "count": count, "test": test}
         return self._request_runs(body, at, stop_at, label)
 
+    def request_runs(self, wanted: Mapping[str, Any]) -> list[Run]:
+        """Ask for runs as the HTTP interface does; `schedule` and `adhoc` are the short ways.
+
+        Args:
+            wanted: `job_id` or `job` (in the form of a job file), `args`, `at`, `stop_at`, `labels`, `count`,
+                `test`.
+
+        Raises:
+            NoSuch: no such job.
+            BadRequest, RequestRefused: it cannot be made, and why.
+            NotAuthorized: the token does not allow it.
+        """
+        made = self.connection.json("POST", "/runs", body=dict(wanted))["runs"]
+        return [Run(self.connection, facts) for facts in made]
+
+    def plan_run(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request for runs would run; nothing is made.
+
+        Args:
+            wanted: as of `request_runs`.
+
+        Returns:
+            `job_id`; `args` with defaults; `program` with the args put in; `scheduled_at`, `stop_at`,
+            `labels`, `host`; in words, `condition`: what it will wait for, and `action`: what will follow.
+
+        Raises:
+            NoSuch: no such job.
+            BadRequest, RequestRefused: it cannot be made, and why.
+            NotAuthorized: the token does not allow it.
+        """
+        return self.connection.json("POST", "/runs/plan", body=dict(wanted))
+
     def adhoc(
         self,
         command: str | Sequence[str],
@@ -588,14 +637,14 @@ class Client:
         """
         program: dict[str, Any]
         if isinstance(command, str):
-            program = {"type": "shell", "command": _literal(command)}
+            program = {"type": "shell", "command": literal(command)}
         else:
-            program = {"type": "argv", "argv": [_literal(str(word)) for word in command]}
+            program = {"type": "argv", "argv": [literal(str(word)) for word in command]}
         if self.connection.is_local:
             folders = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
-            program["cwd"] = _literal(os.getcwd())
-            program["env"] = {"PATH": _literal(os.pathsep.join(folders))}
-        program.setdefault("env", {}).update({k: _literal(v) for k, v in (env or {}).items()})
+            program["cwd"] = literal(os.getcwd())
+            program["env"] = {"PATH": literal(os.pathsep.join(folders))}
+        program.setdefault("env", {}).update({k: literal(v) for k, v in (env or {}).items()})
         return self._request_runs({"job": {"program": program}}, at, stop_at, label)[0]
 
     def run(self, run_id: str | int) -> Run:
@@ -754,9 +803,7 @@ class Client:
             "stop_at": self.connection.text_of(stop_at),
             "labels": labels,
         }
-        return [
-            Run(self.connection, facts) for facts in self.connection.json("POST", "/runs", body=body)["runs"]
-        ]
+        return self.request_runs(body)
 
 
 def _aware(table: "pa.Table") -> "pa.Table":
@@ -791,7 +838,7 @@ def _run_name(run_id: str | int) -> str:
     return f"r{match[1]}"
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A template that gives `text` itself: an ad-hoc command is not expanded."""
     is_template = any(mark in text for mark in ("{{", "{%", "{#"))  # `${#words[@]}` of bash too
     return "{% raw %}" + text + "{% endraw %}" if is_template else text

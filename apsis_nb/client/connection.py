@@ -403,7 +403,7 @@ def _error_of(response: "httpx2.Response", url: str) -> ClientError:
                 f"the server at {url} does not accept the token: set APSIS_NB_TOKEN, or give token=..."
             )
         case 403:
-            return NotAuthorized(detail)
+            return NotAuthorized(detail, status=403)
         case 404:
             return NoSuch(detail)
         case 409 | 412:

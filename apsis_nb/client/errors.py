@@ -34,7 +34,11 @@ class WrongVersion(ClientError):
 
 
 class NotAuthorized(ClientError):
-    """The server does not know the token, or the token does not allow the request."""
+    """The server does not know the token (`status` 401), or the token does not allow the request (403)."""
+
+    def __init__(self, message: str, *, status: int = 401) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BadRequest(ClientError):

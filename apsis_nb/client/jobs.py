@@ -50,6 +50,10 @@ class Jobs(Mapping[str, "Job"]):
         found: list[dict[str, Any]] = self._answer(query, label, path)["jobs"]
         return found
 
+    def listing(self) -> dict[str, Any]:
+        """All `jobs`, their facts by id, and the `errors` of files, in one question."""
+        return self._answer()
+
     def errors(self) -> list[dict[str, Any]]:
         """What is wrong with job files: job_id, file, line, col, message."""
         errors: list[dict[str, Any]] = self._answer()["errors"]

@@ -165,7 +165,7 @@ class Run:
         """As `output`, every byte as the program wrote it."""
         pieces, offset, size = [], 0, 1
         while offset < size:
-            piece, size, _ = self._output_piece(name, offset)
+            piece, size, _ = self.output_piece(name, offset)
             if not piece:
                 break
             pieces.append(piece)
@@ -192,7 +192,7 @@ class Run:
         offset, pause_s, had_finished = 0, _FIRST_LOOK_S, False
         while True:
             try:
-                piece, size, is_finished = self._output_piece(name, offset)
+                piece, size, is_finished = self.output_piece(name, offset)
             except NoSuch:  # nothing is there before its program starts
                 if had_finished:
                     return
@@ -240,9 +240,13 @@ class Run:
         """Start it now, though it is not yet due, or a condition holds it."""
         return self._ask("start")
 
-    def skip(self) -> "Run":
-        """Do not run it."""
-        return self._ask("skip")
+    def skip(self, reason: str | None = None) -> "Run":
+        """Do not run it.
+
+        Args:
+            reason: why not, for others.
+        """
+        return self._ask("skip", {"reason": reason} if reason else None)
 
     def stop(self) -> "Run":
         """Ask its program to end; after the job's grace period it is killed."""
@@ -287,17 +291,25 @@ class Run:
         while self.state == "starting" and time.monotonic() < deadline:
             time.sleep(_FIRST_LOOK_S)
 
-    def _ask(self, what: str) -> "Run":
-        runs = self._connection.json("POST", f"/runs/{self.run_id}/{what}")["runs"]
+    def _ask(self, what: str, body: dict[str, Any] | None = None) -> "Run":
+        runs = self._connection.json("POST", f"/runs/{self.run_id}/{what}", body=body)["runs"]
         self._facts = next(r for r in runs if r["run_id"] == self.run_id)
         return self
 
-    def _output_piece(self, name: str, offset: int) -> tuple[bytes, int, bool]:
-        """Bytes of an output from `offset` on, its size now, and whether the run has finished."""
+    def output_piece(self, name: str, offset: int, limit: int = _OUTPUT_PIECE) -> tuple[bytes, int, bool]:
+        """A piece of an output, however long the whole is.
+
+        Args:
+            name: of the output.
+            offset, limit: from which byte on, and how many at most.
+
+        Returns:
+            The bytes, the size of the output now, and whether the run has finished.
+        """
         response = self._connection.send(
             "GET",
             f"/runs/{self.run_id}/outputs/{quoted(name)}",
-            params={"offset": offset, "limit": _OUTPUT_PIECE},
+            params={"offset": offset, "limit": limit},
         )
         is_finished = response.headers["X-Apsis-Finished"] == "true"
         return response.content, int(response.headers["X-Apsis-Size"]), is_finished
@@ -307,8 +319,8 @@ class Run:
         try:
             lengths = {output["name"]: output["length"] for output in self.outputs()}
             name = "stderr" if "output" not in lengths and lengths.get("stderr") else "output"
-            _, size, _ = self._output_piece(name, 1 << 62)
-            piece, _, _ = self._output_piece(name, max(0, size - 16_384))
+            _, size, _ = self.output_piece(name, 1 << 62)
+            piece, _, _ = self.output_piece(name, max(0, size - 16_384))
         except ClientError:
             return ""
         return _last_lines(_ANSI.sub("", piece.decode(errors="replace")), count)

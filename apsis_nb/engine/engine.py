@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, time, timedelta
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, assert_never
 from uuid import uuid4
@@ -345,7 +346,13 @@ class Engine:
         return [self.live.get(run_id, run) for run_id, run in sorted(runs.items())]
 
     def expected(
-        self, start: datetime, stop: datetime, *, job_id: str | None = None, limit: int = 1000
+        self,
+        start: datetime,
+        stop: datetime,
+        *,
+        job_id: str | None = None,
+        limit: int = 1000,
+        each: int | None = None,
     ) -> list[dict[str, Any]]:
         """What the schedules will make, by time: job_id, args, nominal_at, scheduled_at (aware, UTC).
 
@@ -353,15 +360,18 @@ class Engine:
             start, stop: aware; start is included, stop is not.
             job_id: of one job only.
             limit: at most so many, the earliest.
+            each: of each job at most so many, the earliest; None: all.
         """
         jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
-        found = []
+        most = limit if each is None else min(each, limit)
+        all_found = []
         for job in jobs:
+            found = []
             for schedule in job.schedules:
                 if not schedule.enabled:
                     continue
                 for n, (at, occurrence) in enumerate(due_between(job.job_id, schedule, start, stop)):
-                    if n == limit:
+                    if n == most:
                         break
                     args = coming_args(job, occurrence.args, schedule.args)
                     found.append(
@@ -372,7 +382,8 @@ class Engine:
                             "scheduled_at": at,
                         }
                     )
-        return sorted(found, key=lambda e: (e["scheduled_at"], e["job_id"]))[:limit]
+            all_found += sorted(found, key=itemgetter("scheduled_at"))[:most]
+        return sorted(all_found, key=itemgetter("scheduled_at", "job_id"))[:limit]
 
     async def reload(
         self, *, dry_run: bool = False, force: bool = False, by: str | None = None

@@ -41,6 +41,8 @@ class Version(Self):
 
     name: str = Field(examples=["main"])
     tz: str = Field(examples=["Europe/Zurich"])
+    user: str = Field(description="who asks", examples=["ann"])
+    role: Literal["read", "run", "write", "admin"] = Field(description="what they may do", examples=["write"])
 
 
 class Loop(Answer):
@@ -567,6 +569,24 @@ class Runs(Answer):
     """The runs that were made or moved."""
 
     runs: list[Run]
+
+
+class RunPlan(Answer):
+    """What a request would run."""
+
+    job_id: str = Field(examples=["sales/report"])
+    args: Args = Field(description="defaults included", examples=[{"date": "2026-11-27"}])
+    scheduled_at: datetime = Field(description="when it is due", examples=["2026-11-27T09:00:00Z"])
+    stop_at: datetime | None = Field(description="when it is stopped if it still runs", examples=[None])
+    labels: list[str] = Field(examples=[["daily"]])
+    host: str = Field(examples=["local"])
+    program: dict[str, Any] = Field(
+        description="with the args put in", examples=[{"type": "argv", "argv": ["report", "2026-11-27"]}]
+    )
+    condition: list[str] = Field(
+        description="what it will wait for", examples=[["sales/import(date=2026-11-27) to end in success"]]
+    )
+    action: list[str] = Field(description="what will follow", examples=[[]])
 
 
 class RunsPage(Answer):

@@ -33,7 +33,7 @@ OPEN = frozenset({"/login"})
 BODY_BYTES = 1 << 20  #: most that a request may bring
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Unsafe methods only because the question is long: they change nothing.
-QUESTIONS = frozenset({"/api/v1/sql", "/api/v1/jobs/check", "/api/v1/jobs/preview"})
+QUESTIONS = frozenset({f"{API}v1/{path}" for path in ("sql", "jobs/check", "jobs/preview", "runs/plan")})
 
 
 class Guard:

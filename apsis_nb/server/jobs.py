@@ -228,15 +228,16 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         until: str = "+1d",
         job_id: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MOST_EXPECTED)] = 1000,
+        each: Annotated[int | None, Query(ge=1, le=1000)] = None,
     ) -> Response:
-        """What the schedules will make, by time; `since` included, `until` not."""
+        """What the schedules will make, by time; `since` included, `until` not; `each`: of a job at most."""
         start, stop = instant(since, "since", config), instant(until, "until", config)
         if start is None or stop is None or start > stop:
             raise Problem(422, "since must be before until")
         caller = caller_of(request)
         chosen = None if job_id is None else job_of(job_id, engine, caller).job_id
         many = MOST_EXPECTED if caller.paths else limit  # of which its own are fewer
-        found = await asyncio.to_thread(engine.expected, start, stop, job_id=chosen, limit=many)
+        found = await asyncio.to_thread(engine.expected, start, stop, job_id=chosen, limit=many, each=each)
         own = [e for e in found if caller.may_see(e["job_id"])][:limit]
         return answer({"expected": [_expected_facts(e) for e in own]})
 

@@ -83,6 +83,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     # -- runs
     ("GET", f"{API}/runs"): _LOOK_AT_JOBS,
     ("POST", f"{API}/runs"): _RUN,
+    ("POST", f"{API}/runs/plan"): _RUN,
     ("GET", f"{API}/runs/{{run_id}}"): _LOOK_AT_JOBS,
     ("GET", f"{API}/runs/{{run_id}}/log"): _LOOK_AT_JOBS,
     ("GET", f"{API}/runs/{{run_id}}/why"): _LOOK_AT_JOBS,

@@ -27,7 +27,7 @@ from apsis_nb.core.events import (
     StartRequested,
     StopRequested,
 )
-from apsis_nb.core.jobs import Job, job_from_dict
+from apsis_nb.core.jobs import Job, bind_run, job_from_dict
 from apsis_nb.core.programs import Process, Site
 from apsis_nb.core.runs import Origin, Run, RunId
 from apsis_nb.core.states import State
@@ -212,11 +212,30 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
     @router.post("/runs", status_code=201, response_model=answers.Runs, responses=problems(404, 409))
     async def request_runs(request: Request, wanted: RunRequest) -> Response:
         """Make runs of a job, due now or later."""
+        _, event = requested(wanted, caller_of(request))
+        audit_about(request, event.job_id)
+        return told(await engine.ask(event), 201)
+
+    @router.post("/runs/plan", response_model=answers.RunPlan, responses=problems(404, 409))
+    async def plan(request: Request, wanted: RunRequest) -> Response:
+        """What a request for runs would run: the args with their defaults, and the program with them put in.
+
+        Nothing is made. In what the program is told, the run is called `r0`.
+        """
+        job, event = requested(wanted, caller_of(request))
+        return answer(_plan_facts(event, job, engine.jobs))
+
+    def requested(wanted: RunRequest, caller: Caller) -> tuple[Job, RunRequested]:
+        """The job of a request and what is asked of the machine.
+
+        Raises:
+            Problem: it is not clear which job, or the caller may not.
+            JobErrors: the job that comes with it is wrong.
+        """
         if (wanted.job_id is None) == (wanted.job is None):
             raise Problem(
                 422, "give either job_id, a job of the folder, or job, one that comes with the request"
             )
-        caller = caller_of(request)
         labels = tuple(dict.fromkeys([*wanted.labels, *([wanted.label] if wanted.label else [])]))
         event = RunRequested(
             job_id="",
@@ -231,8 +250,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
         if wanted.job_id is not None:
             job = job_of(wanted.job_id, engine, caller)
             demand_args(caller, job, wanted.args)
-            audit_about(request, job.job_id)
-            return told(await engine.ask(replace(event, job_id=job.job_id)), 201)
+            return job, replace(event, job_id=job.job_id)
         demand(caller, "write", "a job that comes with the request")
         if caller.paths:
             raise Problem(403, f"job: it is in no folder, and {caller.user} is held to {caller.held_to}")
@@ -247,17 +265,10 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             ),  # classes are for files: who asks may not choose code of the server
         )
         job = replace(made, ad_hoc=True)
-        audit_about(request, job.job_id)
         if job.schedules:
             raise Problem(422, "job: an ad-hoc job has no schedule; say at what time with `at`")
-        return told(
-            await engine.ask(
-                replace(
-                    event, job_id=job.job_id, job=job, origin=Origin.TEST if wanted.test else Origin.AD_HOC
-                )
-            ),
-            201,
-        )
+        origin = Origin.TEST if wanted.test else Origin.AD_HOC
+        return job, replace(event, job_id=job.job_id, job=job, origin=origin)
 
     @router.get(
         "/runs/{run_id}",
@@ -423,6 +434,38 @@ async def ask_rerun(
         demand_args(caller, job, args)
     event = RerunRequested(original=original, args=arg_texts(args), is_test=is_test, by=caller.user)
     return await engine.ask(event)
+
+
+def _plan_facts(event: RunRequested, job: Job, jobs: Mapping[str, Job]) -> dict[str, Any]:
+    """What a request would run, as JSON values.
+
+    Raises:
+        BindError: the args do not fit.
+    """
+
+    def params_of(job_id: str) -> tuple[str, ...] | None:
+        return tuple(p.name for p in jobs[job_id].params) if job_id in jobs else None
+
+    now = utc_now()
+    run = bind_run(
+        job,
+        run_id=0,
+        args=event.args,
+        origin=event.origin,
+        scheduled_at=event.at or now,
+        now=now,
+        params_of=params_of,
+        stop_at=event.stop_at,
+        labels=event.labels,
+        by=event.by,
+    )
+    facts = run_facts(run, now)
+    names = ("job_id", "args", "scheduled_at", "stop_at", "labels", "host", "program")
+    return {
+        **{name: facts[name] for name in names},
+        "condition": [str(condition) for condition in run.conditions],
+        "action": [str(action) for action in run.actions],
+    }
 
 
 def find_runs(

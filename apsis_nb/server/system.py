@@ -42,9 +42,11 @@ def system_routes(engine: Engine, config: Config, events: Events) -> APIRouter:
         return answer(await stats(engine))
 
     @router.get("/version", response_model=answers.Version)
-    async def version() -> Response:
-        """The server's version, time zone, start time and boot id."""
-        return answer({**_self(engine), "name": config.name, "tz": config.tz})
+    async def version(request: Request) -> Response:
+        """The server's version, time zone, start time and boot id; and who asks."""
+        caller = caller_of(request)
+        more = {"name": config.name, "tz": config.tz, "user": caller.user, "role": caller.role}
+        return answer({**_self(engine), **more})
 
     @router.post("/notify/test", response_model=answers.Told, responses=problems(404, 409))
     async def test_notify(wanted: NotifyTest) -> Response:

@@ -20,15 +20,27 @@ COLUMNS_CSS = """
 OnAction = Callable[[dict[str, Any]], None]
 
 
+def hand_over(data: Any, on_action: OnAction) -> None:
+    """Hand a message of the browser over to whoever acts on it."""
+    doc = pn.state.curdoc
+    if isinstance(data, dict) and isinstance(data.get("action"), str) and doc is not None:
+        # What follows may change the document, so it must hold its lock.
+        doc.add_next_tick_callback(partial(on_action, data))
+
+
 class Board(pn.custom.JSComponent):
     """HTML that the server renews; only what differs changes on the page.
 
     A `<button data-action="stop">` sends a message; with `data-title` it asks first, in a dialog that shows
     the `<template data-for="stop">` of the same board, whose fields come as `form`. `<select>`, check boxes
-    and `<input type=search>` with `data-action` send their value.
+    and `<input type=search>` with `data-action` send their value, and `name`, their `data-value`. A
+    `<tr data-fold="etl">` sends `fold` when it is opened or closed. A `<button data-tell="adhoc"
+    data-job=ID>` opens the form for a new run.
     """
 
     content = param.String(doc="HTML; whoever makes it has escaped what came from outside.")
+
+    question = param.Dict(default={}, doc="What is asked in a dialog: see `ask`.")
 
     _bundle = _HERE / "board.js"
     _stylesheets: ClassVar[list[str]] = [PAGE_CSS]
@@ -36,10 +48,24 @@ class Board(pn.custom.JSComponent):
     def __init__(self, content: str = "", *, on_action: OnAction | None = None, **params: Any) -> None:
         super().__init__(content=content, **{"sizing_mode": "stretch_width", **params})
         self._on_action = on_action
+        self._asked = 0
+
+    def ask(
+        self, title: str, html: str, *, yes: str, action: str, value: str = "", danger: bool = False
+    ) -> None:
+        """Ask in a dialog; the answer comes as a message with the dialog's fields as `form`.
+
+        Args:
+            title: plain text.
+            html: the body, with whatever fields it has.
+            yes: the word on the button; empty: it only tells.
+            action, value: of the message.
+            danger: whether it does harm.
+        """
+        said = {"title": title, "html": html, "yes": yes, "action": action, "value": value}
+        self._asked += 1
+        self.question = {**said, "danger": danger, "n": self._asked}
 
     def _handle_msg(self, data: Any) -> None:
-        if self._on_action is None or not isinstance(data, dict) or not isinstance(data.get("action"), str):
-            return
-        doc = pn.state.curdoc
-        if doc is not None:  # what follows may change the document, so it must hold its lock
-            doc.add_next_tick_callback(partial(self._on_action, data))
+        if self._on_action is not None:
+            hand_over(data, self._on_action)

@@ -79,6 +79,16 @@ def duration(seconds: Any) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def size(count: Any) -> str:
+    """A number of bytes for people: `850 B`, `4.2 kB`, `1.3 GB`."""
+    left = float(count)
+    for unit in ("B", "kB", "MB"):
+        if left < 1000:
+            return f"{left:.0f} {unit}" if unit == "B" or left >= 100 else f"{left:.1f} {unit}"
+        left /= 1000
+    return f"{left:.1f} GB" if left < 100 else f"{left:,.0f} GB"
+
+
 def state_of(value: Any) -> State:
     """The state of its name."""
     return value if isinstance(value, State) else State(str(value))
@@ -105,10 +115,15 @@ def run_link(run_id: Any) -> str:
     return f'<a class="run" href="{text(run_url(run_id))}">{text(run_id)}</a>'
 
 
+def job_url(job_id: Any) -> str:
+    """Address of a job's page, from another page."""
+    return "job?" + urlencode({"id": str(job_id)})
+
+
 def job_link(job_id: Any) -> str:
-    """A job, as a link to its runs in time; the path is quieter than the name."""
+    """A job, as a link to its page; the path is quieter than the name."""
     folder, slash, name = str(job_id).rpartition("/")
-    address = "timeline?" + urlencode({"job": str(job_id)})
+    address = job_url(job_id)
     words = f'<span class="folder">{text(folder + slash)}</span>{text(name)}'
     return f'<a class="job" href="{text(address)}">{words}</a>'
 

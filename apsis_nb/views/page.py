@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import panel as pn
 from panel_material_ui.template.base import Page as MaterialPage
@@ -13,7 +14,10 @@ from apsis_nb.client import Client, NotAuthorized, ServerEvent
 from apsis_nb.core.errors import ApsisError
 
 from . import connection, markup, palette
+from .adhoc import AdHoc
 from .board import Board
+from .catalogue import Catalogue, catalogue
+from .finder import Finder
 from .live import Renewal
 from .shell import Shell, foot, frame
 
@@ -31,7 +35,7 @@ class Page:
     """A page that is being shown.
 
     Args:
-        name: overview, timeline or run.
+        name: of `pages.PAGES`.
         title: of the browser's tab.
         now: the clock; aware.
     """
@@ -41,11 +45,16 @@ class Page:
         if doc is None:
             raise RuntimeError("a page is made while a document is: by `panel serve`, or in a notebook cell")
         self.doc = doc
-        self.now = now
+        self.now = connection.clock(now)  #: the present, aware; of a file its end
         self.title = title
         self.has_api = connection.is_behind_server()  #: whether the server's API has the page's own address
+        #: What the address says after the question mark.
+        self.said = {
+            key: values[0].decode(errors="replace") for key, values in pn.state.session_args.items() if values
+        }
         self.shell = Shell(page=name, alive="../api/v1/alive" if self.has_api else "")
         self.wrong = Board(visible=False)
+        self.adhoc = AdHoc(self)
         self._foot = Board()
         self._renewals: list[tuple[Renewal[Any], Wants]] = []
         self._client: Client | None = None
@@ -53,6 +62,7 @@ class Page:
         try:
             self._client = connection.page_client()
             self._feed = connection.feed()
+            self._catalogue = catalogue()
         except ApsisError as error:
             self.fail(error)
         self.shell.param.watch(self._hidden, "hidden")
@@ -72,9 +82,34 @@ class Page:
             )
         return self._client
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is known of all jobs.
+
+        Raises:
+            ApsisError: no server was found when the page was made.
+        """
+        if self._client is None:
+            raise ApsisError("no server was found")
+        return self._catalogue
+
     def show(self, *parts: Any) -> MaterialPage:
         """The whole page."""
-        return frame(f"{self.title} · apsis_nb", self.shell, self.wrong, *parts, self._foot)
+        dialogs = [Finder(self), *([] if self.adhoc.standing else [self.adhoc])]
+        title = f"{self.title} · apsis_nb"
+        notes = [self.wrong]
+        if (file := connection.file_shown()) is not None:
+            words = f"Read only: the runs of {markup.text(file)} as they were when its server stopped."
+            notes.append(Board(f'<p class="said" role="status">{words}</p>'))
+        return frame(title, self.shell, [*notes, *parts, self._foot], dialogs)
+
+    def put_in_address(self, **said: str | None) -> None:
+        """Keep the page's state in its address, so that it can be sent; what is empty is left out."""
+        location = pn.state.location
+        if location is not None:
+            kept = {**self.said, **said}
+            self.said = {key: value for key, value in kept.items() if value}
+            location.search = "?" + urlencode(self.said) if self.said else ""
 
     def keep(
         self,
@@ -125,11 +160,8 @@ class Page:
             self.wrong.param.update(content="", visible=False)
             return
         words, again = str(error), '<a href="">Load again</a>'
-        if isinstance(error, NotAuthorized) and self.has_api:
-            words, again = (
-                "Your session has ended, or it may not do this.",
-                '<a href="../login">Log in again</a>',
-            )
+        if isinstance(error, NotAuthorized) and error.status == 401 and self.has_api:
+            words, again = "Your session has ended.", '<a href="../login">Log in again</a>'
         elif not isinstance(error, ApsisError):
             words = "A part of this page cannot be shown; the log of the dashboards says why."
         sign = palette.WARNING_SIGN
@@ -151,6 +183,7 @@ class Page:
 
     def _sign(self, version: dict[str, Any]) -> None:
         self._foot.content = foot(str(version.get("version", "")), version.get("started_at")).content
+        self.adhoc.param.update(role=str(version.get("role", "")), user=str(version.get("user", "")))
 
     def _heard(self, event: ServerEvent) -> None:
         """An event of the server, on the reader's thread."""

@@ -11,26 +11,13 @@ import argparse
 import json
 import logging
 import os
+import pkgutil
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 
-PAGES = ("overview", "timeline", "run")
-
-
-def pages_folder() -> Path:
-    """Where the pages' files are: in the package of a wheel, else at the top of the checkout.
-
-    Raises:
-        FileNotFoundError: neither has them.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "_dashboards", package.parent / "dashboards"):
-        if all((folder / f"{page}.py").is_file() for page in PAGES):
-            return folder
-    raise FileNotFoundError(
-        f"the dashboards are missing: neither {package}/_dashboards nor dashboards/ beside it"
-    )
+from .pages import page_files
 
 
 def _secrets() -> dict[str, str]:
@@ -69,19 +56,16 @@ def main(argv: list[str] | None = None) -> None:
 
     from panel.io.server import get_server
 
-    from . import (
-        connection,
-        overview,
-        run_page,
-        timeline_page,
-    )  # so that the first page need not wait for them
+    from . import connection
 
-    del overview, run_page, timeline_page
+    # All of them now, so that the first page need not wait for them.
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name != "process":
+            import_module(f".{module.name}", __package__)
     token = secrets.get("token") or told.token or os.environ.get("APSIS_NB_TOKEN")
     connection.configure(connection.Access(told.api, token, secrets.get("key")))
-    folder = pages_folder()
     server = get_server(
-        {page: folder / f"{page}.py" for page in PAGES},
+        dict(page_files()),
         unix_socket=str(told.socket),
         prefix=told.prefix,
         # A page that its reader closed is forgotten soon; it holds a few MB.

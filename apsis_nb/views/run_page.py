@@ -1,46 +1,75 @@
-"""The page of one run: its state and times, its log, its output as it grows, and what can be done with it."""
+"""The page of one run: how it is, why, its log, its outputs as they grow, and what can be done with it."""
 
 import re
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import panel as pn
 from panel.viewable import Viewer
 
-from apsis_nb.client import NoSuch, Run, ServerEvent
+from apsis_nb.client import Client, NoSuch, Run, ServerEvent
+from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_time
 
-from . import markup, palette
+from . import connection, markup, run_html
 from .board import COLUMNS_CSS, Board
-from .markup import text
+from .connection import READ_ONLY
 from .output import OutputPane
 from .page import Page
-from .timeline_page import query_of
+from .run_actions import do
+
+RUN_CSS = (Path(__file__).parent / "run.css").read_text(encoding="utf-8")
 
 LAST_RUNS = 30
+MOST_ASKED = 12  #: of the runs that may wait for this one, so many are asked why they wait
+FAMILY_WITHIN = timedelta(days=90)
 
 _LAST_RUNS = f"""
 SELECT run_id, state, scheduled_at, elapsed_s, late
 FROM runs
-WHERE job_id = $job AND scheduled_at >= utc_now() - INTERVAL 90 DAY AND origin <> 'test'
+WHERE job_id = $job AND scheduled_at >= $now::TIMESTAMP - INTERVAL 90 DAY AND origin <> 'test'
 ORDER BY scheduled_at DESC, run_id DESC
 LIMIT {LAST_RUNS}"""
+
+_FAMILY = """
+SELECT run_id, rerun_of, origin, attempt, state, scheduled_at, finished_at, elapsed_s
+FROM runs
+WHERE job_id = $job AND scheduled_at >= $since::TIMESTAMP AND (rerun_of IS NOT NULL OR run_id = $id)
+ORDER BY run_id LIMIT 2000"""
+
+_ONE = """
+SELECT run_id, rerun_of, origin, attempt, state, scheduled_at, finished_at, elapsed_s
+FROM runs WHERE run_id = $id"""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What one look at the server gave."""
+    """What one look at the server gave of the run itself."""
 
     run: Run
     facts: dict[str, Any]
     log: pd.DataFrame
-    others: pd.DataFrame  #: the last runs of its job, newest first
     now: datetime
+
+
+@dataclass(frozen=True)
+class Around:
+    """What stands around the run."""
+
+    job: Mapping[str, Any] | None = None  #: the facts of its job, None if there is none any more
+    role: str | None = None  #: of the reader
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)  #: the last runs of its job, newest first
+    causes: Sequence[Mapping[str, Any]] = ()
+    family: Sequence[Mapping[str, Any]] = ()
+    waiters: Sequence[Mapping[str, Any]] = ()
+    dependents: Sequence[str] = ()
+    backfill: Mapping[str, Any] | None = None
 
 
 class RunPage(Viewer):
@@ -49,17 +78,22 @@ class RunPage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        said = query_of(pn.state.session_args).get("id", "")
+        said = page.said.get("id", "")
         self._name = f"r{said}" if said.isdigit() else said
-        self._facts: dict[str, Any] | None = None
+        self._told: Told | None = None
+        self._around = Around(role=READ_ONLY if connection.file_shown() else None)
         self._run: Run | None = None
-        self._head = Board(markup.card(self._name or "Run", markup.nothing("Loading …")), on_action=self._act)
+        style: dict[str, Any] = {"stylesheets": [RUN_CSS]}
+        loading = markup.card(self._name or "Run", markup.nothing("Loading …"))
+        self._head = Board(loading, on_action=self._act, **style)
         self._note = Board(visible=False)
-        self._side = Board()
+        self._why = Board(visible=False, **style)
+        self._side = Board(**style)
         self._output = OutputPane(page.later)
-        self._below = Board()
+        self._below = Board(**style)
         self._body = pn.Row(
             pn.Column(
+                self._why,
                 self._output,
                 self._below,
                 sizing_mode="stretch_width",
@@ -72,8 +106,9 @@ class RunPage(Viewer):
         )
         if re.fullmatch(r"r\d+", self._name):
             page.keep(self._load, self._show, wants=self._is_about_it, every_s=5.0)
+            page.keep(self._load_around, self._show_around, wants=self._is_about_it, every_s=15.0)
         else:
-            self._head.content = absent_html(self._name)
+            self._head.content = run_html.absent_html(self._name)
         pn.state.on_session_destroyed(lambda context: self._output.close())
 
     def __panel__(self) -> Any:
@@ -84,274 +119,169 @@ class RunPage(Viewer):
     def _is_about_it(self, event: ServerEvent) -> bool:
         return event.facts.get("run_id") == self._name
 
+    # ---- From the server ----
+
     def _load(self) -> Told | None:
+        try:
+            run = self._page.client.run(self._name)
+            return Told(run, dict(run.facts), run.log, self._page.now())
+        except NoSuch:
+            return None
+
+    def _load_around(self) -> Around | None:
         client = self._page.client
         try:
             run = client.run(self._name)
         except NoSuch:
             return None
-        others = client.sql(_LAST_RUNS, {"job": run.job_id})
-        return Told(run, dict(run.facts), run.log, others, self._page.now())
+        facts = run.seen
+        jobs = self._page.catalogue.look().jobs
+        waiters, dependents = waiting_for(client, jobs, facts)
+        return Around(
+            job=jobs.get(run.job_id),
+            role=self._around.role or _unless_refused(lambda: str(client.version()["role"])),
+            others=client.sql(_LAST_RUNS, {"job": run.job_id, "now": format_time(self._page.now())}),
+            causes=(_unless_refused(lambda: list(run.why())) or []) if wants_why(facts) else [],
+            family=family_of(client, facts),
+            waiters=waiters,
+            dependents=dependents,
+            backfill=_unless_refused(lambda: client.backfill(facts["backfill_id"]).facts)
+            if facts["backfill_id"] is not None
+            else None,
+        )
 
     def _show(self, told: Told | None) -> None:
         if told is None:
-            self._head.content = absent_html(self._name)
+            self._head.content = run_html.absent_html(self._name)
             return
-        facts = told.facts
-        state = State(facts["state"])
-        self._head.content = head_html(facts, told.others, told.now)
-        self._side.content = side_html(facts, told.log)
-        self._below.content = program_html(facts)
-        self._body.visible = True
+        before, self._told = self._told, told
+        state = State(told.facts["state"])
         self._page.shell.param.update(
             running=int(state in {State.RUNNING, State.STOPPING}),
             failed=state in {State.FAILURE, State.ERROR},
         )
+        self._draw()
+        self._body.visible = True
         started_anew = (
-            self._facts is not None and self._facts["started_at"] is None and facts["started_at"] is not None
+            before is not None and before.facts["started_at"] is None and told.facts["started_at"] is not None
         )
         if self._run is None or started_anew:
             self._run = told.run
             self._output.follow(
                 told.run, f"../api/v1/runs/{self._name}/outputs/" if self._page.has_api else ""
             )
-        self._facts = facts
+        elif state.is_finished and before is not None and not State(before.facts["state"]).is_finished:
+            self._output.has_ended()
+
+    def _show_around(self, around: Around | None) -> None:
+        if around is not None:
+            self._around = around
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._told is None:
+            return
+        facts, around = self._told.facts, self._around
+        self._head.content = run_html.head_html(facts, around.others, self._told.now, around.job, around.role)
+        why = run_html.why_html(around.causes)
+        self._why.param.update(content=why, visible=bool(why))
+        side = [
+            run_html.log_html(self._told.log),
+            run_html.family_html(around.family, self._name),
+            run_html.backfill_html(around.backfill),
+            run_html.waiters_html(around.waiters, around.dependents),
+            run_html.details_html(facts, around.job),
+            run_html.resources_html(facts.get("meta")),
+        ]
+        self._side.content = f'<div class="stack">{"".join(side)}</div>'
+        self._below.content = run_html.program_html(facts)
+
+    # ---- From the reader ----
 
     def _act(self, message: dict[str, Any]) -> None:
         pn.state.execute(partial(self._ask, message))
 
     async def _ask(self, message: dict[str, Any]) -> None:
         """Do what the reader asked for and confirmed; a refusal of the server is shown on the page."""
-        run, action = self._run, message["action"]
-        if run is None:
+        if self._run is None:
             return
-        if action == "rerun":
-            form = message.get("form") or {}
-            args = {
-                name.removeprefix("arg:"): str(value)
-                for name, value in form.items()
-                if name.startswith("arg:")
-            }
-            changed = {name: value for name, value in args.items() if run.args.get(name) != value}
-            made = await self._page.act(run.rerun, **changed)
-            if made is not None:
-                words = f"{markup.run_link(made.run_id)} was made: it runs {text(made.job_id)} again."
-                self._page.later(lambda: self._say(words))
-        elif action in {"start", "skip", "stop"}:
-            await self._page.act(getattr(run, action))
+        form = message.get("form") or {}
+        words = await self._page.act(do, self._run, self._around.job, message["action"], form)
+        if words:
+            self._page.later(lambda: self._say(words))
 
     def _say(self, html: str) -> None:
         self._note.param.update(content=f'<p class="said" role="status">{html}</p>', visible=True)
 
 
-# ---- HTML ----
+def wants_why(facts: Mapping[str, Any]) -> bool:
+    """Whether there is anything to explain: it has not run, not well, or late."""
+    calm = facts["state"] in {State.SUCCESS.value, State.RUNNING.value, State.STARTING.value}
+    return not calm or bool(facts["late"])
 
 
-def absent_html(name: str) -> str:
-    """What the page says of a run that is not there."""
-    if not name:
-        words = "No run is named in the address: it ends in ?id=r123."
-    elif not re.fullmatch(r"r\d+", name):
-        words = f"“{name}” is no run id: write r123."
-    else:
-        words = f"There is no run {name}. It may belong to another scheduler, or its history was removed."
-    return markup.card(
-        "No such run", markup.nothing(words) + '<p class="nothing"><a href="timeline">All runs</a></p>'
-    )
+def family_of(client: Client, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The run with all that it repeats and that repeats it, directly or not, oldest first."""
+    due = markup.instant(facts["scheduled_at"])
+    number = int(facts["run_id"][1:])
+    if due is None:
+        return []
+    since = format_time(due - FAMILY_WITHIN)
+    found = client.sql(_FAMILY, {"job": facts["job_id"], "since": since, "id": number})
+    rows = {int(row["run_id"]): row for row in markup.records(found)}
+    of = {n: int(row["rerun_of"]) for n, row in rows.items() if markup.given(row["rerun_of"])}
+    if facts["rerun_of"]:
+        of[number] = int(facts["rerun_of"][1:])
+    root = number
+    while root in of:
+        root = of[root]
+    if root not in rows:
+        rows |= {int(row["run_id"]): row for row in markup.records(client.sql(_ONE, {"id": root}))}
+    members = {root}
+    for n in sorted(of):  # whoever repeats a run was made after it
+        if of[n] in members:
+            members.add(n)
+    return [rows[n] for n in sorted(members) if n in rows]
 
 
-def head_html(facts: Mapping[str, Any], others: pd.DataFrame, now: datetime) -> str:
-    """Who it is, how it is, and what can be done."""
-    state = State(facts["state"])
-    look = palette.LOOKS[state]
-    late = markup.late_badge(facts["late_s"], facts["late_why"]) if facts["late"] else ""
-    says = facts["message"] or facts["skip_reason"]
-    message = f'<p class="says">{text(says)}</p>' if says else ""
-    buttons, templates = actions_html(facts)
-    return (
-        f'<section class="card run-head" style="border-top:3px solid {look.colour}"><div class="who">'
-        f'<div class="line"><h1>{markup.job_link(facts["job_id"])}</h1>'
-        f'<span class="id">{text(facts["run_id"])}</span></div>'
-        f'<div class="line big">{palette.icon(state, 18)}<b>{state.value}</b>{_clock(facts, state)}{late}'
-        f"</div>{message}"
-        f'<div class="line">{markup.chips(facts["args"], facts["labels"])}</div></div>'
-        f'<div class="acts"><div class="bar">{buttons}</div>{others_html(others, facts["run_id"])}</div>'
-        f"{life_html(facts, now)}</section>{templates}"
-    )
+def waiting_for(
+    client: Client, jobs: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The live runs that wait for a run, and the jobs that depend on its job.
 
-
-def _clock(facts: Mapping[str, Any], state: State) -> str:
-    """How long it has run or waited, ticking while it does."""
-    if state in {State.RUNNING, State.STOPPING}:
-        return f'<span class="muted">for {markup.when(facts["started_at"], "elapsed")}</span>'
-    if state is State.WAITING:
-        return f'<span class="muted">for {markup.when(facts["scheduled_at"], "elapsed")}</span>'
-    if state is State.SCHEDULED:
-        return f'<span class="muted">starts {markup.when(facts["scheduled_at"], "until")}</span>'
-    if markup.given(facts["elapsed_s"]):
-        ended = markup.when(facts["finished_at"], "ago")
-        return f'<span class="muted">after {markup.duration(facts["elapsed_s"])}, {ended}</span>'
-    return ""
-
-
-def life_html(facts: Mapping[str, Any], now: datetime) -> str:
-    """The run's life as one bar: thin while it waited, solid while it ran."""
-    due, started = markup.instant(facts["scheduled_at"]), markup.instant(facts["started_at"])
-    if due is None or due > now:
-        return ""
-    end = markup.instant(facts["finished_at"]) or now
-    whole = max((end - due).total_seconds(), 1e-6)
-    waited = max(0.0, ((started or end) - due).total_seconds())
-    share = min(100.0, 100 * waited / whole)
-    colour = palette.LOOKS[State(facts["state"])].colour
-    ended = "ended " + markup.when(facts["finished_at"]) if facts["finished_at"] else "now"
-    ran = f"ran {markup.duration((end - started).total_seconds())}" if started else "did not start"
-    words = f"waited {markup.duration(waited)}" + (f", {ran}" if facts["finished_at"] else "")
-    wait_colour = palette.LATE if facts["late"] else palette.LOOKS[State.WAITING].colour
-    solid = (
-        f'<i style="left:{share:.2f}%;width:{100 - share:.2f}%;background:{colour}"></i>' if started else ""
-    )
-    return (
-        f'<div class="life"><div class="track" role="img" aria-label="{words}">'
-        f'<i class="thin" style="width:{share:.2f}%;background:{wait_colour}"></i>{solid}</div>'
-        f'<div class="ends"><span>due {markup.when(facts["scheduled_at"])}</span>'
-        f"<span>{words}</span><span>{ended}</span></div></div>"
-    )
-
-
-def others_html(others: pd.DataFrame, run_id: str) -> str:
-    """The last runs of the job as small columns, as high as they took, oldest first."""
-    if len(others) < 2:
-        return ""
-    rows = others.iloc[::-1]
-    longest = max(float(rows["elapsed_s"].max() or 0), 1e-9)
-    columns = []
-    for n, row in enumerate(markup.records(rows)):
-        name, state = f"r{row['run_id']}", markup.state_of(row["state"])
-        height = 4 + 30 * (float(row["elapsed_s"]) / longest if markup.given(row["elapsed_s"]) else 0)
-        took = markup.duration(row["elapsed_s"]) or markup.NONE
-        here = " here" if name == run_id else ""
-        columns.append(
-            f'<a href="{text(markup.run_url(name))}" class="col{here}">'
-            f"<title>{name}: {state.value}, {took}</title>"
-            f'<rect class="hit" x="{n * 8}" y="0" width="8" height="40"/>'
-            f'<rect x="{n * 8 + 1}" y="{36 - height:.1f}" width="6" height="{height:.1f}" rx="1.5" '
-            f'fill="{palette.LOOKS[state].colour}"/></a>'
-        )
-    return (
-        f'<div class="others"><span class="muted">last {len(rows)} runs</span>'
-        f'<svg viewBox="0 0 {len(rows) * 8} 40" width="{len(rows) * 8}" height="40" role="img" '
-        f'aria-label="How long the last runs of this job took">{"".join(columns)}</svg></div>'
-    )
-
-
-def actions_html(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The buttons for a run in its state, and what each says before it does anything."""
-    state, name, job = State(facts["state"]), facts["run_id"], facts["job_id"]
-    made: list[tuple[str, str, str, str, str]] = []  # action, words, class, title, what will happen
-    if state in {State.SCHEDULED, State.WAITING}:
-        held = f"It waits: {text(facts['message'])}. " if facts["message"] else ""
-        made.append(
-            (
-                "start",
-                "Start now",
-                "primary",
-                f"Start {name} now?",
-                f"<p>{held}Its program starts at once all the same.</p>",
-            )
-        )
-        made.append(
-            (
-                "skip",
-                "Skip",
-                "",
-                f"Skip {name}?",
-                "<p>It will not run, and stays in the history as skipped.</p>",
-            )
-        )
-    if state in {State.STARTING, State.RUNNING}:
-        stop = (facts.get("program") or {}).get("stop") or {}
-        signal, grace = stop.get("signal", "SIGTERM"), stop.get("grace_period", 60)
-        left = text(markup.duration(grace) if isinstance(grace, int | float) else grace)
-        what = f"<p>Its program gets <b>{text(signal)}</b>; what is left after <b>{left}</b> is killed.</p>"
-        made.append(("stop", "Stop", "danger", f"Stop {name}?", what))
-    if state.is_finished:
-        fields = "".join(
-            f'<label class="field">{text(k)}<input name="arg:{text(k)}" value="{text(v)}"></label>'
-            for k, v in markup.objects(facts["args"]).items()
-        )
-        what = f"<p>A new run of <b>{text(job)}</b> starts now, as its job is today.</p>{fields}"
-        made.append(("rerun", "Run again", "primary", f"Run {job} again?", what))
-    buttons = "".join(
-        f'<button class="{kind}" data-action="{action}" data-title="{text(title)}" data-yes="{words}">'
-        f"{words}</button>"
-        for action, words, kind, title, _ in made
-    )
-    return buttons, "".join(
-        f'<template data-for="{action}">{what}</template>' for action, _, _, _, what in made
-    )
-
-
-def side_html(facts: Mapping[str, Any], log: pd.DataFrame) -> str:
-    """The log, and the facts."""
-    return f'<div class="stack">{log_html(log)}{details_html(facts)}</div>'
-
-
-def log_html(log: pd.DataFrame) -> str:
-    """What happened, from above, on a line of time."""
-    items, before = [], None
-    for row in markup.records(log):
-        at = markup.instant(row["ts"])
-        gap = ""
-        if at is not None and before is not None and (at - before).total_seconds() >= 0.0005:
-            gap = f'<span class="gap num">+{markup.duration((at - before).total_seconds())}</span>'
-        before = at
-        state = markup.state_of(row["state"])
-        says = f'<span class="says">{text(row["message"])}</span>' if markup.given(row["message"]) else ""
-        line = f"<b>{state.value}</b> {markup.when(row['ts'], 'time')}{gap}{says}"
-        items.append(f"<li>{palette.icon(state)}<div>{line}</div></li>")
-    body = f'<ol class="log">{"".join(items)}</ol>' if items else markup.nothing("Nothing has happened yet.")
-    return markup.card("What happened", body)
-
-
-def details_html(facts: Mapping[str, Any]) -> str:
-    """Everything else that is known."""
-    rerun_of = facts["rerun_of"]
-    rows = [
-        ("due", markup.when(facts["scheduled_at"])),
-        (
-            "by the schedule",
-            markup.when(facts["nominal_at"]) if facts["nominal_at"] != facts["scheduled_at"] else "",
-        ),
-        ("started", markup.when(facts["started_at"])),
-        ("ended", markup.when(facts["finished_at"])),
-        ("stops at", markup.when(facts["stop_at"])),
-        ("late by", markup.duration(facts["late_s"]) if facts["late"] else ""),
-        ("exit code", text(facts["return_code"]) if markup.given(facts["return_code"]) else ""),
-        ("made by", text(str(facts["origin"]).replace("_", " "))),
-        ("asked for by", text(facts["by"] or "")),
-        ("repeats", markup.run_link(rerun_of) if rerun_of else ""),
-        ("attempt", text(facts["attempt"]) if facts["attempt"] != 1 else ""),
-        ("host", text(facts["host"] or "")),
+    Args:
+        client: whom to ask.
+        jobs: the facts of all jobs.
+        facts: of the run.
+    """
+    dependents = [
+        job_id
+        for job_id, job in jobs.items()
+        if any(c.get("type") == "dependency" and c.get("job_id") == facts["job_id"] for c in job["condition"])
     ]
-    items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
-    return markup.card("Details", f'<dl class="facts">{items}</dl>')
+    if not dependents:
+        return [], []
+    waiting = [run for run in client.list_runs(state="waiting", limit=1000) if run["job_id"] in dependents]
+    found = []
+    for run in waiting[:MOST_ASKED]:
+        causes = _unless_refused(partial(_causes_of, client, run["run_id"])) or []
+        if any(_is_about(cause, facts) for cause in causes):
+            found.append(run)
+    return found, dependents
 
 
-def program_html(facts: Mapping[str, Any]) -> str:
-    """What it executes."""
-    program = dict(facts.get("program") or {})
-    kind = str(program.pop("type", ""))
-    command = next((program.pop(key) for key in ("command", "query", "call") if key in program), None)
-    if command is None and "argv" in program:
-        command = shlex.join(str(word) for word in program.pop("argv"))
-    code = f'<pre class="code">{text(str(command).strip())}</pre>' if command else ""
-    rest = "".join(f"<dt>{text(k)}</dt><dd>{_value(v)}</dd>" for k, v in program.items())
-    more = f'<dl class="facts">{rest}</dl>' if rest else ""
-    return markup.card("Program", code + more, more=text(kind)) if kind else ""
+def _causes_of(client: Client, run_id: str) -> list[dict[str, Any]]:
+    return list(client.run(run_id).why())
 
 
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "<br>".join(f"<code>{text(k)}={text(v)}</code>" for k, v in value.items())
-    return f"<code>{text(value)}</code>"
+def _is_about(cause: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    is_it = cause["run_id"] == facts["run_id"]
+    return bool(is_it or (cause["job_id"] == facts["job_id"] and cause["args"] == facts["args"]))
+
+
+def _unless_refused(ask: Any) -> Any:
+    """An answer that the page can do without."""
+    try:
+        return ask()
+    except ApsisError:
+        return None

@@ -15,6 +15,7 @@ from apsis_nb.core.times import format_time
 from . import markup, palette
 from .board import Board
 from .markup import text
+from .timeline_rows import AD_HOC
 
 PAGE_ROWS = 25
 
@@ -34,6 +35,7 @@ class Filters:
     late: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    jobs: tuple[str, ...] = ()  #: only of these rows of the timeline; none: all
     page: int = 0
 
     def where(self) -> tuple[str, dict[str, Any]]:
@@ -48,6 +50,12 @@ class Filters:
             values |= {f"state{n}": state for n, state in enumerate(states)}
         if self.late:
             parts.append("late")
+        if self.jobs:
+            names = [f"$job{n}" for n in range(len(self.jobs))]
+            chosen = f"job_id IN ({', '.join(names)})"
+            is_ad_hoc = " OR starts_with(job_id, 'adhoc-')" if AD_HOC in self.jobs else ""
+            parts.append(f"({chosen}{is_ad_hoc})")
+            values |= {f"job{n}": job for n, job in enumerate(self.jobs)}
         if self.since is not None:
             parts.append("coalesce(finished_at, utc_now()) >= $since::TIMESTAMP")
             values["since"] = format_time(self.since)
@@ -89,10 +97,10 @@ class RunsTable(Viewer):
         """Draw one page of rows."""
         self._rows.content = rows_html(rows, count, self.filters)
 
-    def set_window(self, since: datetime, until: datetime) -> None:
-        """Only the runs of this time; the first page of them if it moved."""
-        if (since, until) != (self.filters.since, self.filters.until):
-            self.filters = replace(self.filters, since=since, until=until, page=0)
+    def set_window(self, since: datetime, until: datetime, jobs: tuple[str, ...] = ()) -> None:
+        """Only the runs of this time, and of these jobs if any; the first page of them if that is new."""
+        if (since, until, jobs) != (self.filters.since, self.filters.until, self.filters.jobs):
+            self.filters = replace(self.filters, since=since, until=until, jobs=jobs, page=0)
 
     def _act(self, message: dict[str, Any]) -> None:
         value = str(message.get("value", ""))
@@ -135,7 +143,7 @@ def legend_html() -> str:
     items = "".join(f"<span>{palette.icon(state, 12)}{state.value}</span>" for state in shown)
     return (
         f'<div class="legend push">{items}<span><i class="box late"></i>late</span>'
-        '<span><i class="box ghost"></i>expected</span></div>'
+        '<span><i class="box ghost"></i>expected, or missing</span></div>'
     )
 
 

@@ -26,32 +26,48 @@ const SYMBOLS = {
   system: '<path d="M2 3h12v8.5H2zm1.4 1.4v5.7h9.2V4.4zM5 13h6v1.3H5z"/>',
   dark: '<path d="M10.6 1.6A6.6 6.6 0 1 0 14.4 11 5.6 5.6 0 0 1 10.6 1.6z"/>',
   light: '<path d="M8 4.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 1 0 0-7zM7.3 0h1.4v2.6H7.3zm0 13.4h1.4V16H7.3zM0 7.3h2.6v1.4H0zm13.4 0H16v1.4h-2.6z"/>',
+  pages: '<path d="M2 3.5h12V5H2zm0 3.8h12v1.4H2zM2 11h12v1.5H2z"/>',
+  more: '<path d="M8 2.2a1.3 1.3 0 1 1 0 2.6a1.3 1.3 0 0 1 0-2.6zm0 4.5a1.3 1.3 0 1 1 0 2.6a1.3 1.3 0 0 1 0-2.6zm0 4.5a1.3 1.3 0 1 1 0 2.6a1.3 1.3 0 0 1 0-2.6z"/>',
+  search: '<path fill-rule="evenodd" d="M7 1.5a5.5 5.5 0 0 1 4.3 8.9l3.2 3.2-1 1-3.2-3.2A5.5 5.5 0 1 1 7 1.5zm0 1.5a4 4 0 1 0 0 8a4 4 0 0 0 0-8z"/>',
+  run: '<path d="M7.2 2h1.6v5.2H14v1.6H8.8V14H7.2V8.8H2V7.2h5.2z"/>',
 }
+const symbol = (name) =>
+  `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[name]}</svg>`
+const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
 export function render({model}) {
   const head = document.createElement("div")
   head.className = "shell"
-  const pages = [["overview", "Overview"], ["timeline", "Timeline"]]
+  const here = model.page === "job" ? "jobs" : model.page
+  const links = model.pages.map(([id, name]) =>
+    `<a href="${id}"${id === here ? ' aria-current="page"' : ""}>${html(name)}</a>`).join("")
+  const own = model.alive !== ""  // whether the server's other pages are at this address
   head.innerHTML = `
-    <a class="brand" href="overview"><svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
+    <button class="pages" popovertarget="pages" aria-label="Pages" title="Pages">${symbol("pages")}</button>
+    <div class="menu" id="pages" popover><nav aria-label="All pages">${links}</nav></div>
+    <a class="brand" href="overview" aria-label="apsis_nb"><svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
       <circle cx="16" cy="16" r="12" fill="none" stroke="currentColor" stroke-width="3" opacity=".28"/>
       <path d="M16 4a12 12 0 0 1 11.3 8" fill="none" stroke="currentColor" stroke-width="3.6" stroke-linecap="round"/>
       <circle cx="16" cy="16" r="4" fill="currentColor"/></svg><span>apsis<b>_nb</b></span></a>
-    <nav aria-label="Pages">${pages.map(([id, name]) =>
-      `<a href="${id}"${id === model.page ? ' aria-current="page"' : ""}>${name}</a>`).join("")}</nav>
-    <form class="jump" role="search"><input name="id" placeholder="Run id" aria-label="Open a run by its id"
-      autocomplete="off" spellcheck="false" title="Type a run id, such as r123, and press Enter ( / )"></form>
+    <nav class="wide" aria-label="Pages">${links}</nav>
+    <button class="search" title="Find a job, a run or a label ( / )" aria-label="Search">${symbol("search")}<span
+      class="word">Search</span><kbd>/</kbd></button>
+    <button class="new" title="Run a job or a command ( n )" aria-label="New run">${symbol("run")}<span
+      class="word">New run</span></button>
     <div class="link" role="status" aria-live="polite"><span class="dot"></span><span class="word"></span></div>
     <button class="zone" title="Change between local time and UTC"></button>
-    <button class="theme"></button>`
+    <button class="theme"></button>
+    <button class="more" popovertarget="more" aria-label="More" title="More">${symbol("more")}</button>
+    <div class="menu" id="more" popover>
+      <button class="other-zone"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
+      ${own ? `<a href="../status">Page for a phone</a><a href="../docs">Reference of the API</a>
+      <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>`
   const link = head.querySelector(".link"), word = head.querySelector(".link .word")
   const zone = head.querySelector(".zone"), theme = head.querySelector(".theme")
-
-  head.querySelector("form").addEventListener("submit", (event) => {
-    event.preventDefault()
-    const said = event.target.elements.id.value.trim()
-    if (said) { location.href = "run?id=" + encodeURIComponent(/^\d+$/.test(said) ? "r" + said : said) }
-  })
+  const tell = (name, detail) => window.apsis.events.dispatchEvent(new CustomEvent(name, {detail}))
+  head.querySelector(".search").addEventListener("click", () => tell("search"))
+  head.querySelector(".new").addEventListener("click", () => tell("adhoc", {}))
+  head.querySelector(".help").addEventListener("click", () => { head.querySelector("#more").hidePopover(); tell("help") })
 
   let answers = true, boot = null, lost = false
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
@@ -106,14 +122,18 @@ export function render({model}) {
     }
   }
 
+  const other = head.querySelector(".other-zone")
   const names = () => {
     zone.textContent = window.apsis.zoneName()
     zone.setAttribute("aria-label", `Times are in ${window.apsis.zoneName()}; change`)
+    other.textContent = window.apsis.zone === "utc" ? "Times in local time" : "Times in UTC"
   }
-  zone.addEventListener("click", () => { window.apsis.zone = window.apsis.zone === "utc" ? "local" : "utc" })
+  for (const button of [zone, other]) {
+    button.addEventListener("click", () => { window.apsis.zone = window.apsis.zone === "utc" ? "local" : "utc" })
+  }
   const painted = () => {
     const now = window.apsis.theme
-    theme.innerHTML = `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[now]}</svg>`
+    theme.innerHTML = symbol(now)
     theme.title = {system: "Colours as the system has them", dark: "Dark", light: "Light"}[now] + ": click to change"
     theme.setAttribute("aria-label", theme.title)
     model.dark = window.apsis.dark()
@@ -123,12 +143,6 @@ export function render({model}) {
   window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zone })
   const hidden = () => { model.hidden = document.hidden }
   document.addEventListener("visibilitychange", hidden)
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !event.composedPath()[0].matches?.("input, textarea, select")) {
-      event.preventDefault()
-      head.querySelector("input").focus()
-    }
-  })
   model.on(["feed", "running", "failed"], state)
   const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))

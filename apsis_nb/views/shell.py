@@ -1,5 +1,6 @@
 """The frame of every page: its head with navigation and connection, and its foot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
 from .board import PAGE_CSS, Board
+from .pages import navigation
 
 _HERE = Path(__file__).parent
 
@@ -49,7 +51,8 @@ _FRAME: dict[str, Any] = {
 class Shell(pn.custom.JSComponent):
     """The head of a page."""
 
-    page = param.String(doc="Which page this is: overview, timeline or run.")
+    page = param.String(doc="Which page this is: a name of `pages.PAGES`.")
+    pages = param.List(doc="Where the navigation leads: name and title each.")
     alive = param.String(
         doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
     )
@@ -64,22 +67,25 @@ class Shell(pn.custom.JSComponent):
     _stylesheets: ClassVar[list[str]] = [PAGE_CSS]
 
     def __init__(self, **params: Any) -> None:
-        super().__init__(**{"sizing_mode": "stretch_width", **params})
+        super().__init__(**{"sizing_mode": "stretch_width", "pages": navigation(), **params})
 
 
-def frame(title: str, shell: Shell, *parts: Any) -> MaterialPage:
+def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any] = ()) -> MaterialPage:
     """A whole page.
 
     Args:
         title: of the browser's tab.
         shell: its head.
         parts: what it shows, from above.
+        dialogs: what opens above it, and takes no room.
     """
+    # A page may be longer than the window: else what is in it would be cut to that height, and overlap.
+    styles = {"gap": "16px", "max-height": "none"}
     return MaterialPage(
         title="",
         meta_title=title,
         header=[shell],
-        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"})],
+        main=[pn.Column(*parts, sizing_mode="stretch_width", styles=styles), *dialogs],
         template=_HERE / "page.html",
         theme_toggle=False,
         theme_config=_THEME,

@@ -1,40 +1,49 @@
 """The timeline page: the runs of a window of time as bars, and below them as a table."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import pandas as pd
 import panel as pn
 from panel.viewable import Viewer
 
-from apsis_nb.client import ServerEvent
+from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.states import State
-from apsis_nb.core.times import format_time
+from apsis_nb.core.times import format_time, zone
 
-from . import markup, runs_table
-from .ahead import Ahead
+from . import runs_table, timeline_strip
+from .ahead import KEEP_FOR, Ahead
 from .board import Board
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
-from .timeline import Timeline, default_window, rows_of
+from .timeline import Timeline, default_window
+from .timeline_bar import SPANS, TIMELINE_CSS, Keys, bar_html, labels_html
+from .timeline_rows import GROUPINGS, ORDERS, Grouping, Order, Row, arranged, row_of_job, rows_of
+from .timeline_strip import Extent, Strip, extent_of
 
-SPANS: dict[str, timedelta] = {
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-    "90d": timedelta(days=90),
-}
-MOST_ROWS = 40  #: jobs at once; the others are a page away
-MOST_BARS = 1500  #: single runs; beyond it those that are close together are one bar
+MOST_ROWS = 40  #: at once; the others are a page away
+MOST_BARS = 1000  #: single runs; beyond it those that are close together are one bar
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
+REST_S = 0.4  #: after so long without a move the table and the strip follow
+
+#: Of the row of labels and the picture.
+_ROWS_CSS = """
+:host { display: grid !important; align-items: start; }
+:host { grid-template-columns: clamp(92px, 17vw, 240px) minmax(0, 1fr); }
+"""
+
+
+_COUNTS = """
+SELECT job_id, count(*) FILTER (late) AS late, count(*) FILTER (state IN ('failure', 'error')) AS failed
+FROM runs
+WHERE scheduled_at >= $since::TIMESTAMP AND scheduled_at < $until::TIMESTAMP AND origin <> 'test'
+GROUP BY job_id"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,30 @@ class Answer:
     frame: pd.DataFrame
     expected: pd.DataFrame
     now: datetime
+    rank: Mapping[str, float] | None  #: of the jobs, in the order of choice
+    labels: Mapping[str, Sequence[str]]  #: of the jobs
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the rows stand."""
+
+    by: Grouping = ""
+    order: Order = "name"
+    folded: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, said: Mapping[str, str]) -> "Arrangement":
+        """That which the address names."""
+        by: Grouping = next((g for g in GROUPINGS if g == said.get("group")), "")
+        order: Order = next((o for o in ORDERS if o == said.get("sort")), "name")
+        return cls(by, order, frozenset(filter(None, said.get("folded", "").split(","))))
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The same, for the address."""
+        order = "" if self.order == "name" else self.order
+        return {"group": self.by, "sort": order, "folded": ",".join(sorted(self.folded))}
 
 
 class TimelinePage(Viewer):
@@ -52,24 +85,39 @@ class TimelinePage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        said = query_of(pn.state.session_args)
-        now = page.now()
+        said, now = page.said, page.now()
         self._span = said.get("span", "24h") if said.get("span", "24h") in SPANS else "24h"
         window = window_of(said)
         self._follows = window is None
         start, stop = window or default_window(now, SPANS[self._span])
-        self._picture = Timeline(start=start, stop=stop, page="run?id=", zone=page.shell.zone)
+        self._picture = Timeline(
+            start=start, stop=stop, page="run?id=", zone=page.shell.zone, has_labels=False
+        )
         self._picture.on_window(self._moved)
+        self._picture.on_box(self._boxed)
+        self._extent = extent_of(start, stop, now)
+        self._strip = Strip(self._picture.figure.x_range, self._extent, zone=page.shell.zone)
         self._table = RunsTable(filters_of(said, start, stop), self._filtered)
-        self._rows: list[str] = []  # every job that was seen since the filter changed: rows do not jump
+        self._arrangement = Arrangement.of(said)
+        self._seen: list[str] = []  # every job that was seen since the filter changed: rows do not jump
+        self._rows: list[Row] = []
         self._first_row = 0
+        self._box: tuple[datetime, datetime, tuple[str, ...]] | None = None
         self._ahead = Ahead()
         self._answer: Answer | None = None
-        self._bar = Board(self._bar_html(), on_action=self._act)
         self._moving = False
-        page.shell.param.watch(lambda event: setattr(self._picture, "zone", event.new), "zone")
-        self._look = page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
+        self._is_stale = self._is_fetching = False
+        self._rank = Rank()
+        self._moves = 0
+        style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
+        self._bar = Board(self._bar_html(), **style)
+        self._labels = Board(**style)
+        self._keys = Keys(self._act)
+        page.shell.param.watch(self._set_zone, "zone")
+        page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
         self._list = page.keep(self._load_table, self._show_table, wants=_is_about_runs, every_s=15.0)
+        self._count = page.keep(self._load_strip, self._show_strip, wants=_is_about_nothing, every_s=60.0)
+        pn.state.onload(self._find_clock)
 
     def __panel__(self) -> Any:
         filters, table = self._table.parts
@@ -77,19 +125,27 @@ class TimelinePage(Viewer):
             "background": "var(--ap-surface)",
             "border": "1px solid var(--ap-line)",
             "border-radius": "10px",
-            "padding": "8px 4px 4px 8px",
+            "padding": "8px 4px 8px 8px",
         }
-        picture = pn.Column(self._picture, sizing_mode="stretch_width", styles=surface)
+        rows = pn.Row(self._labels, self._picture, sizing_mode="stretch_width", stylesheets=[_ROWS_CSS])
+        strip = pn.Row(Board(), self._strip, sizing_mode="stretch_width", stylesheets=[_ROWS_CSS])
+        picture = pn.Column(rows, strip, sizing_mode="stretch_width", styles=surface)
         return pn.Column(
-            self._bar, filters, picture, table, sizing_mode="stretch_width", styles={"gap": "12px"}
+            self._bar,
+            filters,
+            picture,
+            table,
+            self._keys,
+            sizing_mode="stretch_width",
+            styles={"gap": "12px"},
         )
 
     # ---- From the server ----
 
     def _is_about_bars(self, event: ServerEvent) -> bool:
-        if event.type == "job":
+        if event.type in {"job", "pause"}:
             self._ahead.forget()
-        return event.type in {"run", "late", "job"}
+        return event.type in {"run", "late", "job", "pause"}
 
     def _load(self) -> Answer:
         client, now = self._page.client, self._page.now()
@@ -98,7 +154,30 @@ class TimelinePage(Viewer):
         px = self._picture.width_px
         frame = client.history.timeline(since=start - pad, until=stop + pad, px=int(px), max_bars=MOST_BARS)
         expected = self._ahead.ask(client, start - pad, stop + pad, now)
-        return Answer(frame, expected, now)
+        jobs = self._page.catalogue.look().jobs
+        labels = {job_id: facts["metadata"]["labels"] for job_id, facts in jobs.items()}
+        rank = self._rank.ask(client, self._arrangement.order, expected, (start, stop), now)
+        return Answer(frame, expected, now, rank, labels)
+
+    def _fetch(self) -> None:
+        """What is seen has changed: ask at once, and once more if it changes meanwhile.
+
+        A renewal would wait, for it is for what happens by itself.
+        """
+        self._is_stale = True
+        if not self._is_fetching:
+            self._is_fetching = True
+            pn.state.execute(self._fetch_all)
+
+    async def _fetch_all(self) -> None:
+        try:
+            while self._is_stale:
+                self._is_stale = False
+                answer = await self._page.act(self._load)
+                if answer is not None:
+                    self._page.later(partial(self._show, answer))
+        finally:
+            self._is_fetching = False
 
     def _show(self, answer: Answer) -> None:
         self._answer = answer
@@ -108,20 +187,27 @@ class TimelinePage(Viewer):
         strayed = abs(start - self._picture.window[0]) > (stop - start) / 400
         if self._follows and strayed and not self._moving:
             self._picture.look_at(start, stop)
-            self._table.set_window(start, stop)
+            self._set_table_window()
         self._draw()
 
     def _draw(self) -> None:
         if self._answer is None:
             return
-        frame, expected = self._filter(self._answer.frame), self._answer.expected
+        answer, words = self._answer, self._table.filters.words
+        frame = _with_words(self._filter(answer.frame), words, answer.labels)
+        expected = answer.expected
         if self._table.filters.state or self._table.filters.late:
             expected = expected.iloc[:0]
-        expected = _with_words(expected, self._table.filters.words)
-        self._rows = rows_of(pd.DataFrame({"job_id": self._rows}), frame, expected)
+        expected = _with_words(expected, words, answer.labels)
+        self._seen = rows_of(pd.DataFrame({"job_id": self._seen}), frame, expected)
+        how = self._arrangement
+        self._rows = arranged(
+            self._seen, by=how.by, labels=answer.labels, folded=how.folded, rank=answer.rank
+        )
         self._first_row = min(self._first_row, max(0, len(self._rows) - 1) // MOST_ROWS * MOST_ROWS)
-        jobs = self._rows[self._first_row : self._first_row + MOST_ROWS]
-        self._picture.draw(frame, expected=expected, now=self._answer.now, jobs=jobs)
+        rows = self._rows[self._first_row : self._first_row + MOST_ROWS]
+        self._picture.draw(frame, expected=expected, now=answer.now, rows=rows)
+        self._labels.content = labels_html(rows)
         self._bar.content = self._bar_html()
 
     def _filter(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +217,7 @@ class TimelinePage(Viewer):
             frame = frame[frame["state"].astype(str).isin(states)]
         if filters.late:
             frame = frame[frame["late"].astype(bool)]
-        return _with_words(frame, filters.words)
+        return frame
 
     def _load_table(self) -> tuple[pd.DataFrame, int]:
         return runs_table.load(self._page.client, self._table.filters)
@@ -139,33 +225,80 @@ class TimelinePage(Viewer):
     def _show_table(self, answer: tuple[pd.DataFrame, int]) -> None:
         self._table.draw(*answer)
 
+    def _load_strip(self) -> tuple[Extent, pd.DataFrame]:
+        extent = self._extent
+        return extent, timeline_strip.load(self._page.client, extent)
+
+    def _show_strip(self, answer: tuple[Extent, pd.DataFrame]) -> None:
+        self._strip.draw(*answer)
+
+    async def _find_clock(self) -> None:
+        """The reader's own zone: the browser tells it when the page is there."""
+        info = pn.state.browser_info
+        if info is not None:
+            info.param.watch(lambda event: self._page.later(partial(self._set_clock, event.new)), "timezone")
+            self._page.later(partial(self._set_clock, info.timezone))
+
+    def _set_clock(self, name: str | None) -> None:
+        try:
+            self._picture.clock = zone(name) if name else None
+        except ValueError:  # a zone that is not known here has no shades
+            self._picture.clock = None
+
+    def _set_zone(self, event: Any) -> None:
+        self._picture.zone = self._strip.zone = event.new
+
     # ---- From the reader ----
 
     def _act(self, message: dict[str, Any]) -> None:
         action, value = message["action"], str(message.get("value", ""))
         start, stop = self._picture.window
-        if action == "span" and value in SPANS:
-            self._span, self._follows = value, True
-            self._go(*default_window(self._page.now(), SPANS[value]))
-        elif action == "now":
-            self._follows = True
-            self._go(*default_window(self._page.now(), SPANS[self._span]))
-        elif action in {"back", "ahead"}:
-            step = (stop - start) / 2 * (-1 if action == "back" else 1)
-            self._follows = False
-            self._go(start + step, stop + step)
-        elif action in {"closer", "wider"}:
-            middle, half = start + (stop - start) / 2, (stop - start) / (4 if action == "closer" else 1)
-            self._follows = False
-            self._go(middle - half, middle + half)
-        elif action == "rows" and value.isdigit():
-            self._first_row = int(value)
-            self._draw()
+        how = self._arrangement
+        match action:
+            case "span" if value in SPANS:
+                self._span, self._follows = value, True
+                self._go(*default_window(self._page.now(), SPANS[value]))
+            case "now":
+                self._follows = True
+                self._go(*default_window(self._page.now(), SPANS[self._span]))
+            case "back" | "ahead":
+                step = (stop - start) / 2 * (-1 if action == "back" else 1)
+                self._follows = False
+                self._go(start + step, stop + step)
+            case "closer" | "wider":
+                middle, half = start + (stop - start) / 2, (stop - start) / (4 if action == "closer" else 1)
+                self._follows = False
+                self._go(middle - half, middle + half)
+            case "rows" if value.isdigit():
+                self._first_row = int(value)
+                self._draw()
+            case "group":
+                self._arrange(replace(how, by=_one_of(GROUPINGS, value), folded=frozenset()))
+            case "sort":
+                self._arrange(replace(how, order=_one_of(ORDERS, value)))
+            case "fold":
+                self._arrange(replace(how, folded=how.folded ^ {value}))
+            case "fold-all":
+                groups = {row.group for row in self._rows if row.group is not None}
+                self._arrange(replace(how, folded=frozenset() if how.folded else frozenset(groups)))
+            case "unbox":
+                self._box = None
+                self._boxed_anew()
+
+    def _arrange(self, arrangement: Arrangement) -> None:
+        asks_anew = arrangement.order != self._arrangement.order
+        self._arrangement, self._first_row = arrangement, 0
+        self._draw()
+        self._bar.content = self._bar_html()
+        self._keep_in_address()
+        if asks_anew:
+            self._fetch()
 
     def _go(self, start: datetime, stop: datetime) -> None:
         self._picture.look_at(start, stop)
         self._bar.content = self._bar_html()
         self._settled()
+        self._rest_soon()
 
     def _moved(self) -> None:
         """An edge moved: many times a second while somebody drags, so what follows is done once for all."""
@@ -176,6 +309,25 @@ class TimelinePage(Viewer):
     async def _settle(self) -> None:
         await asyncio.sleep(COALESCE_S)
         self._page.later(self._settled)
+        self._page.later(self._rest_soon)
+
+    def _rest_soon(self) -> None:
+        self._moves += 1
+        pn.state.execute(partial(self._come_to_rest, self._moves))
+
+    async def _come_to_rest(self, moves: int) -> None:
+        await asyncio.sleep(REST_S)
+        if moves == self._moves:
+            self._page.later(self._rested)
+
+    def _rested(self) -> None:
+        """Once nobody moves it any more, the table and the strip follow: the bars come first."""
+        self._list()
+        self._keep_in_address()
+        start, stop = self._picture.window
+        if not self._extent.suits(start, stop):
+            self._extent = extent_of(start, stop, self._page.now())
+            self._count()
 
     def _settled(self) -> None:
         self._moving = False
@@ -190,93 +342,112 @@ class TimelinePage(Viewer):
         if self._follows and (abs(start - meant[0]) > slack or abs(stop - meant[1]) > slack):
             self._follows = False
             self._bar.content = self._bar_html()
-        self._table.set_window(start, stop)
-        self._keep_in_address()
-        self._look()
+        self._set_table_window()
+        self._fetch()
+
+    def _boxed(self, start: datetime, stop: datetime, jobs: tuple[str, ...]) -> None:
+        self._box = start, stop, jobs
+        self._boxed_anew()
+
+    def _boxed_anew(self) -> None:
+        self._set_table_window()
+        self._bar.content = self._bar_html()
         self._list()
 
+    def _set_table_window(self) -> None:
+        """The table has the runs of the box, else those of the window."""
+        start, stop, jobs = self._box or (*self._picture.window, ())
+        self._table.set_window(start, stop, jobs)
+
     def _filtered(self, filters: Filters) -> None:
-        self._rows, self._first_row = [], 0
+        self._seen, self._first_row = [], 0
         self._draw()
         self._keep_in_address()
         self._list()
 
     def _keep_in_address(self) -> None:
-        location = pn.state.location
-        if location is None:
-            return
         filters = self._table.filters
-        said: dict[str, str] = {}
-        if self._follows:
-            said |= {"span": self._span} if self._span != "24h" else {}
-        else:
-            start, stop = self._picture.window
-            said |= {"from": format_time(start, "second"), "to": format_time(stop, "second")}
-        said |= {"job": filters.words} if filters.words else {}
-        said |= {"state": filters.state} if filters.state else {}
-        said |= {"late": "1"} if filters.late else {}
-        location.search = f"?{urlencode(said)}" if said else ""
-
-    # ---- HTML ----
+        start, stop = (format_time(at, "second") for at in self._picture.window)
+        window = {"span": self._span if self._span != "24h" else "", "from": "", "to": ""}
+        if not self._follows:
+            window = {"span": "", "from": start, "to": stop}
+        chosen = {"job": filters.words, "state": filters.state, "late": "1" if filters.late else ""}
+        self._page.put_in_address(**window, **chosen, **self._arrangement.said)
 
     def _bar_html(self) -> str:
-        def button(
-            action: str, words: str, name: str, *, value: str = "", pressed: bool | None = None
-        ) -> str:
-            state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
-            told = f'data-action="{action}" data-value="{value}" aria-label="{name}" title="{name}"{state}'
-            return f"<button {told}>{words}</button>"
-
-        spans = "".join(
-            button("span", name, f"The last {name}", value=name, pressed=self._follows and name == self._span)
-            for name in SPANS
-        )
-        start, stop = self._picture.window
-        loading = "" if self._answer else '<span class="nothing" role="status">Loading …</span>'
-        steps = button("back", "&lsaquo;", "Earlier") + button(
-            "now", "Now", "To the present, and follow it", pressed=self._follows
-        )
-        steps += button("ahead", "&rsaquo;", "Later")
-        zoom = button("closer", "+", "Zoom in") + button("wider", "&minus;", "Zoom out")
-        return (
-            f'<div class="bar"><div class="group" role="group" aria-label="Window">{spans}</div>'
-            f'<div class="group" role="group" aria-label="Move">{steps}</div>'
-            f'<div class="group" role="group" aria-label="Zoom">{zoom}</div>'
-            f'<span class="window">{markup.when(start)} &ndash; {markup.when(stop)}</span>{loading}'
-            f"{self._rows_html()}</div>"
+        return bar_html(
+            window=self._picture.window,
+            span=self._span if self._follows else None,
+            is_loading=self._answer is None,
+            by=self._arrangement.by,
+            order=self._arrangement.order,
+            has_folded=bool(self._arrangement.folded),
+            box=self._box,
+            rows=(self._first_row, min(len(self._rows), self._first_row + MOST_ROWS), len(self._rows)),
+            step=MOST_ROWS,
         )
 
-    def _rows_html(self) -> str:
-        count = len(self._rows)
-        if count <= MOST_ROWS:
-            return ""
-        first, last = self._first_row, min(count, self._first_row + MOST_ROWS)
 
-        def button(to: int, words: str) -> str:
-            disabled = "" if 0 <= to < count else " disabled"
-            return f'<button data-action="rows" data-value="{max(to, 0)}"{disabled}>{words}</button>'
+class Rank:
+    """The place of each job in an order. What takes a look at all runs of the window is kept for a while."""
 
-        return (
-            f'<span class="push muted num">jobs {first + 1}&ndash;{last} of {count}</span>'
-            '<span class="group">'
-            f"{button(first - MOST_ROWS, '&lsaquo;')}{button(first + MOST_ROWS, '&rsaquo;')}</span>"
-        )
+    def __init__(self) -> None:
+        self._counts: dict[str, float] = {}
+        self._of: tuple[Order, tuple[datetime, datetime], datetime] | None = None
+
+    def ask(
+        self,
+        client: Client,
+        order: Order,
+        expected: pd.DataFrame,
+        window: tuple[datetime, datetime],
+        now: datetime,
+    ) -> dict[str, float] | None:
+        """The places, the first the least; None: by name."""
+        if order == "name":
+            return None
+        if order == "next":
+            first = expected.groupby("job_id")["scheduled_at"].min()
+            return {row_of_job(str(job)): at.timestamp() for job, at in first.items()}
+        if not self._is_fresh(order, window, now):
+            since, until = (format_time(at) for at in window)
+            found = client.sql(_COUNTS, {"since": since, "until": until})
+            counts = found["late" if order == "late" else "failed"]
+            self._counts = {}
+            for job, n in zip(found["job_id"], counts, strict=True):
+                row = row_of_job(str(job))
+                self._counts[row] = self._counts.get(row, 0.0) - float(n)
+            self._of = order, window, now
+        return {row: n for row, n in self._counts.items() if n}
+
+    def _is_fresh(self, order: Order, window: tuple[datetime, datetime], now: datetime) -> bool:
+        if self._of is None or self._of[0] != order or now - self._of[2] > KEEP_FOR:
+            return False
+        slack = (window[1] - window[0]) / 10
+        return all(abs(at - was) <= slack for at, was in zip(window, self._of[1], strict=True))
+
+
+def _one_of(names: Sequence[Any], value: str) -> Any:
+    return value if value in names else names[0]
 
 
 def _is_about_runs(event: ServerEvent) -> bool:
     return event.type in {"run", "late"}
 
 
-def _with_words(frame: pd.DataFrame, words: str) -> pd.DataFrame:
-    """Rows whose job's id has each word. Labels and args are the table's: the bars do not carry them."""
-    for word in words.lower().split():
-        frame = frame[frame["job_id"].astype(str).str.lower().str.contains(word, regex=False)]
-    return frame
+def _is_about_nothing(event: ServerEvent) -> bool:
+    return False
 
 
-def query_of(args: Mapping[str, list[bytes]]) -> dict[str, str]:
-    """The page's address after the question mark."""
-    return {name: values[0].decode(errors="replace") for name, values in args.items() if values}
+def _with_words(frame: pd.DataFrame, words: str, labels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Rows whose job has each word in its id or a label. Args are the table's: the bars have none."""
+    wanted = words.lower().split()
+    if not wanted:
+        return frame
+    jobs = frame["job_id"].astype(str)
+    said = {job: " ".join([job, *labels.get(job, ())]).lower() for job in jobs.unique()}
+    fitting = {job for job, text in said.items() if all(word in text for word in wanted)}
+    return frame[jobs.isin(fitting)]
 
 
 def window_of(said: Mapping[str, str]) -> tuple[datetime, datetime] | None:

@@ -1,16 +1,19 @@
-"""The same pages under `panel serve`, with no proxy between, for a server that the command line names."""
+"""The same pages under `panel serve`, with no proxy between, for a server or a file that is named to them."""
 
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
-import pytest
 from playwright.sync_api import Browser
 
+from apsis_nb import open as history_file
+from apsis_nb.demo.history import make_history
 from tests.browser.conftest import DEEP, PATIENCE_MS, START_S, Demo, settle
 from tests.client.serving import environment
 from tests.engine.serving import free_port
@@ -18,12 +21,11 @@ from tests.engine.serving import free_port
 PAGES = sorted(str(page) for page in (Path(__file__).parents[2] / "dashboards").glob("*.py"))
 
 
-@pytest.fixture
-def alone(demo: Demo, tmp_path: Path) -> Iterator[str]:
-    """Where `panel serve dashboards/*.py` answers."""
+@contextmanager
+def panel_serve(tmp_path: Path, *args: str) -> Iterator[str]:
+    """Where `panel serve dashboards/*.py --args ...` answers."""
     port = free_port()
-    command = [sys.executable, "-m", "panel", "serve", *PAGES, "--port", str(port)]
-    command += ["--args", "--url", demo.url, "--token", demo.token]
+    command = [sys.executable, "-m", "panel", "serve", *PAGES, "--port", str(port), "--args", *args]
     log = tmp_path / "panel.log"
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(tmp_path))
@@ -46,8 +48,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_pages_are_served_without_the_server(alone: str, demo: Demo, browser: Browser):
-    run = demo.client().adhoc("echo seen by panel alone", label="alone").wait(30)
+def see(browser: Browser, alone: str, words: dict[str, str], *, absent: str = "") -> None:
+    """Each page says its words, and asks no other host.
+
+    Args:
+        words: by address.
+        absent: a selector of what no page has.
+    """
     context = browser.new_context()
     context.add_init_script(DEEP)
     tab = context.new_page()
@@ -55,12 +62,35 @@ def test_the_pages_are_served_without_the_server(alone: str, demo: Demo, browser
     elsewhere: list[str] = []
     own = (alone, alone.replace("http", "ws", 1), "data:", "blob:")
     tab.on("request", lambda request: None if request.url.startswith(own) else elsewhere.append(request.url))
-    words = {"overview": "Next 24 hours", "timeline": "Runs", f"run?id={run.run_id}": "seen by panel alone"}
-
     for page, said in words.items():
         tab.goto(f"{alone}/{page}")
         settle(tab)
         tab.wait_for_function("said => deep('*').some(e => e.textContent.includes(said))", arg=said)
+        assert not absent or tab.evaluate("absent => deep(absent).length", absent) == 0
 
     context.close()
     assert elsewhere == []
+
+
+def test_the_pages_are_served_without_the_server(demo: Demo, browser: Browser, tmp_path: Path):
+    run = demo.client().adhoc("echo seen by panel alone", label="alone").wait(30)
+    words = {"overview": "Next 24 hours", "timeline": "Runs", f"run?id={run.run_id}": "seen by panel alone"}
+    words |= {
+        "jobs": "heartbeat",
+        "job?id=sales/report": "sales/import",
+        "adhoc?job=sales/chart": "Fill in date",
+    }
+
+    with panel_serve(tmp_path, "--url", demo.url, "--token", demo.token) as alone:
+        see(browser, alone, words)
+
+
+def test_a_file_is_shown_without_any_server_and_nothing_can_be_done_to_it(browser: Browser, tmp_path: Path):
+    file = tmp_path / "runs.duckdb"
+    make_history(file, 3000, until=datetime(2026, 3, 1, tzinfo=UTC))
+    with history_file(file) as runs:
+        run_id = runs.runs(since=None, state="failure", limit=1)["run_id"].iloc[0]
+    words = {"overview": "Read only", "timeline": "Read only", f"run?id={run_id}": "What happened"}
+
+    with panel_serve(tmp_path, "--file", str(file)) as alone:
+        see(browser, alone, words, absent="button[data-title]")

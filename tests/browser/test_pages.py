@@ -117,7 +117,7 @@ def test_a_run_is_stopped_only_after_a_question(reader, client):
     click(tab, "button[data-action=stop]")
     wait_for_words(tab, "dialog", "SIGTERM")
     click(tab, "dialog button[value=no]")
-    tab.wait_for_function("() => deep('dialog').length === 0")
+    tab.wait_for_function("() => deep('dialog[open]').length === 0")
     assert run.state == "running"
 
     click(tab, "button[data-action=stop]")
@@ -133,7 +133,7 @@ def test_escape_closes_the_question(reader, client):
     click(tab, "button[data-action=stop]")
     wait_for_words(tab, "dialog", "SIGTERM")
     tab.keyboard.press("Escape")
-    tab.wait_for_function("() => deep('dialog').length === 0")
+    tab.wait_for_function("() => deep('dialog[open]').length === 0")
     assert run.state == "running"
     run.stop()
 
@@ -334,14 +334,14 @@ def test_a_broken_job_file_is_shown_with_its_place(reader, demo, client: Client)
     finally:
         file.unlink()
         client.reload()
-    tab.wait_for_function("() => deep('.card.bad').length === 0")
+    tab.wait_for_function("() => !deep('.broken').length")
 
 
 def test_a_phone_has_room_for_every_page(reader, client):
     page = reader(width=390, height=800)
     run = client.adhoc("echo hello").wait(30)
 
-    for address in ("overview", "timeline", f"run?id={run.run_id}"):
+    for address in ("overview", "timeline", f"run?id={run.run_id}", "jobs", "job?id=sales/report", "adhoc"):
         tab = page.open(address)
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), address
 
@@ -393,7 +393,9 @@ def picture_all(browser, demo, theme, run_id):
     context.request.get(f"{demo.url}/?token={demo.token}")
     tab = context.new_page()
     tab.set_default_timeout(PATIENCE_MS)
-    for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
+    pages = [("overview", ""), ("timeline", ""), ("run", f"?id={run_id}"), ("jobs", "")]
+    pages += [("job", "?id=sales/report"), ("adhoc", "?job=ml/score&arg.date=2026-11-20")]
+    for name, address in pages:
         tab.goto(f"{demo.url}/dash/{name}{address}")
         settle(tab)
         if name == "run":

@@ -53,6 +53,20 @@ def test_the_timeline_is_a_picture_that_loads_nothing(notebook: NotebookClient, 
     assert "<script" not in cell, "the page stays within its frame"
 
 
+def test_a_job_draws_its_trends_as_pages_that_load_nothing(notebook: NotebookClient, tmp_path: Path):
+    job = notebook.jobs["greet/hello"]
+    job.schedule().wait(20)
+    for name, picture in (
+        ("durations", job.plot.durations(unit="hour")),
+        ("lateness", job.plot.lateness(dark=True)),
+    ):
+        picture.save(tmp_path / f"{name}.html")
+        page = (tmp_path / f"{name}.html").read_text()
+        assert "greet/hello" in page
+        assert fetched(page) == []
+        assert ("no runs in this time" in page) == (name == "lateness"), "no schedule made a run of it"
+
+
 def test_a_client_may_use_a_connection_of_ones_own(server: Served):
     with httpx2.Client(base_url=server.url) as http:
         client = Client(token=server.token, http=http)

@@ -16,10 +16,10 @@ import httpx2
 import pytest
 
 from apsis_nb import __version__
+from apsis_nb.views.pages import page_files
 from tests.client.serving import environment
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"overview": "Overview", "timeline": "Timeline", "run": "Run"}
 WITHIN_S = 180.0  # its modules are compiled at the first import
 
 pytestmark = [pytest.mark.wheel, pytest.mark.slow, pytest.mark.alone]
@@ -98,10 +98,10 @@ def test_installed_elsewhere_it_works_and_leaves_nothing(
     with httpx2.Client(base_url=url, timeout=WITHIN_S) as browser:
         assert browser.get("/dash/overview").status_code in {303, 401}
         assert browser.get(link).status_code == 303
-        for page, title in PAGES.items():
+        for page in page_files():
             shown = when_started(browser, f"/dash/{page}")
             assert (shown.status_code, shown.headers["content-type"][:9]) == (200, "text/html"), shown.text
-            assert f"<title>{title} · apsis_nb</title>" in shown.text
+            assert re.search(r"<title>[^<]+ · apsis_nb</title>", shown.text)
             scripts = re.findall(r'(?:src|href)="(static/[^"]+\.(?:js|css)\b[^"]*)"', shown.text)
             assert len(scripts) > 5
             assert [s for s in scripts if browser.get(f"/dash/{s}").status_code != 200] == []

@@ -52,6 +52,7 @@ def test_version_tells_zone_and_start(api: httpx2.Client) -> None:
     facts = api.get("/version").json()
     assert facts["tz"] == "UTC"
     assert facts["started_at"].endswith("Z")
+    assert (facts["user"], facts["role"]) == ("ann", "admin")
 
 
 def test_stats_are_figures(api: httpx2.Client) -> None:
@@ -84,6 +85,7 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /expected",
         "GET /runs",
         "POST /runs",
+        "POST /runs/plan",
         "GET /runs/{run_id}",
         "GET /runs/{run_id}/log",
         "GET /runs/{run_id}/why",
@@ -182,6 +184,8 @@ def test_what_the_schedules_will_make(api: httpx2.Client) -> None:
         ("ops/daily", "2030-01-01T09:00:00Z"),
         ("ops/daily", "2030-01-02T09:00:00Z"),
     ]
+    (first,) = api.get("/expected", params={**window, "each": "1"}).json()["expected"]
+    assert first == expected[0]
     assert "before until" in problem(api.get("/expected", params={"since": "+2d", "until": "+1d"}), 422)
 
 
@@ -290,7 +294,27 @@ def test_a_request_that_cannot_be_met_makes_nothing(
 ) -> None:
     before = newest(api)
     content, headers = json.dumps(body), {"Content-Type": "application/json"}
-    assert text in problem(api.post("/runs", content=content, headers=headers), status)
+    for path in ("/runs", "/runs/plan"):
+        assert text in problem(api.post(path, content=content, headers=headers), status)
+    assert newest(api) == before
+
+
+def test_what_a_request_would_run_is_told_without_a_run(api: httpx2.Client) -> None:
+    before = newest(api)
+    wanted = {
+        "job_id": "report",
+        "args": {"date": "20260131"},
+        "labels": ["mine"],
+        "at": "2099-01-01T09:00:00Z",
+    }
+    plan = api.post("/runs/plan", json=wanted).json()
+    assert (plan["job_id"], plan["labels"]) == ("sales/report", ["daily", "mine"])
+    assert plan["args"] == {"date": "2026-01-31", "kind": "short"}
+    assert "2026-01-31" in json.dumps(plan["program"])
+    assert plan["scheduled_at"] == "2099-01-01T09:00:00Z"
+
+    plan = api.post("/runs/plan", json={"job": {"program": "echo {{ run_id }}"}}).json()
+    assert "echo r0" in json.dumps(plan["program"])
     assert newest(api) == before
 
 

@@ -24,6 +24,13 @@ params: {name: {default: world}}
 program: {type: shell, command: 'echo "$APSIS_ARG_NAME"'}
 """,
     "heard/fails": "program: {type: shell, command: 'exit 3'}\n",
+    "asked/sleeps": "params: [name]\nprogram: {type: shell, command: 'sleep 2'}\n",
+    "asked/tries": "program: {type: shell, command: 'exit 3'}\nretry: {count: 1, delay: 0}\n",
+    "asked/depends": "condition: {type: dependency, job_id: asked/tries}\nprogram: {type: no-op}\n",
+    "acts/wrongly": """
+program: {type: no-op}
+action: {type: schedule, job_id: acts/gone, if: {states: success}}
+""",
     "asked/fails": "program: {type: shell, command: 'echo <oh>; exit 3'}\n",
 }
 

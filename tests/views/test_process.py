@@ -11,7 +11,7 @@ from contextlib import closing
 import httpx2
 import pytest
 
-from apsis_nb.views.process import PAGES, pages_folder
+from apsis_nb.views.pages import page_files
 
 PATIENCE_S = 60.0
 
@@ -48,7 +48,7 @@ def wait_for(path, child):
 def test_it_serves_every_page_and_leaves_when_its_stdin_closes(process):
     child, path = process
     with wait_for(path, child) as http:
-        for page in PAGES:
+        for page in page_files():
             answer = http.get(f"/dash/{page}", headers={"X-Apsis-Session": "s"})
             assert answer.status_code == 200
             assert "apsis_nb" in answer.text
@@ -60,5 +60,5 @@ def test_it_serves_every_page_and_leaves_when_its_stdin_closes(process):
 
 
 def test_each_page_is_a_short_file():
-    for page in PAGES:
-        assert len((pages_folder() / f"{page}.py").read_text().splitlines()) <= 60
+    for page, file in page_files().items():
+        assert len(file.read_text().splitlines()) <= 60, page

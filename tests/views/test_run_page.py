@@ -6,16 +6,20 @@ import pandas as pd
 import pytest
 
 from apsis_nb.core.states import State
-from apsis_nb.views.run_page import (
+from apsis_nb.views.run_actions import actions_html
+from apsis_nb.views.run_html import (
     absent_html,
-    actions_html,
     details_html,
+    family_html,
     head_html,
     life_html,
     log_html,
     others_html,
     program_html,
+    resources_html,
+    why_html,
 )
+from apsis_nb.views.run_page import family_of, waiting_for
 from tests.views.test_markup import Tags
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -66,8 +70,8 @@ def facts_of(state="success", **more):
     ("state", "offered"),
     [
         ("scheduled", ["start", "skip"]), ("waiting", ["start", "skip"]), ("starting", ["stop"]),
-        ("running", ["stop"]), ("stopping", []), ("success", ["rerun"]), ("failure", ["rerun"]),
-        ("error", ["rerun"]), ("skipped", ["rerun"]),
+        ("running", ["stop", "signal"]), ("stopping", ["signal"]), ("success", ["rerun", "mark"]),
+        ("failure", ["rerun", "mark"]), ("error", ["rerun", "mark"]), ("skipped", ["rerun", "mark"]),
     ],
 )  # fmt: skip
 def test_a_state_offers_what_can_be_done_in_it(state, offered):
@@ -90,6 +94,14 @@ def test_start_says_what_the_run_waits_for():
     _, said = actions_html(facts_of("waiting", message="waiting for <b>x</b>"))
 
     assert "waiting for &lt;b&gt;x" in said
+
+
+def test_who_only_looks_is_told_why_the_buttons_are_off():
+    buttons, _ = actions_html(facts_of("failure"), role="read")
+
+    assert buttons.count(" disabled") == 2
+    assert "role run" in Tags(buttons).words
+    assert " disabled" not in actions_html(facts_of("failure"), role="run")[0]
 
 
 def test_run_again_asks_for_each_arg():
@@ -118,8 +130,15 @@ def test_nothing_from_outside_is_markup():
         "program": {"type": evil, "argv": [evil], "env": {evil: evil}, "cwd": evil},
     }
     log = pd.DataFrame({"ts": [pd.Timestamp(NOW)], "state": ["failure"], "message": [evil]})
+    job = {
+        "params": {evil: {"type": "str", "choices": [evil], "description": evil}},
+        "late": {"finish_by": evil},
+    }
+    cause = {"kind": evil, "text": evil, "depth": 0, "run_id": evil, "output": evil}
 
-    page = head_html(facts, pd.DataFrame(), NOW) + details_html(facts) + program_html(facts) + log_html(log)
+    page = head_html(facts, pd.DataFrame(), NOW, job, "run") + details_html(facts, job) + program_html(facts)
+    page += log_html(log) + why_html([cause])
+    page += resources_html({"cpu_s": 1.0, "detail": {evil: [evil]}, "meta": {evil: [evil, {evil: evil}]}})
     assert "script" not in Tags(page).tags
 
 
@@ -159,3 +178,44 @@ def test_a_run_that_is_not_there_is_told_in_words(name, words):
 
 def test_what_is_asked_for_is_never_markup():
     assert Tags(absent_html("<script>")).tags.count("script") == 0
+
+
+def test_the_attempts_stand_in_their_order_and_this_one_is_marked():
+    rows = [
+        {"run_id": n, "origin": origin, "attempt": n, "state": state, "elapsed_s": 1.0}
+        | {"scheduled_at": NOW, "finished_at": NOW}
+        for n, origin, state in [(1, "schedule", "failure"), (2, "retry", "success")]
+    ]
+    page = family_html(rows, "r2")
+
+    assert page.index("r1") < page.index("r2")
+    assert page.count('aria-current="true"') == 1
+    assert "attempt 2" in Tags(page).words
+    assert family_html(rows[:1], "r1") == ""
+
+
+# ---- What stands around a run, from a real server ----
+
+
+def test_the_attempts_of_a_run_are_one_family_from_whichever_one_looks(client):
+    first = client.schedule("asked/tries").wait(30)
+    (second,) = (r for r in client.list_runs(job="asked/tries") if r["rerun_of"] == first.run_id)
+    client.run(second["run_id"]).wait(30)
+
+    for name in (first.run_id, second["run_id"]):
+        family = family_of(client, client.run(name).facts)
+        assert [f"r{row['run_id']}" for row in family] == [first.run_id, second["run_id"]]
+
+
+def test_what_waits_for_a_run_is_found(client):
+    run = client.schedule("asked/tries").wait(30)
+    waits = client.schedule("asked/depends")
+    jobs = {facts["job_id"]: facts for facts in client.jobs.find()}
+
+    waiters, dependents = waiting_for(client, jobs, run.facts)
+
+    assert dependents == ["asked/depends"]
+    assert waits.run_id in [waiter["run_id"] for waiter in waiters]
+    waits.skip("enough was seen")
+    assert client.run(waits.run_id).facts["skip_reason"] == "enough was seen"
+    assert waiting_for(client, jobs, waits.facts) == ([], [])

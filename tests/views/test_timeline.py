@@ -13,17 +13,9 @@ from apsis_nb import frames
 from apsis_nb.core.states import State
 from apsis_nb.views import palette
 from apsis_nb.views.ahead import nothing_expected
-from apsis_nb.views.timeline import (
-    CUT_EACH_S,
-    HATCHES,
-    MOST_LANES,
-    Timeline,
-    bars,
-    epoch_ms,
-    lanes,
-    rows_of,
-    timeline_figure,
-)
+from apsis_nb.views.timeline import CUT_EACH_S, Timeline, timeline_figure
+from apsis_nb.views.timeline_layout import HATCHES, MOST_LANES, bars, epoch_ms, lanes
+from apsis_nb.views.timeline_rows import Row, plain_rows, rows_of
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = 1000.0  # milliseconds, as the layout has them
@@ -58,7 +50,8 @@ def frame_of(*runs):
 
 def layout(*runs, jobs=None, px=SECOND, expected=None):
     frame = frame_of(*runs)
-    return bars(frame, jobs=jobs or sorted(set(frame["job_id"])), now=NOW, ms_per_px=px, expected=expected)
+    rows = plain_rows(jobs or sorted(set(frame["job_id"])))
+    return bars(frame, rows=rows, now=NOW, ms_per_px=px, expected=expected)
 
 
 def expected_of(*runs):
@@ -152,7 +145,7 @@ def test_ad_hoc_commands_share_the_last_row():
     rows = rows_of(frame)
 
     assert rows == ["zoo/keeper", "ad hoc"]
-    made = bars(frame, jobs=rows, now=NOW, ms_per_px=SECOND)["bars"]
+    made = bars(frame, rows=plain_rows(rows), now=NOW, ms_per_px=SECOND)["bars"]
     assert dict(zip(made["run_id"], made["top"] // 1, strict=True)) == {"r1": 1, "r2": 0, "r3": 1}
     assert "adhoc-1a2b" in made["job_id"]
 
@@ -212,6 +205,26 @@ def test_a_busy_job_is_a_strip_to_the_end_of_the_window():
     assert ghosts["runs"] > 1
 
 
+def test_what_was_due_and_not_run_is_a_ghost_as_wide_as_runs_of_the_job_usually_are():
+    made = layout(run(started=590, ended=290), run("r2", state="skipped", due=100, started=None, ended=90))
+    missing = made["missing"]
+
+    assert missing["run_id"] == ["r2"]
+    assert missing["left"] == epoch_ms(ago(100))
+    assert missing["right"] - missing["left"] == 300 * SECOND
+
+
+def test_the_jobs_of_a_folded_group_share_a_row_and_a_job_may_stand_in_several():
+    frame = frame_of(run("r1", job="a"), run("r2", job="b"))
+    rows = [Row("both", ("a", "b"), "both", is_open=False), Row("empty", (), "empty"), Row("a", ("a",))]
+    soon = expected_of(("a", NOW + timedelta(seconds=60)))
+    made = bars(frame, rows=rows, now=NOW, ms_per_px=SECOND, expected=soon)
+
+    placed = sorted(zip(made["bars"]["run_id"], made["bars"]["top"] // 1, strict=True))
+    assert placed == [("r1", 0), ("r1", 2), ("r2", 0)]
+    assert sorted(made["ghosts"]["top"] // 1) == [0, 2]
+
+
 def test_nothing_is_drawn_of_nothing():
     made = layout(expected=nothing_expected(), jobs=["a"])
 
@@ -221,7 +234,7 @@ def test_nothing_is_drawn_of_nothing():
 def test_runs_as_the_client_gives_them_can_be_drawn():
     frame = frame_of(run()).drop(columns="runs")
 
-    assert len(bars(frame, jobs=["a"], now=NOW, ms_per_px=SECOND)["bars"]["left"]) == 1
+    assert len(bars(frame, rows=plain_rows(["a"]), now=NOW, ms_per_px=SECOND)["bars"]["left"]) == 1
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -1,0 +1,305 @@
+"""The jobs: a tree by path with how each is, and what can be done with one or many of them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+from panel.viewable import Viewer
+
+from apsis_nb.client import ServerEvent
+
+from . import job_acts, markup, strips
+from .board import Board
+from .catalogue import is_disabled
+from .jobs_table import (
+    ONLY,
+    PAGE_ROWS,
+    SORTS,
+    Listing,
+    Row,
+    acts_html,
+    bar_html,
+    broken_html,
+    choice_of,
+    chosen_jobs,
+    job_cells,
+    rows_html,
+    success_rate,
+    tree,
+)
+from .markup import text
+from .page import Page
+
+CSS = (Path(__file__).parent / "jobs.css").read_text(encoding="utf-8")
+
+AHEAD = timedelta(days=366)  #: how far the next run of a job is looked for
+STATS_SINCE = "30d"
+
+
+class JobsPage(Viewer):
+    """The page's parts; follows the server by itself."""
+
+    def __init__(self, page: Page, **params: Any) -> None:
+        super().__init__(**params)
+        self._page = page
+        self._choice = choice_of(page.said)
+        self._listing: Listing | None = None
+        self._stats: dict[str, dict[str, Any]] = {}
+        self._strips: dict[str, list[dict[str, Any]]] = {}
+        self._picked: frozenset[str] = frozenset()
+        self._shown: tuple[str, ...] = ()
+        self._bar = Board(bar_html(self._choice, {}), on_action=self._act)
+        self._note = Board(visible=False)
+        self._broken = Board(visible=False)
+        loading = markup.card("Jobs", markup.nothing("Loading …"))
+        self._rows = Board(loading, on_action=self._act, stylesheets=[CSS])
+        self._look = page.keep(self._load, self._show, wants=_is_about_jobs, every_s=20.0)
+        page.keep(self._load_stats, self._show_stats, wants=lambda event: False, every_s=15.0)
+        self._look_at_runs = page.keep(
+            self._load_strips, self._show_strips, wants=self._is_shown, every_s=10.0
+        )
+
+    def __panel__(self) -> Any:
+        return pn.Column(
+            self._bar,
+            self._note,
+            self._broken,
+            self._rows,
+            sizing_mode="stretch_width",
+            styles={"gap": "14px"},
+        )
+
+    # ---- From the server ----
+
+    def _load(self) -> Listing:
+        client, now = self._page.client, self._page.now()
+        known = self._page.catalogue.look()
+        coming = client.expected(now, now + AHEAD, limit=100_000, each=1)
+        next_at = dict(zip(coming["job_id"], coming["scheduled_at"], strict=True))
+        return Listing(known, next_at, dict(zip(coming["job_id"], coming["args"], strict=True)))
+
+    def _show(self, listing: Listing) -> None:
+        self._listing = listing
+        self._picked = self._picked.intersection(listing.known.jobs)
+        self._bar.content = bar_html(self._choice, listing.known.labels)
+        wrong = [error for error in listing.known.errors if error["level"] == "error"]
+        self._broken.param.update(content=broken_html(wrong), visible=bool(wrong))
+        self._draw()
+
+    def _load_stats(self) -> dict[str, dict[str, Any]]:
+        frame = self._page.client.history.jobs(since=STATS_SINCE)
+        return {row["job_id"]: row for row in markup.records(frame)}
+
+    def _show_stats(self, stats: dict[str, dict[str, Any]]) -> None:
+        self._stats = stats
+        self._draw()
+
+    def _load_strips(self) -> dict[str, list[dict[str, Any]]]:
+        return strips.last_runs(self._page.client, list(self._shown))
+
+    def _show_strips(self, found: dict[str, list[dict[str, Any]]]) -> None:
+        self._strips = {**self._strips, **found}
+        self._draw()
+
+    def _is_shown(self, event: ServerEvent) -> bool:
+        return event.type == "run" and event.facts.get("job_id") in self._shown
+
+    # ---- What is seen ----
+
+    def _draw(self) -> None:
+        if self._listing is None:
+            return
+        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        rows = tree(chosen, self._choice.closed) if self._choice.sort == "" else self._sorted(chosen)
+        pages = max(1, -(-len(rows) // PAGE_ROWS))
+        if self._choice.page >= pages:
+            self._choice = replace(self._choice, page=pages - 1)
+        seen = rows[self._choice.page * PAGE_ROWS : (self._choice.page + 1) * PAGE_ROWS]
+        shown = tuple(row.name for row in seen if row.kind == "job")
+        if shown != self._shown:
+            self._shown = shown
+            if any(job_id not in self._strips for job_id in shown):
+                self._look_at_runs()
+        cells = {job_id: self._cells(job_id) for job_id in shown}
+        self._rows.content = rows_html(
+            seen, cells, len(chosen), len(rows), self._choice, self._picked, self._acts_html(chosen)
+        )
+
+    def _last(self, job_id: str) -> dict[str, Any] | None:
+        runs = self._strips.get(job_id)
+        if runs:
+            return runs[-1]
+        told = self._stats.get(job_id)
+        if told is None or not markup.given(told["last_run_id"]):
+            return None
+        return {
+            "run_id": str(told["last_run_id"]).removeprefix("r"),
+            "state": told["last_state"],
+            "scheduled_at": told["last_scheduled_at"],
+        }
+
+    def _last_state(self, job_id: str) -> str:
+        last = self._last(job_id)
+        return "" if last is None else markup.state_of(last["state"]).value
+
+    def _sorted(self, chosen: list[str]) -> list[Row]:
+        assert self._listing is not None
+        next_at = self._listing.next_at
+
+        def last_at(job_id: str) -> datetime | None:
+            last = self._last(job_id)
+            return None if last is None else markup.instant(last["scheduled_at"])
+
+        def order(job_id: str) -> Any:
+            match self._choice.sort:
+                case "next":
+                    return (job_id not in next_at, next_at.get(job_id, 0) or 0)
+                case "last":
+                    at = last_at(job_id)
+                    return (at is None, 0 if at is None else -at.timestamp())
+                case "success":
+                    rate = success_rate(self._stats.get(job_id))
+                    return (rate is None, rate or 0.0)
+                case _:
+                    return job_id
+
+        return [Row("job", job_id) for job_id in sorted(chosen, key=order)]
+
+    def _cells(self, job_id: str) -> list[str]:
+        assert self._listing is not None
+        known = self._listing.known
+        return job_cells(
+            job_id,
+            known.jobs.get(job_id),
+            is_broken=job_id in known.broken,
+            pause=known.pause_of(job_id),
+            next_at=self._listing.next_at.get(job_id),
+            last=self._last(job_id),
+            stats=self._stats.get(job_id),
+            runs=self._strips.get(job_id, []),
+            is_flat=self._choice.sort != "",
+        )
+
+    def _acts_html(self, chosen: list[str]) -> str:
+        assert self._listing is not None
+        known, picked = self._listing.known, sorted(self._picked)
+        held = [i for i in picked if known.pause_of(i) is not None]
+        free = [i for i in picked if known.pause_of(i) is None]
+        off = [i for i in picked if is_disabled(known.jobs[i])]
+        on = [i for i in picked if job_acts.can_be_disabled(known.jobs[i])]
+        return acts_html(picked, free, held, on, off)
+
+    # ---- What is done ----
+
+    def _act(self, message: dict[str, Any]) -> None:
+        value, name = str(message.get("value", "")), str(message.get("name", ""))
+        match message["action"]:
+            case "words":
+                self._choose(words=value, page=0)
+            case "label":
+                self._choose(label=value, page=0)
+            case "only" if value in ONLY:
+                self._choose(only=value, page=0)
+            case "sort" if value in SORTS:
+                self._choose(sort=value, page=0)
+            case "page" if value.isdigit():
+                self._choose(page=int(value))
+            case "fold":
+                self._choose(closed=self._choice.closed ^ {value})
+            case "fold-all":
+                self._choose(closed=self._folders() if value == "close" else frozenset(), page=0)
+            case "pick":
+                self._pick(name, value == "true")
+            case "pick-none":
+                self._picked = frozenset()
+                self._draw()
+            case action:
+                pn.state.execute(partial(self._ask, action, message))
+
+    def _choose(self, **changes: Any) -> None:
+        self._choice = replace(self._choice, **changes)
+        self._page.put_in_address(**self._choice.said())
+        self._draw()
+
+    def _folders(self) -> frozenset[str]:
+        if self._listing is None:
+            return frozenset()
+        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        return frozenset(row.name for row in tree(chosen, frozenset()) if row.kind == "folder")
+
+    def _pick(self, name: str, is_picked: bool) -> None:
+        """A job, or with a slash at the end all chosen ones of a folder; empty: all that are chosen."""
+        if self._listing is None:
+            return
+        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        meant = {i for i in chosen if i == name or name == "" or (name.endswith("/") and i.startswith(name))}
+        meant = meant.intersection(self._listing.known.jobs)
+        self._picked = self._picked | meant if is_picked else self._picked - meant
+        self._draw()
+
+    async def _ask(self, action: str, message: Mapping[str, Any]) -> None:
+        """Ask what is to be asked before, or do it."""
+        if self._listing is None:
+            return
+        client, known, picked = self._page.client, self._listing.known, sorted(self._picked)
+        form = message.get("form") or {}
+        pauses = job_acts.pauses_over(known, picked)
+        match action:
+            case "resume?":
+                html = await self._page.act(job_acts.resume_question, client, pauses)
+                if html is not None:
+                    title = "Resume " + " and ".join(
+                        job_acts.pause_name(p, is_html=False) for p in pauses[:2]
+                    )
+                    title += f" and {len(pauses) - 2} more?" if len(pauses) > 2 else "?"
+                    self._later_ask(title, html, "Resume", "resume")
+            case "reload?":
+                told = await self._page.act(client.reload, dry_run=True)
+                if told is not None:
+                    lost = sorted(
+                        {e["job_id"] for e in told["errors"] if e["level"] == "error"} & known.jobs.keys()
+                    )
+                    if job_acts.is_changed(told) or lost:
+                        html = job_acts.reload_question(told, lost)
+                        self._later_ask("Read the job files again?", html, "Reload", "reload")
+                    else:
+                        html = "<p>No job file has changed since they were read.</p>"
+                        html += job_acts.reload_question(told, [])
+                        self._later_ask("Nothing to take up", html, "", "")
+            case "reload":
+                force = bool(form.get("force"))
+                told = await self._page.act(client.reload, force=force)
+                self._tell(None if told is None else job_acts.reloaded_words(told))
+            case "pause":
+                self._tell(await self._page.act(job_acts.pause, client, picked, form))
+            case "resume":
+                self._tell(await self._page.act(job_acts.resume, client, pauses))
+            case "enable" | "disable":
+                done = await self._page.act(job_acts.enable, client, picked, enable=action == "enable")
+                self._tell(done)
+
+    def _later_ask(self, title: str, html: str, yes: str, action: str) -> None:
+        self._page.later(lambda: self._rows.ask(title, html, yes=yes, action=action))
+
+    def _tell(self, words: str | None) -> None:
+        """Say what was done; None: it failed, which is said elsewhere."""
+        self._page.catalogue.forget()
+
+        def say() -> None:
+            if words is not None:
+                self._picked = frozenset()
+                self._note.param.update(
+                    content=f'<p class="said" role="status">{text(words)}</p>', visible=True
+                )
+            self._draw()
+            self._look()
+
+        self._page.later(say)
+
+
+def _is_about_jobs(event: ServerEvent) -> bool:
+    return event.type in {"job", "pause", "server"}
