@@ -9,6 +9,7 @@ from apsis_nb.client.connection import Connection, ServerEvent, When, find_serve
 from apsis_nb.client.errors import (
     BadRequest,
     ClientError,
+    Closed,
     NoSuch,
     NotAuthorized,
     RequestRefused,
@@ -26,6 +27,7 @@ __all__ = [
     "BadRequest",
     "Client",
     "ClientError",
+    "Closed",
     "Connection",
     "History",
     "Job",

@@ -17,6 +17,7 @@ from apsis_nb._version import HEADER, __version__, too_far_apart
 from apsis_nb.client.errors import (
     BadRequest,
     ClientError,
+    Closed,
     NoSuch,
     NotAuthorized,
     RequestRefused,
@@ -161,6 +162,10 @@ class Connection:
             )
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise self._down(error) from None
+        except RuntimeError:
+            if not self._http.is_closed:
+                raise
+            raise Closed(f"the client of {self.url} was closed: make another one") from None
         self._check(response)
         return response
 

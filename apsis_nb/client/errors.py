@@ -78,3 +78,7 @@ class RunFailed(ClientError):
 
 class WaitTimeout(ClientError, TimeoutError):
     """A run did not finish in the time that somebody was ready to wait."""
+
+
+class Closed(ClientError):
+    """The client was closed; another one can be made."""

@@ -314,16 +314,24 @@ class Run:
         is_finished = response.headers["X-Apsis-Finished"] == "true"
         return response.content, int(response.headers["X-Apsis-Size"]), is_finished
 
-    def last_lines(self, count: int) -> str:
-        """The last lines of its output without colours, of what it has for errors; empty if there is none."""
+    def last_lines(self, count: int, name: str | None = None, *, colours: bool = False) -> str:
+        """The last lines of an output; empty if there is none.
+
+        Args:
+            count: how many.
+            name: of the output; by default what it has for errors, else the only one.
+            colours: keep the escapes that make colours.
+        """
         try:
-            lengths = {output["name"]: output["length"] for output in self.outputs()}
-            name = "stderr" if "output" not in lengths and lengths.get("stderr") else "output"
+            if name is None:
+                lengths = {output["name"]: output["length"] for output in self.outputs()}
+                name = "stderr" if "output" not in lengths and lengths.get("stderr") else "output"
             _, size, _ = self.output_piece(name, 1 << 62)
             piece, _, _ = self.output_piece(name, max(0, size - 16_384))
         except ClientError:
             return ""
-        return _last_lines(_ANSI.sub("", piece.decode(errors="replace")), count)
+        text = piece.decode(errors="replace")
+        return _last_lines(text if colours else _ANSI.sub("", text), count)
 
     def _latest(self) -> dict[str, Any]:
         """Its facts for display: those of before, if the server does not answer."""
@@ -341,8 +349,15 @@ class Run:
         return text + (f", {facts['message']}" if facts["message"] else "") + ">"
 
     def _repr_html_(self) -> str:
-        """A card that needs nothing but itself, so that it stays in a saved notebook."""
-        facts = self._latest()
+        return self.card_html()
+
+    def card_html(self, *, with_output: bool = True) -> str:
+        """A card that needs nothing but itself, so that it stays in a saved notebook.
+
+        Args:
+            with_output: also the last lines of its output; then the server is asked how it is now.
+        """
+        facts = self._latest() if with_output else self._facts
         colour = _OUTCOME_COLOURS.get(facts["state"], "#2979b8")
         args = ", ".join(f"{k}={v}" for k, v in facts["args"].items())
         told = [
@@ -367,7 +382,7 @@ class Run:
                 f"rgba(128,128,128,.25) {share:.1f}%)'></div>"
             )
         spans = " · ".join(f"{name} <b>{html.escape(value)}</b>" for name, value in told if value)
-        output = self.last_lines(10)
+        output = self.last_lines(10) if with_output else ""
         pre = (
             "<pre style='margin:.5em 0 0;padding:.4em .6em;max-height:14em;overflow:auto;"
             f"border:1px solid rgba(128,128,128,.35);border-radius:4px'>{html.escape(output)}</pre>"

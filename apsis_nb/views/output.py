@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import panel as pn
 import param
 
+from apsis_nb import ansi
 from apsis_nb.client import NoSuch, Run
 from apsis_nb.core.errors import ApsisError
 
-from . import ansi, markup
+from . import markup
 from .board import PAGE_CSS
 from .line_search import MOST_FOUND, LineSearch
 from .previews import kind_of, preview_html

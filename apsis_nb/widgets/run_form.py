@@ -1,7 +1,6 @@
 """A form that runs a job: a field for each param, checked as one types, and the run as a live card."""
 
 import html
-import threading
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -11,8 +10,8 @@ import ipywidgets
 from apsis_nb.client import Client, ClientError, Run
 from apsis_nb.core.params import PARAM_TYPES, Param
 from apsis_nb.core.times import format_iso
-
-LOOK_S = 0.3  #: between two looks at a run
+from apsis_nb.widgets.run_card import RunCard
+from apsis_nb.widgets.shown import wrong
 
 _WIDE = ipywidgets.Layout(width="340px")
 _NAMES = {"description_width": "110px"}
@@ -68,6 +67,7 @@ class RunForm:
         label: the widget of the label.
         button: the Run button.
         run: the run that was asked for last; None at first.
+        card: its `RunCard`; None at first.
         ui: the whole, as one widget.
 
     Raises:
@@ -86,7 +86,8 @@ class RunForm:
         )
         self.button = ipywidgets.Button(description="Run", button_style="primary")
         self._message = ipywidgets.HTML()
-        self.card = ipywidgets.HTML()
+        self.card: RunCard | None = None
+        self._place = ipywidgets.VBox([])
         about = facts["metadata"].get("description", "")
         head = f"<b style='font-size:1.1em'>{html.escape(self.job_id)}</b>"
         head += f"<div style='opacity:.8'>{html.escape(about)}</div>" if about else ""
@@ -96,7 +97,7 @@ class RunForm:
                 *(field.row for field in self.fields.values()),
                 self.label,
                 ipywidgets.HBox([self.button, self._message]),
-                self.card,
+                self._place,
             ]
         )
         for field in self.fields.values():
@@ -121,12 +122,12 @@ class RunForm:
 
     def _check(self, change: Any = None) -> None:
         """Say beside each field what is wrong with it."""
-        wrong = 0
+        faults = 0
         for field in self.fields.values():
             words = field.check()
-            field.error.value = f"<span style='color:#c0392b'>{html.escape(words)}</span>" if words else ""
-            wrong += bool(words)
-        self.button.disabled = wrong > 0
+            field.error.value = wrong(words) if words else ""
+            faults += bool(words)
+        self.button.disabled = faults > 0
 
     def _ask(self, button: Any = None) -> None:
         """Ask for the run."""
@@ -136,28 +137,16 @@ class RunForm:
                 self.job_id, args=self.args, label=self.label.value.strip() or ()
             )
         except ClientError as error:
-            self._message.value = f"<span style='color:#c0392b'>{html.escape(str(error))}</span>"
+            self._message.value = wrong(str(error))
             return
-        threading.Thread(
-            target=self._watch, args=(self.run,), name=f"card {self.run.run_id}", daemon=True
-        ).start()
+        self._show(RunCard(self._client, self.run))
 
-    def _watch(self, run: Run) -> None:
-        """Keep the card up to date until the run has ended, or another one was asked for."""
-        ended = False
-        pause = threading.Event()
-        while run is self.run:
-            self.card.value = run._repr_html_()
-            if ended:
-                return
-            # Looked at once more after its end: the card then has its last lines.
-            try:
-                ended = run.is_finished
-            except ClientError as error:
-                self._message.value = f"<span style='color:#c0392b'>{html.escape(str(error))}</span>"
-                return
-            if not ended:
-                pause.wait(LOOK_S)
+    def _show(self, card: RunCard) -> None:
+        """Show the run that was asked for last, and no earlier one."""
+        if self.card is not None:
+            self.card.close()
+        self.card = card
+        self._place.children = (card.ui,)
 
 
 def _param_of(name: str, told: Mapping[str, Any]) -> Param:

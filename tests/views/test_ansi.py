@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsis_nb.views import ansi
-from apsis_nb.views.ansi import AnsiText, overwritten
+from apsis_nb import ansi
+from apsis_nb.ansi import AnsiText, overwritten
 from tests.views.test_markup import Tags
 from tests.views.test_palette import contrast
 

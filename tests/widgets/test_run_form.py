@@ -63,8 +63,9 @@ def test_the_button_runs_the_job_and_the_card_follows_it(client):
     run = form.wait(PATIENCE_S)
     assert run.facts["args"] == {"name": "<form>"}
     assert "by hand" in run.facts["labels"]
-    until(lambda: "success" in form.card.value and "hello &lt;form&gt;" in form.card.value)
-    assert "<form>" not in form.card.value
+    card = form.card
+    until(lambda: "success" in card._card.value and "hello &lt;form&gt;" in card._output.value)
+    assert "<form>" not in card._output.value
 
 
 def test_what_the_server_refuses_is_told_in_the_form(client, server):

@@ -1,0 +1,109 @@
+"""The newest runs as a table in a cell that follows what happens."""
+
+import html
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import ipywidgets
+
+from apsis_nb.client import Client, ClientError, Closed
+from apsis_nb.core.states import State
+from apsis_nb.core.times import format_duration, format_local
+from apsis_nb.widgets.shown import wrong
+
+LOOK_S = 1.0  #: between two looks
+
+#: A sign beside the word: nobody has to tell colours apart.
+_SIGNS = {
+    State.SUCCESS: ("✓", "#16803c"),
+    State.FAILURE: ("✗", "#c0392b"),
+    State.ERROR: ("▲", "#9333b0"),
+    State.RUNNING: ("▶", "#2979b8"),
+    State.STARTING: ("▶", "#2979b8"),
+    State.STOPPING: ("■", "#2979b8"),
+    State.WAITING: ("❚❚", "#b7791f"),
+    State.SKIPPED: ("»", "#777777"),
+}
+_CELL = "padding:.15em .9em .15em 0;text-align:left;white-space:nowrap"
+
+
+class LiveRuns:
+    """The newest runs, up to date; what it showed last stays in the saved notebook.
+
+    Args:
+        client: as `ap.local` or `ap.connect` gives it.
+        job: only this job's.
+        state: only in this state, or one of these.
+        label: only with it.
+        rows: how many.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        job: str | None = None,
+        state: str | Sequence[str] = (),
+        label: str | None = None,
+        rows: int = 15,
+    ) -> None:
+        self._client = client
+        self._asked: dict[str, Any] = {"job": job, "state": state, "label": label, "limit": rows}
+        self.ui = ipywidgets.HTML("<i>Loading …</i>")
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="live runs", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
+    def __repr__(self) -> str:
+        return "<a table of the newest runs: it shows in a notebook>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.ui._repr_mimebundle_(**options)
+
+    def _watch(self) -> None:
+        shown = ""
+        while not self._closed.is_set():
+            try:
+                now = runs_html(self._client.list_runs(**self._asked), self._client)
+            except Closed:
+                return
+            except ClientError as error:  # it may come back
+                now = wrong(str(error)) + shown
+            else:
+                shown = now
+            if now != self.ui.value:
+                self.ui.value = now
+            self._closed.wait(LOOK_S)
+
+
+def runs_html(runs: Sequence[dict[str, Any]], client: Client) -> str:
+    """Runs as a table."""
+    if not runs:
+        return "<i>There is no such run yet.</i>"
+    heads = ("run", "job", "state", "due", "took", "says")
+    head = "".join(f"<th style='{_CELL}'>{name}</th>" for name in heads)
+    rows = "".join(_row(run, client) for run in runs)
+    return (
+        f"<table style='border-collapse:collapse'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _row(run: dict[str, Any], client: Client) -> str:
+    sign, colour = _SIGNS.get(State(run["state"]), ("", "inherit"))
+    args = ", ".join(f"{name}={value}" for name, value in run["args"].items())
+    took = run["elapsed_s"]
+    cells = [
+        html.escape(run["run_id"]),
+        html.escape(run["job_id"] + (f"({args})" if args else "")),
+        f"<span style='color:{colour}'>{sign}</span> {html.escape(run['state'])}"
+        + (" <b>late</b>" if run["late"] else ""),
+        html.escape(format_local(datetime.fromisoformat(run["scheduled_at"]), client.zone)),
+        "" if took is None else html.escape(format_duration(round(took, 1 if took >= 1 else 3))),
+        html.escape((run["message"] or run["skip_reason"] or "")[:80]),
+    ]
+    return "<tr>" + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells) + "</tr>"
