@@ -68,7 +68,7 @@ class JobStudio:
             style={"description_width": "30px"},
         )
         self.template = ipywidgets.Dropdown(
-            options=[("begin with …", "")], layout=ipywidgets.Layout(width="260px"), tooltip="A template"
+            options=[("begin with …", "")], layout=ipywidgets.Layout(width="440px"), tooltip="A template"
         )
         self.editor = YamlEditor(layout=_WIDE)
         self.save_button = ipywidgets.Button(description="Save", button_style="primary", disabled=True)
