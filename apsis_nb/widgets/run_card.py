@@ -211,7 +211,8 @@ def _styles() -> str:
 
     pane = (
         ".apsis-tail{margin:.4em 0;padding:.5em .7em;max-height:22em;overflow:auto;border-radius:4px;"
-        "border:1px solid rgba(128,128,128,.35);white-space:pre-wrap;font:12px/1.45 ui-monospace,monospace;background:#fff;color:#24292f}"
+        "border:1px solid rgba(128,128,128,.35);white-space:pre-wrap;"
+        "font:12px/1.45 ui-monospace,monospace;background:#fff;color:#24292f}"
         ".apsis-tail .ansi1{font-weight:600}.apsis-tail .ansi3{font-style:italic}"
         ".apsis-tail .ansi4{text-decoration:underline}"
     )
