@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,22 +11,21 @@ import pandas as pd
 import panel as pn
 from panel.viewable import Viewer
 
-from apsis_nb.client import Client, ServerEvent
+from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time, zone
 
 from . import runs_table, timeline_strip
-from .ahead import KEEP_FOR, Ahead
+from .ahead import Ahead
 from .board import Board
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
 from .timeline import Timeline, default_window
 from .timeline_bar import SPANS, TIMELINE_CSS, Keys, bar_html, labels_html
-from .timeline_rows import GROUPINGS, ORDERS, Grouping, Order, Row, arranged, row_of_job, rows_of
+from .timeline_load import MOST_ROWS, Answer, Arrangement, Wish, load
+from .timeline_rows import GROUPINGS, ORDERS, Grouping, Order
 from .timeline_strip import Extent, Strip, extent_of
 
-MOST_ROWS = 40  #: at once; the others are a page away
-MOST_BARS = 1000  #: single runs; beyond it those that are close together are one bar
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
@@ -39,44 +38,17 @@ _ROWS_CSS = """
 """
 
 
-_COUNTS = """
-SELECT job_id, count(*) FILTER (late) AS late, count(*) FILTER (state IN ('failure', 'error')) AS failed
-FROM runs
-WHERE scheduled_at >= $since::TIMESTAMP AND scheduled_at < $until::TIMESTAMP AND origin <> 'test'
-GROUP BY job_id"""
+def arrangement_of(said: Mapping[str, str]) -> Arrangement:
+    """The arrangement of the rows that the address names."""
+    by: Grouping = next((g for g in GROUPINGS if g == said.get("group")), "")
+    order: Order = next((o for o in ORDERS if o == said.get("sort")), "name")
+    return Arrangement(by, order, frozenset(filter(None, said.get("folded", "").split(","))))
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one look at the server gave."""
-
-    frame: pd.DataFrame
-    expected: pd.DataFrame
-    now: datetime
-    rank: Mapping[str, float] | None  #: of the jobs, in the order of choice
-    labels: Mapping[str, Sequence[str]]  #: of the jobs
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How the rows stand."""
-
-    by: Grouping = ""
-    order: Order = "name"
-    folded: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, said: Mapping[str, str]) -> "Arrangement":
-        """That which the address names."""
-        by: Grouping = next((g for g in GROUPINGS if g == said.get("group")), "")
-        order: Order = next((o for o in ORDERS if o == said.get("sort")), "name")
-        return cls(by, order, frozenset(filter(None, said.get("folded", "").split(","))))
-
-    @property
-    def said(self) -> dict[str, str]:
-        """The same, for the address."""
-        order = "" if self.order == "name" else self.order
-        return {"group": self.by, "sort": order, "folded": ",".join(sorted(self.folded))}
+def words_of(how: Arrangement) -> dict[str, str]:
+    """An arrangement for the address."""
+    order = "" if how.order == "name" else how.order
+    return {"group": how.by, "sort": order, "folded": ",".join(sorted(how.folded))}
 
 
 class TimelinePage(Viewer):
@@ -98,16 +70,14 @@ class TimelinePage(Viewer):
         self._extent = extent_of(start, stop, now)
         self._strip = Strip(self._picture.figure.x_range, self._extent, zone=page.shell.zone)
         self._table = RunsTable(filters_of(said, start, stop), self._filtered)
-        self._arrangement = Arrangement.of(said)
-        self._seen: list[str] = []  # every job that was seen since the filter changed: rows do not jump
-        self._rows: list[Row] = []
+        self._arrangement = arrangement_of(said)
+        self._seen: Sequence[str] = ()  # every job that was seen since the filter changed: rows do not jump
         self._first_row = 0
         self._box: tuple[datetime, datetime, tuple[str, ...]] | None = None
         self._ahead = Ahead()
         self._answer: Answer | None = None
         self._moving = False
         self._is_stale = self._is_fetching = False
-        self._rank = Rank()
         self._moves = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
@@ -148,16 +118,19 @@ class TimelinePage(Viewer):
         return event.type in {"run", "late", "job", "pause"}
 
     def _load(self) -> Answer:
-        client, now = self._page.client, self._page.now()
         start, stop = self._picture.window
-        pad = (stop - start) / 4  # so that a small step to the side is already drawn
-        px = self._picture.width_px
-        frame = client.history.timeline(since=start - pad, until=stop + pad, px=int(px), max_bars=MOST_BARS)
-        expected = self._ahead.ask(client, start - pad, stop + pad, now)
+        wish = Wish(
+            start,
+            stop,
+            int(self._picture.width_px),
+            self._table.filters,
+            self._arrangement,
+            self._seen,
+            self._first_row,
+        )
         jobs = self._page.catalogue.look().jobs
         labels = {job_id: facts["metadata"]["labels"] for job_id, facts in jobs.items()}
-        rank = self._rank.ask(client, self._arrangement.order, expected, (start, stop), now)
-        return Answer(frame, expected, now, rank, labels)
+        return load(self._page.client, wish, labels, self._ahead, self._page.now())
 
     def _fetch(self) -> None:
         """What is seen has changed: ask at once, and once more if it changes meanwhile.
@@ -188,36 +161,10 @@ class TimelinePage(Viewer):
         if self._follows and strayed and not self._moving:
             self._picture.look_at(start, stop)
             self._set_table_window()
-        self._draw()
-
-    def _draw(self) -> None:
-        if self._answer is None:
-            return
-        answer, words = self._answer, self._table.filters.words
-        frame = _with_words(self._filter(answer.frame), words, answer.labels)
-        expected = answer.expected
-        if self._table.filters.state or self._table.filters.late:
-            expected = expected.iloc[:0]
-        expected = _with_words(expected, words, answer.labels)
-        self._seen = rows_of(pd.DataFrame({"job_id": self._seen}), frame, expected)
-        how = self._arrangement
-        self._rows = arranged(
-            self._seen, by=how.by, labels=answer.labels, folded=how.folded, rank=answer.rank
-        )
-        self._first_row = min(self._first_row, max(0, len(self._rows) - 1) // MOST_ROWS * MOST_ROWS)
-        rows = self._rows[self._first_row : self._first_row + MOST_ROWS]
-        self._picture.draw(frame, expected=expected, now=answer.now, rows=rows)
-        self._labels.content = labels_html(rows)
+        self._seen, self._first_row = answer.seen, answer.first_row
+        self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=answer.rows)
+        self._labels.content = labels_html(answer.rows)
         self._bar.content = self._bar_html()
-
-    def _filter(self, frame: pd.DataFrame) -> pd.DataFrame:
-        filters = self._table.filters
-        if filters.state:
-            states = GROUPS[filters.state][1] if filters.state in GROUPS else (filters.state,)
-            frame = frame[frame["state"].astype(str).isin(states)]
-        if filters.late:
-            frame = frame[frame["late"].astype(bool)]
-        return frame
 
     def _load_table(self) -> tuple[pd.DataFrame, int]:
         return runs_table.load(self._page.client, self._table.filters)
@@ -271,7 +218,7 @@ class TimelinePage(Viewer):
                 self._go(middle - half, middle + half)
             case "rows" if value.isdigit():
                 self._first_row = int(value)
-                self._draw()
+                self._fetch()
             case "group":
                 self._arrange(replace(how, by=_one_of(GROUPINGS, value), folded=frozenset()))
             case "sort":
@@ -279,20 +226,16 @@ class TimelinePage(Viewer):
             case "fold":
                 self._arrange(replace(how, folded=how.folded ^ {value}))
             case "fold-all":
-                groups = {row.group for row in self._rows if row.group is not None}
-                self._arrange(replace(how, folded=frozenset() if how.folded else frozenset(groups)))
+                groups = self._answer.groups if self._answer else frozenset()
+                self._arrange(replace(how, folded=frozenset() if how.folded else groups))
             case "unbox":
                 self._box = None
                 self._boxed_anew()
 
     def _arrange(self, arrangement: Arrangement) -> None:
-        asks_anew = arrangement.order != self._arrangement.order
         self._arrangement, self._first_row = arrangement, 0
-        self._draw()
-        self._bar.content = self._bar_html()
         self._keep_in_address()
-        if asks_anew:
-            self._fetch()
+        self._fetch()
 
     def _go(self, start: datetime, stop: datetime) -> None:
         self._picture.look_at(start, stop)
@@ -360,9 +303,9 @@ class TimelinePage(Viewer):
         self._table.set_window(start, stop, jobs)
 
     def _filtered(self, filters: Filters) -> None:
-        self._seen, self._first_row = [], 0
-        self._draw()
+        self._seen, self._first_row = (), 0
         self._keep_in_address()
+        self._fetch()
         self._list()
 
     def _keep_in_address(self) -> None:
@@ -372,9 +315,10 @@ class TimelinePage(Viewer):
         if not self._follows:
             window = {"span": "", "from": start, "to": stop}
         chosen = {"job": filters.words, "state": filters.state, "late": "1" if filters.late else ""}
-        self._page.put_in_address(**window, **chosen, **self._arrangement.said)
+        self._page.put_in_address(**window, **chosen, **words_of(self._arrangement))
 
     def _bar_html(self) -> str:
+        first, count = (self._answer.first_row, self._answer.row_count) if self._answer else (0, 0)
         return bar_html(
             window=self._picture.window,
             span=self._span if self._follows else None,
@@ -383,48 +327,9 @@ class TimelinePage(Viewer):
             order=self._arrangement.order,
             has_folded=bool(self._arrangement.folded),
             box=self._box,
-            rows=(self._first_row, min(len(self._rows), self._first_row + MOST_ROWS), len(self._rows)),
+            rows=(first, min(count, first + MOST_ROWS), count),
             step=MOST_ROWS,
         )
-
-
-class Rank:
-    """The place of each job in an order. What takes a look at all runs of the window is kept for a while."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, float] = {}
-        self._of: tuple[Order, tuple[datetime, datetime], datetime] | None = None
-
-    def ask(
-        self,
-        client: Client,
-        order: Order,
-        expected: pd.DataFrame,
-        window: tuple[datetime, datetime],
-        now: datetime,
-    ) -> dict[str, float] | None:
-        """The places, the first the least; None: by name."""
-        if order == "name":
-            return None
-        if order == "next":
-            first = expected.groupby("job_id")["scheduled_at"].min()
-            return {row_of_job(str(job)): at.timestamp() for job, at in first.items()}
-        if not self._is_fresh(order, window, now):
-            since, until = (format_time(at) for at in window)
-            found = client.sql(_COUNTS, {"since": since, "until": until})
-            counts = found["late" if order == "late" else "failed"]
-            self._counts = {}
-            for job, n in zip(found["job_id"], counts, strict=True):
-                row = row_of_job(str(job))
-                self._counts[row] = self._counts.get(row, 0.0) - float(n)
-            self._of = order, window, now
-        return {row: n for row, n in self._counts.items() if n}
-
-    def _is_fresh(self, order: Order, window: tuple[datetime, datetime], now: datetime) -> bool:
-        if self._of is None or self._of[0] != order or now - self._of[2] > KEEP_FOR:
-            return False
-        slack = (window[1] - window[0]) / 10
-        return all(abs(at - was) <= slack for at, was in zip(window, self._of[1], strict=True))
 
 
 def _one_of(names: Sequence[Any], value: str) -> Any:
@@ -437,17 +342,6 @@ def _is_about_runs(event: ServerEvent) -> bool:
 
 def _is_about_nothing(event: ServerEvent) -> bool:
     return False
-
-
-def _with_words(frame: pd.DataFrame, words: str, labels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Rows whose job has each word in its id or a label. Args are the table's: the bars have none."""
-    wanted = words.lower().split()
-    if not wanted:
-        return frame
-    jobs = frame["job_id"].astype(str)
-    said = {job: " ".join([job, *labels.get(job, ())]).lower() for job in jobs.unique()}
-    fitting = {job for job, text in said.items() if all(word in text for word in wanted)}
-    return frame[jobs.isin(fitting)]
 
 
 def window_of(said: Mapping[str, str]) -> tuple[datetime, datetime] | None:

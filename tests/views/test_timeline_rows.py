@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsis_nb.views.timeline_bar import labels_html
-from apsis_nb.views.timeline_page import Arrangement
+from apsis_nb.views.timeline_load import Arrangement
+from apsis_nb.views.timeline_page import arrangement_of, words_of
 from apsis_nb.views.timeline_rows import AD_HOC, GROUPINGS, arranged
 from tests.views.test_markup import Tags
 
@@ -67,8 +68,8 @@ def test_no_job_is_lost_and_none_comes_twice_by_path(jobs, by, is_folded):
     ],
 )
 def test_the_address_says_how_the_rows_stand(said, meant):
-    assert Arrangement.of(said) == meant
-    assert Arrangement.of(meant.said) == meant
+    assert arrangement_of(said) == meant
+    assert arrangement_of(words_of(meant)) == meant
 
 
 def test_names_are_never_markup():

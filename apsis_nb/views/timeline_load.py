@@ -1,0 +1,148 @@
+"""What the timeline asks the server: which jobs have runs in the window, and the bars of the rows seen.
+
+With thousands of jobs only some rows are seen at once; to ask for all bars would take ten times as long, and
+give each row a tenth of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from apsis_nb.client import Client
+
+from .ahead import Ahead
+from .runs_table import GROUPS, Filters
+from .timeline_rows import Grouping, Order, Row, arranged, row_of_job, rows_of
+
+MOST_ROWS = 40  #: at once; the others are a page away
+MOST_BARS = 1000  #: single runs; beyond it those that are close together are one bar
+MOST_NAMED = 200  #: jobs that are named in a question; for more the bars of all are asked for
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the rows stand."""
+
+    by: Grouping = ""
+    order: Order = "name"
+    folded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be seen."""
+
+    start: datetime
+    stop: datetime
+    px: int  #: width of the window in pixels
+    filters: Filters
+    how: Arrangement
+    seen: Sequence[str] = ()  #: names of rows that stay although they have no run in the window
+    first_row: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one look at the server gave."""
+
+    frame: pd.DataFrame
+    expected: pd.DataFrame
+    now: datetime
+    seen: Sequence[str]
+    rows: Sequence[Row]  #: those that are seen
+    row_count: int
+    first_row: int
+    groups: frozenset[str]  #: of all rows
+
+
+def load(
+    client: Client, wish: Wish, labels: Mapping[str, Sequence[str]], ahead: Ahead, now: datetime
+) -> Answer:
+    """Ask for what is to be seen.
+
+    Args:
+        client: whom to ask.
+        wish: what.
+        labels: of the jobs.
+        ahead: what the schedules will make.
+        now: the present, aware.
+    """
+    pad = (wish.stop - wish.start) / 4  # so that a small step to the side is already drawn
+    since, until = wish.start - pad, wish.stop + pad
+    filters = wish.filters
+    found = _jobs_with_runs(client, filters, since, until)
+    found = with_words(found, filters.words, labels)
+    is_chosen = bool(filters.state or filters.late)
+    expected = ahead.ask(client, since, until, now)
+    expected = with_words(expected.iloc[:0] if is_chosen else expected, filters.words, labels)
+    seen = rows_of(pd.DataFrame({"job_id": list(wish.seen)}), found, expected)
+    rank = rank_of(wish.how.order, found, expected)
+    rows = arranged(seen, by=wish.how.by, labels=labels, folded=wish.how.folded, rank=rank)
+    first = min(wish.first_row, max(0, len(rows) - 1) // MOST_ROWS * MOST_ROWS)
+    shown = rows[first : first + MOST_ROWS]
+    names = {job for row in shown for job in row.jobs}
+    jobs = [job for job in found["job_id"].astype(str) if row_of_job(job) in names]
+    is_some = len(jobs) < len(found) and len(jobs) <= MOST_NAMED
+    frame = client.history.timeline(
+        since=since, until=until, job=jobs if is_some and jobs else (), px=wish.px, max_bars=MOST_BARS
+    )
+    return Answer(
+        frame=_fitting(frame if jobs else frame.iloc[:0], filters),
+        expected=expected,
+        now=now,
+        seen=seen,
+        rows=shown,
+        row_count=len(rows),
+        first_row=first,
+        groups=frozenset(row.group for row in rows if row.group is not None),
+    )
+
+
+def _jobs_with_runs(client: Client, filters: Filters, since: datetime, until: datetime) -> pd.DataFrame:
+    """The jobs that have runs in the window that fit the filters, and how they were."""
+    wanted = Filters(state=filters.state, late=filters.late, since=since, until=until)
+    where, values = wanted.where()
+    return client.sql(
+        "SELECT job_id, count(*) FILTER (late) AS late,"
+        " count(*) FILTER (state IN ('failure', 'error')) AS failed"
+        f" FROM runs WHERE {where} GROUP BY job_id",
+        values,
+    )
+
+
+def rank_of(order: Order, found: pd.DataFrame, expected: pd.DataFrame) -> dict[str, float] | None:
+    """The place of each row in an order, those with the least first; None: by name."""
+    if order == "name":
+        return None
+    if order == "next":
+        first = expected.groupby("job_id")["scheduled_at"].min()
+        return {row_of_job(str(job)): at.timestamp() for job, at in first.items()}
+    counts = found["late" if order == "late" else "failed"]
+    rank: dict[str, float] = {}
+    for job, n in zip(found["job_id"], counts, strict=True):
+        if n:
+            rank[row_of_job(str(job))] = rank.get(row_of_job(str(job)), 0.0) - float(n)
+    return rank
+
+
+def _fitting(frame: pd.DataFrame, filters: Filters) -> pd.DataFrame:
+    """The bars that fit the filters; of a merged one the worst state counts."""
+    if filters.state:
+        states = GROUPS[filters.state][1] if filters.state in GROUPS else (filters.state,)
+        frame = frame[frame["state"].astype(str).isin(states)]
+    if filters.late:
+        frame = frame[frame["late"].astype(bool)]
+    return frame
+
+
+def with_words(frame: pd.DataFrame, words: str, labels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Rows whose job has each word in its id or a label. Args are the table's: the bars have none."""
+    wanted = words.lower().split()
+    if not wanted:
+        return frame
+    jobs = frame["job_id"].astype(str)
+    said = {job: " ".join([job, *labels.get(job, ())]).lower() for job in jobs.unique()}
+    fitting = {job for job, text in said.items() if all(word in text for word in wanted)}
+    return frame[jobs.isin(fitting)]

@@ -1,0 +1,61 @@
+"""What the timeline asks a real server: the bars of the rows that are seen, and of no others."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apsis_nb.views import timeline_load
+from apsis_nb.views.ahead import Ahead
+from apsis_nb.views.runs_table import Filters
+from apsis_nb.views.timeline_load import Arrangement, Wish, load
+
+LABELS = {"quiet/daily": ["daily"]}
+
+
+@pytest.fixture
+def ask(client):
+    client.schedule("marked/shows").wait(30)
+    client.schedule("heard/fails").wait(30)
+
+    def ask(words="", order="name", first_row=0, **filters):
+        now = datetime.now(UTC)
+        wish = Wish(
+            now - timedelta(hours=1),
+            now,
+            1000,
+            Filters(words=words, **filters),
+            Arrangement(order=order),
+            first_row=first_row,
+        )
+        return load(client, wish, LABELS, Ahead(), now)
+
+    return ask
+
+
+def test_rows_are_the_jobs_that_have_runs_or_will_have_some(ask):
+    answer = ask()
+
+    assert {"busy/ticks", "heard/fails", "marked/shows"} <= {row.title for row in answer.rows}
+    assert "heard/fails" in set(answer.frame["job_id"])
+
+
+def test_of_many_rows_only_those_that_are_seen_are_asked_for(ask, monkeypatch):
+    monkeypatch.setattr(timeline_load, "MOST_ROWS", 1)
+    whole = ask()
+    last = ask(first_row=whole.row_count - 1)
+
+    assert (len(last.rows), last.first_row) == (1, whole.row_count - 1)
+    assert set(last.frame["job_id"]) <= set(last.rows[0].jobs)
+
+
+def test_filters_choose_rows_and_bars(ask):
+    bad = ask(state="bad")
+    assert {row.title for row in bad.rows} == set(bad.frame["job_id"])
+    assert set(bad.frame["state"]) <= {"failure", "error"}
+    assert "busy/ticks" not in {row.title for row in bad.rows}
+    assert [row.title for row in ask("fails heard").rows] == ["heard/fails"]
+    assert ask("no such words").frame.empty
+
+
+def test_most_failures_come_first(ask):
+    assert "fails" in ask(order="failures").rows[0].title
