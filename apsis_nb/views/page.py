@@ -31,7 +31,7 @@ class Page:
     """A page that is being shown.
 
     Args:
-        name: overview, timeline or run.
+        name: as in `process.PAGES`.
         title: of the browser's tab.
         now: the clock; aware.
     """

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-PAGES = ("overview", "timeline", "run")
+PAGES = ("overview", "timeline", "schedule", "late", "history", "run")
 
 
 def pages_folder() -> Path:
@@ -71,12 +71,15 @@ def main(argv: list[str] | None = None) -> None:
 
     from . import (
         connection,
+        history_page,
+        late_page,
         overview,
         run_page,
+        schedule_page,
         timeline_page,
     )  # so that the first page need not wait for them
 
-    del overview, run_page, timeline_page
+    del history_page, late_page, overview, run_page, schedule_page, timeline_page
     token = secrets.get("token") or told.token or os.environ.get("APSIS_NB_TOKEN")
     connection.configure(connection.Access(told.api, token, secrets.get("key")))
     folder = pages_folder()

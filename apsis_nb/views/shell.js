@@ -31,7 +31,8 @@ const SYMBOLS = {
 export function render({model}) {
   const head = document.createElement("div")
   head.className = "shell"
-  const pages = [["overview", "Overview"], ["timeline", "Timeline"]]
+  const pages = [["overview", "Overview"], ["timeline", "Timeline"], ["schedule", "Schedule"], ["late", "Late"],
+    ["history", "History"]]
   head.innerHTML = `
     <a class="brand" href="overview"><svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
       <circle cx="16" cy="16" r="12" fill="none" stroke="currentColor" stroke-width="3" opacity=".28"/>

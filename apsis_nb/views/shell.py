@@ -49,7 +49,7 @@ _FRAME: dict[str, Any] = {
 class Shell(pn.custom.JSComponent):
     """The head of a page."""
 
-    page = param.String(doc="Which page this is: overview, timeline or run.")
+    page = param.String(doc="Which page this is, by its name in `process.PAGES`.")
     alive = param.String(
         doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
     )

@@ -55,7 +55,14 @@ def test_the_pages_are_served_without_the_server(alone: str, demo: Demo, browser
     elsewhere: list[str] = []
     own = (alone, alone.replace("http", "ws", 1), "data:", "blob:")
     tab.on("request", lambda request: None if request.url.startswith(own) else elsewhere.append(request.url))
-    words = {"overview": "Next 24 hours", "timeline": "Runs", f"run?id={run.run_id}": "seen by panel alone"}
+    words = {
+        "overview": "Next 24 hours",
+        "timeline": "Runs",
+        "schedule": "Week",
+        "late": "Late most often",
+        "history": "Calendar",
+        f"run?id={run.run_id}": "seen by panel alone",
+    }
 
     for page, said in words.items():
         tab.goto(f"{alone}/{page}")

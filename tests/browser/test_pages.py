@@ -393,7 +393,14 @@ def picture_all(browser, demo, theme, run_id):
     context.request.get(f"{demo.url}/?token={demo.token}")
     tab = context.new_page()
     tab.set_default_timeout(PATIENCE_MS)
-    for name, address in (("overview", ""), ("timeline", ""), ("run", f"?id={run_id}")):
+    for name, address in (
+        ("overview", ""),
+        ("timeline", ""),
+        ("schedule", ""),
+        ("late", ""),
+        ("history", ""),
+        ("run", f"?id={run_id}"),
+    ):
         tab.goto(f"{demo.url}/dash/{name}{address}")
         settle(tab)
         if name == "run":
