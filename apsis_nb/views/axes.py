@@ -15,6 +15,10 @@ from bokeh.models import (
 from bokeh.plotting import figure as new_figure
 
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
+_AS_MANY_AS_FIT_JS = """
+const most = Math.max(2, Math.min(9, Math.floor((plot.inner_width || 1000) / 90)))
+return timesBetween(cb_data.range.start, cb_data.range.end, most)
+"""
 _DURATION_JS = """
 const s = Math.abs(tick), short = (n) => String(+n.toFixed(1))
 return s === 0 ? "0" : s < 1 ? `${short(s * 1000)} ms` : s < 60 ? `${short(s)} s`
@@ -43,17 +47,16 @@ class TimePlot:
             toolbar_location=None,
             tools="",
             outline_line_color=None,
-            min_border_right=14,
+            min_border_right=26,
             min_border_top=8,
             output_backend="canvas",
         )
-        args = {"zone": zone}
         self._ticker = CustomJSTicker(
-            args=args,
-            major_code=f"{_AXIS_JS}\nreturn timesBetween(cb_data.range.start, cb_data.range.end, 9)",
+            args={"zone": zone, "plot": self.figure},
+            major_code=f"{_AXIS_JS}\n{_AS_MANY_AS_FIT_JS}",
         )
         self._formatter = CustomJSTickFormatter(
-            args=args, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
+            args={"zone": zone}, code=f"{_AXIS_JS}\nreturn labelOf(tick, index, ticks)"
         )
         below = _axis()
         below.ticker, below.formatter = self._ticker, self._formatter
@@ -67,7 +70,8 @@ class TimePlot:
 
     def set_zone(self, zone: str) -> None:
         """The head of the page has another zone."""
-        self._ticker.args = self._formatter.args = {"zone": zone}
+        self._ticker.args = {"zone": zone, "plot": self.figure}
+        self._formatter.args = {"zone": zone}
 
     def set_ranges(self, start_ms: float, end_ms: float, top: float) -> None:
         """What is to be seen, from 0 up to a little above `top`."""

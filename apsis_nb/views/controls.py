@@ -1,17 +1,26 @@
 """Buttons and fields that the pages share, as HTML; a board sends the `data-action` of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from zlib import crc32
+
+import panel as pn
 
 from .markup import text
 
-#: The surface of a plot, like that of a card.
+#: The surface of a plot below a card of the kind `upper`, with which it looks like one.
 SURFACE = {
     "background": "var(--ap-surface)",
     "border": "1px solid var(--ap-line)",
-    "border-radius": "10px",
+    "border-top": "0",
+    "border-radius": "0 0 10px 10px",
     "padding": "0 4px 6px 8px",
 }
+
+
+def joined(*parts: Any) -> Any:
+    """Parts of a page without a gap between them."""
+    return pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "0"})
 
 
 def button(
@@ -83,6 +92,12 @@ def select(
     )
     known = crc32("\n".join(k for k, _ in options).encode())
     return f'<select data-action="{action}" aria-label="{name}" data-key="{known}-{key}">{made}</select>'
+
+
+def question(action: str, body: str) -> str:
+    """What the button of an action shows before it does anything."""
+    # A page that is renewed keeps a template unless its key is another one.
+    return f'<template data-for="{text(action)}" data-key="{crc32(body.encode())}">{body}</template>'
 
 
 def as_table(is_open: bool, which: str = "") -> str:

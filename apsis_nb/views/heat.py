@@ -18,10 +18,10 @@ Words = Callable[[float], str]
 
 
 def level(value: float, most: float) -> int:
-    """How dark a cell is: 0 is nothing, `LEVELS` the most. By roots, so that few among many are seen."""
+    """How dark a cell is: 0 is nothing, `LEVELS` the most. Whatever there is, however little, is seen."""
     if value <= 0 or most <= 0:
         return 0
-    return max(1, math.ceil(LEVELS * math.sqrt(value / most)))
+    return max(1, math.ceil(LEVELS * value / most))
 
 
 def days_html(
@@ -40,7 +40,9 @@ def days_html(
     monday = first - timedelta(days=first.weekday())
     weeks = (last - monday).days // 7 + 1
     most = max(values.values(), default=0.0)
-    heads = "".join(_week_head(monday + timedelta(weeks=n), n == 0) for n in range(weeks))
+    begins = [max(first, monday + timedelta(weeks=n)).month for n in range(weeks)]
+    names = [_MONTHS[m - 1] if n == 0 or m != begins[n - 1] else "" for n, m in enumerate(begins)]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []
     for weekday in range(7):
         cells = []
@@ -55,12 +57,6 @@ def days_html(
             cells.append(_cell(at, value, most, title, number))
         rows.append(f'<tr><th scope="row">{_DAYS[weekday]}</th>{"".join(cells)}</tr>')
     return _table("days" if weeks <= _WEEKS_WITH_NUMBERS else "days small", heads, rows, "A column a week")
-
-
-def _week_head(monday: date, is_first: bool) -> str:
-    """The month above the week in which it begins."""
-    shows = is_first or monday.day <= 7
-    return f'<th scope="col">{_MONTHS[monday.month - 1] if shows else ""}</th>'
 
 
 def hours_html(

@@ -17,7 +17,7 @@ from apsis_nb.core.states import State
 
 from . import heat, markup, palette, past
 from .board import Board
-from .controls import SURFACE, as_table, button, choices, group, search, select
+from .controls import SURFACE, as_table, button, choices, group, joined, search, select
 from .counts_plot import ORDER, CountsPlot, period_words
 from .markup import text
 from .page import Page
@@ -35,6 +35,7 @@ NAMES = ("7d", "30d", "90d", "1y", ALL)
 DEFAULT = "30d"
 KEEP_FOR = timedelta(seconds=100)  #: what was answered
 RENEW_S = 120.0
+LEAST_CHANGE_S = 0.005  #: that is worth telling
 MOST_ROWS = 50  #: of a table of jobs
 MOST_CHOICES = 300  #: jobs and labels to choose from
 #: What the calendar can show: its name, and the class of its colour.
@@ -154,8 +155,8 @@ class HistoryPage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._bar, self._head, self._plot_box, self._counts_table, self._calendar, self._trend_head,
-            self._trend_box, self._trend_table, self._jobs, self._sql,
+            self._bar, joined(self._head, self._plot_box), self._counts_table, self._calendar,
+            joined(self._trend_head, self._trend_box), self._trend_table, self._jobs, self._sql,
             sizing_mode="stretch_width", styles={"gap": "12px"},
         )  # fmt: skip
 
@@ -466,7 +467,7 @@ def head_html(seen: Seen, *, has_table: bool) -> str:
         f'<div class="bar under">{states}<span class="muted push num">{told}</span></div>'
         '<p class="hint">Tap a bar, or draw a box over some, to look closer.</p>'
     )
-    return markup.card(f"Runs by {seen.unit}", body, count=whole, more=more)
+    return markup.card(f"Runs by {seen.unit}", body, count=whole, more=more, kind="upper")
 
 
 def _by_period(counts: pd.DataFrame) -> dict[datetime, dict[str, float]]:
@@ -490,7 +491,11 @@ def counts_table_html(seen: Seen) -> str:
     """The bars as a table, the newest first."""
     cells = _by_period(seen.counts)
     states = [s.value for s in ORDER if any(s.value in cell for cell in cells.values())]
-    heads = [(seen.unit.capitalize(), "tight"), ("Runs", "right"), *((s, "right") for s in states)]
+    heads = [
+        (seen.unit.capitalize(), "tight"),
+        ("Runs", "right"),
+        *((s.capitalize(), "right") for s in states),
+    ]
     heads += [("Late", "right"), ("Missed", "right"), ("", "")]
     rows = []
     for at in sorted(cells, reverse=True):
@@ -533,14 +538,9 @@ def calendar_html(seen: Seen) -> str:
             drawn = heat.months_html(values, zone, words)
     names = {k: words_ for k, (words_, _) in METRICS.items()}
     metrics = group("What it shows", choices("metric", names, seen.wish.metric), is_small=True)
-    address = urlencode(
-        {
-            "from": seen.chosen.since.isoformat(),
-            "to": until.isoformat(),
-            "job": seen.wish.words,
-            "state": seen.wish.state,
-        }
-    )
+    window = {"from": seen.chosen.since.isoformat(), "to": until.isoformat()}
+    filters = {"job": seen.wish.words, "state": seen.wish.state}
+    address = urlencode(window | {k: v for k, v in filters.items() if v})
     body = (
         f'<div class="bar under">{metrics}{heat.scale_html(words(most))}'
         f'<a class="push" href="timeline?{text(address)}">these runs one by one</a></div>'
@@ -559,13 +559,14 @@ def trend_html(more: More, *, has_table: bool) -> str:
         body = markup.nothing(f"No run of {more.job} has succeeded {more.seen.wish.range.words}.")
         return markup.card("How long they took", body, more=choice)
     far = 0 if more.outliers is None else len(more.outliers)
+    unusual = "one unusual run" if far == 1 else f"{far:,} unusual runs"
     legend = (
         '<div class="bar under legend"><span><i class="line"></i>median</span>'
         '<span><i class="band"></i>up to the 95th percentile</span>'
-        f'<span><i class="ring"></i>{far} runs that took three times as long or short as usual: tap one'
-        "</span></div>"
+        f'<span><i class="ring"></i>{unusual}, over three times as long or short as usual</span></div>'
     )
-    return markup.card("How long they took", legend, more=f"{choice} {as_table(has_table, 'trend')}")
+    more_html = f"{choice} {as_table(has_table, 'trend')}"
+    return markup.card("How long they took", legend, more=more_html, kind="upper")
 
 
 def trend_table_html(more: More) -> str:
@@ -637,7 +638,7 @@ def _rows(frame: pd.DataFrame, heads: list[tuple[str, str]], cells: Any, caption
 def _ends_html(seen: Seen) -> str:
     frame = seen.jobs.sort_values(["failed", "runs"], ascending=False, kind="stable")
     heads = [
-        ("Job", ""), ("Runs", "right"), ("Succeeded", "right"), ("Failed", "right"), ("Skipped", "right"),
+        ("Job", "name"), ("Runs", "right"), ("Succeeded", "right"), ("Failed", "right"), ("Skipped", "right"),
         ("Late", "right"), ("Median", "right"), ("p95", "right"), ("Longest", "right"),
     ]  # fmt: skip
 
@@ -658,7 +659,7 @@ def _ends_html(seen: Seen) -> str:
 def _on_time_html(frame: pd.DataFrame) -> str:
     frame = frame.sort_values(["on_time_share", "runs"], ascending=[True, False], kind="stable")
     heads = [
-        ("Job", ""),
+        ("Job", "name"),
         ("On time", "right"),
         ("Runs of schedules", "right"),
         ("Started late", "right"),
@@ -681,6 +682,8 @@ def _change(now: Any, change: Any) -> str:
     if not markup.given(change):
         return markup.NONE
     seconds, before = float(change), float(now) - float(change)
+    if abs(seconds) < LEAST_CHANGE_S:
+        return '<span class="muted">as before</span>'
     sign = "+" if seconds > 0 else "&minus;" if seconds < 0 else ""
     share = f' <span class="muted">{100 * seconds / before:+.0f} %</span>' if before > 0.05 else ""
     strong = "rose" if before > 0.05 and seconds / before > 0.1 and seconds > 1 else ""
@@ -693,7 +696,7 @@ def _drift_html(frame: pd.DataFrame) -> str:
         "rise", ascending=False, kind="stable"
     )
     heads = [
-        ("Job", ""), ("Takes", "right"), ("Change", "right"), ("Starts late by", "right"),
+        ("Job", "name"), ("Takes", "right"), ("Change", "right"), ("Starts late by", "right"),
         ("Change", "right"), ("Ends", "right"), ("Runs", "right"), ("Before", "right"),
     ]  # fmt: skip
 
@@ -723,7 +726,13 @@ def _later(seconds: Any) -> str:
 def _cost_html(frame: pd.DataFrame) -> str:
     has_prices = bool((frame["cost"] > 0).any())
     frame = frame.sort_values("cost" if has_prices else "cpu_h", ascending=False, kind="stable")
-    heads = [("Job", ""), ("Runs", "right"), ("Ran", "right"), ("Processor", "right"), ("Memory", "right")]
+    heads = [
+        ("Job", "name"),
+        ("Runs", "right"),
+        ("Ran", "right"),
+        ("Processor", "right"),
+        ("Memory", "right"),
+    ]
     heads += [("Cost", "right"), ("A run", "right")] if has_prices else []
 
     def cells(row: dict[str, Any]) -> list[str]:

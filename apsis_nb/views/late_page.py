@@ -16,7 +16,7 @@ from apsis_nb.core.states import State
 
 from . import late_runs, markup, past
 from .board import Board
-from .controls import SURFACE, as_table, button, search
+from .controls import SURFACE, as_table, button, joined, question, search
 from .counts_plot import period_words
 from .late_runs import APPLIES, WHYS, Done, budget_of, kind_of
 from .markup import text
@@ -82,7 +82,8 @@ class LatePage(Viewer):
         self._seen: Seen | None = None
         self._facts: dict[str, dict[str, Any]] = {}
         self._picked: dict[str, set[str]] = {which: set() for which in TITLES}
-        self._generation = 0  # so that boxes which the page unticks are made anew
+        self._generation = 0  # so that boxes which the page ticks or unticks by itself are made anew
+        self._all = dict.fromkeys(TITLES, (0, False))  # that of the box for all, and whether it is ticked
         self._is_open = False
         self._zone = ReaderZone(page.shell, self._other_zone)
         board = partial(Board, on_action=self._act, stylesheets=[PAST_CSS])
@@ -104,7 +105,7 @@ class LatePage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._bar, self._note, self._by_job, self._trend_head, self._trend_box, self._trend_table,
+            self._bar, self._note, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
             self._lists["late"], self._lists["missed"],
             sizing_mode="stretch_width", styles={"gap": "12px"},
         )  # fmt: skip
@@ -194,6 +195,7 @@ class LatePage(Viewer):
                 rows = self._seen.lists[which][0]
                 self._picked[which] = {f"r{n}" for n in rows["run_id"]} if value == "true" else set()
                 self._generation += 1
+                self._all[which] = (self._all[which][0], value == "true")
                 self._draw_list(which)
             case "start" | "skip" | "mark" if which in TITLES:
                 pn.state.execute(partial(self._carry_out, verb, which, str(form.get("state", ""))))
@@ -251,10 +253,15 @@ class LatePage(Viewer):
             self._draw_list(which)
 
     def _draw_list(self, which: str) -> None:
-        if self._seen is not None:
-            self._lists[which].content = list_html(
-                self._seen, which, self._picked[which], self._kinds(which), self._generation
-            )
+        if self._seen is None:
+            return
+        kinds, picked = self._kinds(which), self._picked[which]
+        key, was_ticked = self._all[which]
+        is_ticked = len(self._seen.lists[which][0]) == len(kinds) > 0
+        if is_ticked != was_ticked:
+            self._all[which] = (key + 1, is_ticked)
+        keys = (self._generation, self._all[which][0])
+        self._lists[which].content = list_html(self._seen, which, picked, kinds, keys)
 
     def _bar_html(self) -> str:
         wish, now, zone = self.wish, self._page.now(), self._zone.zone
@@ -315,7 +322,7 @@ def by_job_html(seen: Seen) -> str:
         words = f"No run{named} was late, and no time was missed, {where}."
         return markup.card("Late most often", markup.nothing(words), count=0)
     heads = [
-        ("Job", ""), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
+        ("Job", "name"), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
         ("Typically by", "right"), ("At most", "right"), ("Budget", ""), ("Missed", "right"),
     ]  # fmt: skip
     rows = []
@@ -356,7 +363,7 @@ def trend_html(seen: Seen, *, has_table: bool) -> str:
         f'<span><i class="band"></i>up to the 95th percentile</span>{line}'
         f'<span><i class="cross" aria-hidden="true">&times;</i>{missed:,} missed</span>{hint}</div>'
     )
-    return markup.card(title, legend, more=as_table(has_table))
+    return markup.card(title, legend, more=as_table(has_table), kind="upper")
 
 
 def trend_table_html(seen: Seen) -> str:
@@ -386,9 +393,13 @@ def trend_table_html(seen: Seen) -> str:
 
 
 def list_html(
-    seen: Seen, which: str, picked: set[str], kinds: Sequence[tuple[str, str]], generation: int
+    seen: Seen, which: str, picked: set[str], kinds: Sequence[tuple[str, str]], keys: tuple[int, int]
 ) -> str:
-    """One page of late or missed runs, and what can be done with those that are ticked."""
+    """One page of late or missed runs, and what can be done with those that are ticked.
+
+    Args:
+        keys: other ones when the page itself has changed the boxes of the runs, or that for all of them.
+    """
     frame, count = seen.lists[which]
     title = TITLES[which]
     if not len(frame):
@@ -399,7 +410,7 @@ def list_html(
     names = [f"r{row['run_id']}" for row in rows]
     all_ticked = " checked" if set(names) == picked else ""
     ticks = (
-        f'<label class="check"><input type="checkbox" data-key="all-{generation}-{len(picked)}" '
+        f'<label class="check"><input type="checkbox" data-key="all-{keys[1]}" '
         f'data-action="all:{which}"{all_ticked}>all on this page</label>'
     )
     last = (
@@ -408,7 +419,7 @@ def list_html(
         else [("Was due", "tight"), ("Why", ""), ("", "tight")]
     )
     heads = [("", "pick"), ("Job", "job"), ("Run", "tight"), *last]
-    cells = [_cells(which, row, seen.facts, picked, generation) for row in rows]
+    cells = [_cells(which, row, seen.facts, picked, keys[0]) for row in rows]
     body = markup.table(heads, cells, caption=title, ids=names)
     page = seen.wish.pages[list(TITLES).index(which)]
     pager = pager_html(count, page).replace('data-action="page"', f'data-action="page:{which}"')
@@ -483,7 +494,7 @@ def actions_html(which: str, kinds: Sequence[tuple[str, str]]) -> tuple[str, str
             f'<button class="{kind}" data-action="{name}" data-title="{title}" data-yes="{yes}"{disabled}>'
             f"{words}</button>"
         )
-        templates += f'<template data-for="{name}">{body}</template>'
+        templates += question(name, body)
     chosen = f"{len(kinds)} chosen" if kinds else "Tick runs to do something with them."
     return f'{buttons}<span class="muted num">{chosen}</span>', templates
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from apsis_nb.core.times import format_time
 
 from . import markup
-from .controls import button, group
+from .controls import button, group, question
 
 #: Of each name how long it is, and what it is called in a sentence.
 SPANS: dict[str, tuple[timedelta, str]] = {
@@ -137,10 +137,9 @@ def buttons_html(chosen: Range, names: Iterable[str], now: datetime, zone: ZoneI
         f'<button data-action="days" data-title="From which day to which?" data-yes="Show" '
         f'aria-pressed="{str(not chosen.name).lower()}">Days &hellip;</button>'
     )
-    return (
-        f"{group('Time', made)}"
-        '<template data-for="days">'
+    asked = (
         f'<label class="field">From<input type="date" name="first" value="{first}"></label>'
-        f'<label class="field">To, this day included<input type="date" name="last" value="{last}">'
-        f"</label><p>Days are those of {markup.text(zone.key)}.</p></template>"
+        f'<label class="field">To, this day included<input type="date" name="last" value="{last}"></label>'
+        f"<p>Days are those of {markup.text(zone.key)}.</p>"
     )
+    return group("Time", made) + question("days", asked)

@@ -290,7 +290,7 @@ def week_html(seen: Seen) -> str:
     heads = []
     for n, day in enumerate(week.days):
         whole = sum((row[n] for row in shown), Cell())
-        name = "today" if day == local.date() else f"{whole.runs:,.0f} starts"
+        name = f"{'today, ' if day == local.date() else ''}{whole.runs:,.0f} starts"
         told = button(
             "day",
             f"{day_words(day)}<small>{name}</small>",
@@ -363,8 +363,12 @@ def list_html(seen: Seen) -> str:
     day, wish, week = _picked_day(seen), seen.wish, seen.week
     hours = [h for row in week.hours() for h in row if h.day == day and wish.hour in {None, h.hour}]
     starts = {at for hour in hours for at in hour.starts}
+    is_today = day == seen.now.astimezone(week.zone).date()
+    if is_today and wish.hour is None:  # what is to come, and not what was
+        starts = {at for at in starts if at + timedelta(hours=1) > seen.now}
     frame = seen.expected[[markup.instant(at) in starts for at in seen.expected["period"]]]
-    title = day_words(day) + (f", {wish.hour:02d}:00" if wish.hour is not None else "")
+    hour = f", {wish.hour:02d}:00" if wish.hour is not None else ", from this hour on" if is_today else ""
+    title = day_words(day) + hour
     counted = frame.groupby("job_id")["runs"].sum()
     rows = []
     for row in markup.records(frame[frame["job_id"].map(counted) <= MANY]):
@@ -383,7 +387,7 @@ def list_html(seen: Seen) -> str:
         ("Job", "job"),
         ("How often", "tight"),
         ("Takes", "right"),
-        ("When", ""),
+        ("When", "wide"),
     ]
     body = markup.table(heads, cells, caption=f"What will run on {title}")
     beyond = len(coming) - MOST_ROWS
@@ -441,7 +445,8 @@ def edits_html(told: dict[str, Any]) -> str:
     ]
     body = markup.table(heads, rows, caption="What edits of job files change") if rows else ""
     if not rows:
-        body = markup.nothing("The good files on disk are those that the server runs.")
+        first = "Apart from the broken ones, the" if told.get("errors") else "The"
+        body = markup.nothing(f"{first} files on disk are those that the server runs.")
     hint = (
         '<p class="hint">Of the next 7 days, if the files were taken up now. Nothing was changed.</p>'
         if rows

@@ -17,8 +17,8 @@ const keep = (queries) => {
 export function render({model}) {
   const root = document.createElement("section")
   root.className = "card sql"
-  root.innerHTML = `<header><h2>SQL</h2><div class="more">one SELECT over the
-      views <code>runs</code>, <code>run_log</code>, <code>run_meta</code>, <code>missed</code> &hellip;</div></header>
+  root.innerHTML = `<header><h2>SQL</h2><div class="more"><span>one SELECT over the
+      views <code>runs</code>, <code>run_log</code>, <code>run_meta</code>, <code>missed</code> &hellip;</span></div></header>
     <div class="ask"><div class="bar">
       <label class="saved">Query <select class="choice"></select></label>
       <button class="save" title="Keep this query in this browser">Keep as &hellip;</button>

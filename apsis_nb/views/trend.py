@@ -105,8 +105,10 @@ class Trend(Viewer):
         missed = pd.DataFrame(columns=["period", "missed"]) if missed is None else missed
         tops = [*frame["p95_s"].astype(float), *points["value_s"].astype(float), budget_s or 0.0]
         top = float(np.nanmax(tops)) if tops else 0.0
-        self._plot.set_ranges(since.timestamp() * 1000, until.timestamp() * 1000, top or 1.0)
-        self._band.data = _columns(_BAND, _band(frame, unit, zone))
+        last = markup.instant(frame["period"].max()) if len(frame) else None
+        end = until if last is None else max(until, period_after(last, unit, zone))
+        self._plot.set_ranges(since.timestamp() * 1000, end.timestamp() * 1000, top or 1.0)
+        self._band.data = _columns(_BAND, band(frame, unit, zone))
         self._points.data = _columns(_POINT, [_point(row, zone) for row in markup.records(points)])
         self._missed.data = _columns(
             _MISSED, [_mark(row, unit, zone, top or 1.0) for row in markup.records(missed)]
@@ -127,7 +129,7 @@ def _middle(at: datetime, unit: str, zone: ZoneInfo) -> float:
     return (at.timestamp() + period_after(at, unit, zone).timestamp()) * 500
 
 
-def _band(frame: pd.DataFrame, unit: str, zone: ZoneInfo) -> list[tuple[Any, ...]]:
+def band(frame: pd.DataFrame, unit: str, zone: ZoneInfo) -> list[tuple[Any, ...]]:
     """The points of the band; where a period has no runs the band is broken."""
     rows: list[tuple[Any, ...]] = []
     before: datetime | None = None

@@ -1,5 +1,6 @@
 """What pages ask of the past, held against the same runs counted one by one."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,7 @@ import pytest
 import apsis_nb as ap
 from apsis_nb.demo.history import make_history
 from apsis_nb.views import late_runs, past
+from apsis_nb.views.counts_plot import stacked
 from apsis_nb.views.history_page import (
     Seen,
     Wish,
@@ -19,6 +21,7 @@ from apsis_nb.views.history_page import (
 )
 from apsis_nb.views.past import Chosen
 from apsis_nb.views.ranges import Range
+from apsis_nb.views.trend import band
 
 NEW_YORK = ZoneInfo("America/New_York")
 UNTIL = datetime(2026, 11, 10, tzinfo=UTC)  # with the change of New York's clocks on the 1st
@@ -164,3 +167,29 @@ def test_an_address_says_what_is_wished_and_is_read_back():
     assert wish_of(wish.query) == wish
     assert Wish(Range("30d")).query == {}
     assert wish_of({"state": "<b>", "by": "second", "show": "all", "table": "x"}) == Wish(Range("30d"))
+
+
+def test_the_bars_of_a_period_stand_on_each_other(seen, runs):
+    bars, days, highest = stacked(seen.counts, "day", NEW_YORK)
+    tops = {}
+    for columns in bars.values():
+        for left, bottom, top in zip(columns["left"], columns["bottom"], columns["top"], strict=True):
+            assert bottom == tops.get(left, 0)
+            tops[left] = top
+
+    assert sorted(tops.values()) == sorted(periods(runs, "day").value_counts())
+    assert highest == max(tops.values())
+    assert len(days) == len(tops)
+    # The day on which the clocks went back has 25 hours, and so has its bar.
+    widths = {r - left for c in bars.values() for left, r in zip(c["left"], c["right"], strict=True)}
+    assert {round(w / 0.88 / 3_600_000) for w in widths} == {24, 25}
+
+
+def test_the_band_is_broken_where_nothing_ran(history):
+    trend = past.durations(history, Chosen(SINCE, UNTIL, job="etl/load"), "day", "America/New_York")
+    gap = trend.drop(index=[5, 6])
+
+    assert sum(math.isnan(row[1]) for row in band(trend, "day", NEW_YORK)) == 0
+    broken = band(gap, "day", NEW_YORK)
+    assert [n for n, row in enumerate(broken) if math.isnan(row[1])] == [5]
+    assert [row[0] for row in broken] == sorted(row[0] for row in broken)

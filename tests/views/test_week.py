@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsis_nb.views.schedule_page import Seen, Wish, list_html, week_html, wish_of
+from apsis_nb.views.schedule_page import Seen, Wish, edits_html, list_html, week_html, wish_of
 from apsis_nb.views.week import Cell, Pauses, Week, cells_of
 
 LONDON = ZoneInfo("Europe/London")
@@ -122,3 +122,24 @@ def test_an_address_says_what_is_seen_and_is_read_back():
     wish = Wish(week=3, metric="at_once", words="etl", day="2026-10-25", hour=0)
 
     assert wish_of(wish.query) == wish
+
+
+def test_edits_of_files_are_told_with_the_runs_that_come_and_go():
+    told = {
+        "added": ["new/<job>"],
+        "removed": [],
+        "changed": ["a/runs"],
+        "errors": [{"file": "bad.yaml", "line": 3, "message": "what is <this>?"}],
+        "previews": {
+            "a/runs": {"added_count": 1200, "removed_count": 2, "added": [{"at": "2026-10-25T01:00:00Z"}]},
+        },
+    }
+    html = edits_html(told)
+
+    assert "+1,200" in html
+    assert "&minus;2" in html
+    assert 'datetime="2026-10-25T01:00:00Z"' in html
+    assert "bad.yaml:3" in html
+    assert "<this>" not in html
+    assert "<job>" not in html
+    assert "those that the server runs" in edits_html({"added": [], "errors": []})
