@@ -16,7 +16,9 @@ from bokeh.plotting import figure as new_figure
 
 _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-8")
 _AS_MANY_AS_FIT_JS = """
-const most = Math.max(2, Math.min(9, Math.floor((plot.inner_width || 1000) / 90)))
+let width = 1000
+try { width = plot.inner_width } catch { /* it has not been laid out yet */ }
+const most = Math.max(2, Math.min(9, Math.floor(width / 90)))
 return timesBetween(cb_data.range.start, cb_data.range.end, most)
 """
 _DURATION_JS = """

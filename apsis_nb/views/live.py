@@ -57,7 +57,7 @@ class Feed:
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
-                for event in self._client.events(("run", "job", "late", "server")):
+                for event in self._client.events(("run", "job", "late", "pause", "server")):
                     self._tell(event)
                     if self._closed.is_set():
                         return

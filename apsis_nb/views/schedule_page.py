@@ -232,7 +232,7 @@ class SchedulePage(Viewer):
 
 
 def _is_about_plans(event: ServerEvent) -> bool:
-    return event.type == "job"
+    return event.type in {"job", "pause"}
 
 
 def _with_words(expected: pd.DataFrame, words: str) -> pd.DataFrame:
