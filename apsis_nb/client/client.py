@@ -422,6 +422,33 @@ class Client:
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])
 
+    def expected_counts(
+        self,
+        since: When = "now",
+        until: When = "+7d",
+        *,
+        every: str | timedelta = "1h",
+        job: str | None = None,
+    ) -> "pd.DataFrame":
+        """How many runs the schedules will make from `since` on, before `until`, in each piece of that time.
+
+        Args:
+            since, until: the window, of at most 1,000 pieces.
+            every: the length of a piece, `15m` or a timedelta; the first begins at `since`.
+            job: one job; None means all.
+
+        Returns:
+            job_id, period (the start of the piece), runs, first_at; aware UTC.
+        """
+        params = {
+            "since": self.connection.text_of(since),
+            "until": self.connection.text_of(until),
+            "every": every if isinstance(every, str) else f"{every.total_seconds():f}s",
+            "job_id": job,
+        }
+        rows = self.connection.json("GET", "/expected/counts", params=params)["counts"]
+        return _rows_frame(rows, ["job_id", "period", "runs", "first_at"]).astype({"runs": "int64"})
+
     # ---- Pauses and backfills ----
 
     def pause(
@@ -845,10 +872,14 @@ def literal(text: str) -> str:
 
 
 def _times_frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    return _rows_frame(rows, ["job_id", "args", "nominal_at", "scheduled_at"])
+
+
+def _rows_frame(rows: list[dict[str, Any]], columns: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=["job_id", "args", "nominal_at", "scheduled_at"])
-    for column in ("nominal_at", "scheduled_at"):
+    frame = pd.DataFrame(rows, columns=columns)
+    for column in {"nominal_at", "scheduled_at", "period", "first_at"}.intersection(columns):
         frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601").astype(
             "datetime64[us, UTC]"
         )

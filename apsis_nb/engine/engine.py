@@ -54,7 +54,7 @@ from apsis_nb.core.machine import Machine
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.preview import Ran, difference, lost, runs_again
 from apsis_nb.core.runs import Run, RunId
-from apsis_nb.core.schedules import due_between
+from apsis_nb.core.schedules import counts_between, due_between
 from apsis_nb.core.states import BUSY
 from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
@@ -384,6 +384,31 @@ class Engine:
                     )
             all_found += sorted(found, key=itemgetter("scheduled_at"))[:most]
         return sorted(all_found, key=itemgetter("scheduled_at", "job_id"))[:limit]
+
+    def expected_counts(
+        self, start: datetime, stop: datetime, *, every: timedelta, job_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """How many runs the schedules will make, by job and piece of time: however many, the answer is short.
+
+        Args:
+            start, stop: aware; start is included, stop is not.
+            every: the length of a piece; the first begins at `start`.
+            job_id: of one job only.
+
+        Returns:
+            job_id, period (the start of the piece), runs, first_at; by job, then time.
+        """
+        jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
+        found: dict[tuple[str, datetime], tuple[int, datetime]] = {}
+        for job in jobs:
+            for schedule in (s for s in job.schedules if s.enabled):
+                for period, runs, first_at in counts_between(job.job_id, schedule, start, stop, every):
+                    before, first = found.get((job.job_id, period), (0, first_at))
+                    found[job.job_id, period] = (before + runs, min(first, first_at))
+        return [
+            {"job_id": job_id, "period": period, "runs": runs, "first_at": first_at}
+            for (job_id, period), (runs, first_at) in sorted(found.items())
+        ]
 
     async def reload(
         self, *, dry_run: bool = False, force: bool = False, by: str | None = None

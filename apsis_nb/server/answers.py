@@ -465,6 +465,21 @@ class ExpectedRuns(Answer):
     expected: list[Expected]
 
 
+class ExpectedCount(Answer):
+    """How many runs the schedules of a job will make in a piece of time."""
+
+    job_id: str = Field(examples=["sales/report"])
+    period: datetime = Field(description="start of the piece", examples=["2026-11-28T09:00:00Z"])
+    runs: int = Field(examples=[15])
+    first_at: datetime = Field(description="the first of them", examples=["2026-11-28T09:01:00Z"])
+
+
+class ExpectedCounts(Answer):
+    """How many runs the schedules will make, by job, then time."""
+
+    counts: list[ExpectedCount]
+
+
 class Pause(Answer):
     """Schedules that are held back."""
 

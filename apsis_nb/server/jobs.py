@@ -16,7 +16,7 @@ from apsis_nb.config import Config
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.jobs import Job
 from apsis_nb.core.preview import next_runs
-from apsis_nb.core.times import format_time
+from apsis_nb.core.times import format_time, parse_duration
 from apsis_nb.engine import Engine
 from apsis_nb.engine.job_folder import EditRefused, JobFolder, error_facts
 from apsis_nb.jobfiles import FileError
@@ -46,6 +46,7 @@ NEXT_WITHIN = timedelta(days=5 * 366)
 #: So many are told of a text that is checked.
 NEXT = 10
 MOST_EXPECTED = 100_000  #: rows of what the schedules will make
+MOST_PIECES = 1000  #: of time, in which they are counted
 
 
 #: The body of a request that is not JSON: the text of a job file.
@@ -253,6 +254,35 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         found = await asyncio.to_thread(look)
         own = [e for e in found if caller.may_see(e["job_id"])][:limit]
         return answer({"expected": [_expected_facts(e) for e in own]})
+
+    @router.get("/expected/counts", response_model=answers.ExpectedCounts, responses=problems(404, 409))
+    async def expected_counts(
+        request: Request,
+        since: str = "now",
+        until: str = "+7d",
+        every: str = "1h",
+        job_id: str | None = None,
+    ) -> Response:
+        """How many runs the schedules will make, by job and piece of time; the first begins at `since`.
+
+        `every` is the length of a piece, a duration such as `15m` or `1d`.
+        """
+        start, stop = instant(since, "since", config), instant(until, "until", config)
+        if start is None or stop is None or start > stop:
+            raise Problem(422, "since must be before until")
+        try:
+            piece = timedelta(seconds=parse_duration(every))
+        except (ValueError, OverflowError) as error:
+            raise Problem(422, f"every: {error}") from None
+        if piece < timedelta(minutes=1) or (stop - start) / piece > MOST_PIECES:
+            raise Problem(
+                422, f"every: must be a minute or more, and the window at most {MOST_PIECES:,} pieces long"
+            )
+        caller = caller_of(request)
+        chosen = None if job_id is None else job_of(job_id, engine, caller).job_id
+        found = await asyncio.to_thread(engine.expected_counts, start, stop, every=piece, job_id=chosen)
+        own = [e for e in found if caller.may_see(e["job_id"])]
+        return answer({"counts": [_with_times(e) for e in own]})
 
     return router
 

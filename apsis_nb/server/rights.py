@@ -75,6 +75,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", f"{API}/next/{{job_id:path}}"): _LOOK_AT_JOBS,
     ("GET", f"{API}/why/{{job_id:path}}"): _LOOK_AT_JOBS,
     ("GET", f"{API}/expected"): _LOOK_AT_JOBS,
+    ("GET", f"{API}/expected/counts"): _LOOK_AT_JOBS,
     ("GET", f"{API}/pauses"): _LOOK_AT_JOBS,
     ("POST", f"{API}/pause"): _WRITE_ALL,
     ("POST", f"{API}/resume"): _WRITE_ALL,

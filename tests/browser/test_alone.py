@@ -76,6 +76,9 @@ def test_the_pages_are_served_without_the_server(demo: Demo, browser: Browser, t
     run = demo.client().adhoc("echo seen by panel alone", label="alone").wait(30)
     words = {"overview": "Next 24 hours", "timeline": "Runs", f"run?id={run.run_id}": "seen by panel alone"}
     words |= {
+        "schedule": "Week",
+        "late": "Late most often",
+        "history": "Calendar",
         "jobs": "heartbeat",
         "job?id=sales/report": "sales/import",
         "adhoc?job=sales/chart": "Fill in date",

@@ -393,8 +393,13 @@ def picture_all(browser, demo, theme, run_id):
     context.request.get(f"{demo.url}/?token={demo.token}")
     tab = context.new_page()
     tab.set_default_timeout(PATIENCE_MS)
-    pages = [("overview", ""), ("timeline", ""), ("run", f"?id={run_id}"), ("jobs", "")]
-    pages += [("job", "?id=sales/report"), ("adhoc", "?job=ml/score&arg.date=2026-11-20")]
+    pages = [("overview", ""), ("timeline", ""), ("schedule", ""), ("late", ""), ("history", "")]
+    pages += [
+        ("run", f"?id={run_id}"),
+        ("jobs", ""),
+        ("job", "?id=sales/report"),
+        ("adhoc", "?job=ml/score&arg.date=2026-11-20"),
+    ]
     for name, address in pages:
         tab.goto(f"{demo.url}/dash/{name}{address}")
         settle(tab)

@@ -65,6 +65,8 @@ def test_expected_runs_are_those_of_the_window(client: Client):
         "2030-06-01 08:00:00+00:00",
         "2030-06-02 08:00:00+00:00",
     ]
+    counts = client.expected_counts("2030-06-01T00:00:00Z", "2030-06-03T00:00:00Z", every="2d")
+    assert counts[["runs", "first_at"]].values.tolist() == [[2, expected["scheduled_at"].iloc[0]]]
 
 
 def test_runs_have_the_columns_that_the_frame_promises(client: Client):

@@ -12,6 +12,7 @@ from apsis_nb.core.runs import Run
 from apsis_nb.core.schedules import (
     IntervalSchedule,
     count_due,
+    counts_between,
     due_between,
     explain,
     schedule_from_dict,
@@ -183,6 +184,20 @@ def test_due_times_rise_are_never_early_and_come_side_by_side(schedule, span, sh
         parts = [*due_between("a", schedule, start, middle), *due_between("a", schedule, middle, stop)]
         assert parts == found
     assert count_due("a", schedule, start, stop) == len(found)
+
+
+@given(schedules(), spans(), st.sampled_from([3600, 5400, 86400]), st.sampled_from([1, 10_000]))
+def test_due_times_are_counted_in_pieces_listed_or_not(schedule, span, every_s, many):
+    start, stop = span
+    every = timedelta(seconds=every_s)
+    pieces: dict[datetime, list[datetime]] = {}
+    for at, _ in due_between("a", schedule, start, stop):
+        pieces.setdefault(start + (at - start) // every * every, []).append(at)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apsis_nb.core.schedules.due._MANY", many)
+        found = counts_between("a", schedule, start, stop, every)
+    assert found == [(piece, len(times), times[0]) for piece, times in pieces.items()]
 
 
 @given(spans())

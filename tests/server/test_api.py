@@ -83,6 +83,7 @@ def test_openapi_tells_every_route_of_the_interface(api: httpx2.Client) -> None:
         "GET /versions/{job_id}",
         "GET /next/{job_id}",
         "GET /expected",
+        "GET /expected/counts",
         "GET /runs",
         "POST /runs",
         "POST /runs/plan",
@@ -189,6 +190,14 @@ def test_what_the_schedules_will_make(api: httpx2.Client) -> None:
     both = api.get("/expected", params={**window, "job_id": ["ops/daily", "ops/hello"]}).json()["expected"]
     assert both == expected
     assert "before until" in problem(api.get("/expected", params={"since": "+2d", "until": "+1d"}), 422)
+
+    counts = api.get("/expected/counts", params=window | {"every": "12h"}).json()["counts"]
+    assert [(c["job_id"], c["period"], c["runs"], c["first_at"]) for c in counts] == [
+        ("ops/daily", "2030-01-01T00:00:00Z", 1, "2030-01-01T09:00:00Z"),
+        ("ops/daily", "2030-01-02T00:00:00Z", 1, "2030-01-02T09:00:00Z"),
+    ]
+    for every in ("soon", "1s", "1m"):
+        assert "every" in problem(api.get("/expected/counts", params=window | {"every": every}), 422)
 
 
 def test_a_file_is_checked_as_if_it_were_in_the_folder(api: httpx2.Client) -> None:

@@ -186,6 +186,7 @@ LISTS = {
     "/api/v1/jobs": "jobs",
     "/api/v1/runs": "runs",
     "/api/v1/expected": "expected",
+    "/api/v1/expected/counts": "counts",
     "/api/v1/pauses": "pauses",
     "/api/v1/backfills": "backfills",
 }

@@ -1,6 +1,6 @@
 """When does a job run?  Schedules, as values, and the times that they give."""
 
-from .due import DueTime, count_due, due_between
+from .due import DueTime, count_due, counts_between, due_between
 from .kinds import (
     Bound,
     CronSchedule,
@@ -42,6 +42,7 @@ __all__ = [
     "StopRule",
     "count_between",
     "count_due",
+    "counts_between",
     "due_between",
     "explain",
     "schedule_from_dict",

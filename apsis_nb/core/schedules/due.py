@@ -11,6 +11,7 @@ from apsis_nb.core.times import format_iso
 from .kinds import Occurrence, Schedule
 from .times import count_between, times_between
 
+_MANY = 500  #: times in a window
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -66,6 +67,41 @@ def count_due(job_id: str, schedule: Schedule, start: datetime, stop: datetime) 
         + count_between(schedule, start, middle)
         + sum(_scheduled(job_id, schedule, o.at) < stop for o in late)
     )
+
+
+def counts_between(
+    job_id: str, schedule: Schedule, start: datetime, stop: datetime, every: timedelta
+) -> list[tuple[datetime, int, datetime]]:
+    """How many times `due_between` gives in each piece of a window.
+
+    Args:
+        job_id, schedule, start, stop: as for `due_between`.
+        every: the length of a piece; the first begins at `start`.
+
+    Returns:
+        For each piece with any, by time: its start, how many, and the first of them.
+    """
+    found: dict[datetime, tuple[int, datetime]] = {}
+    for n, (at, _) in enumerate(due_between(job_id, schedule, start, stop)):
+        if n == _MANY:  # to count is quicker than to list them
+            return _counted(job_id, schedule, start, stop, every)
+        piece = start + (at - start) // every * every
+        count, first = found.get(piece, (0, at))
+        found[piece] = (count + 1, first)
+    return [(piece, count, first) for piece, (count, first) in found.items()]
+
+
+def _counted(
+    job_id: str, schedule: Schedule, start: datetime, stop: datetime, every: timedelta
+) -> list[tuple[datetime, int, datetime]]:
+    found, piece = [], start
+    while piece < stop:
+        end = stop if stop - piece <= every else piece + every
+        count = count_due(job_id, schedule, piece, end)
+        if count:
+            found.append((piece, count, next(due_between(job_id, schedule, piece, end)).at))
+        piece = end
+    return found
 
 
 def _scheduled(job_id: str, schedule: Schedule, nominal: datetime) -> datetime:
