@@ -26,7 +26,6 @@ from .ranges import ALL, Range, buttons_html, period_after, range_from_days, ran
 from .reader_zone import ReaderZone
 from .runs_table import GROUPS
 from .sql_box import PAST_CSS, SqlBox
-from .timeline_page import query_of
 from .trend_band import TrendBand
 
 T = TypeVar("T")
@@ -127,7 +126,7 @@ class HistoryPage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        self.wish = wish_of(query_of(pn.state.session_args))
+        self.wish = wish_of(page.said)
         self._before: list[Range] = []  # the ranges from which the reader came
         self._seen: Seen | None = None
         self._more: More | None = None

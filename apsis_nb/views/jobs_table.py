@@ -1,6 +1,6 @@
 """The table of the jobs: which are shown, in what order, and how each looks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -187,7 +187,7 @@ def _select(action: str, name: str, choices: list[tuple[str, str]], chosen: str)
     return f'<select data-action="{action}" aria-label="{name}">{options}</select>'
 
 
-def broken_html(errors: list[dict[str, Any]]) -> str:
+def broken_html(errors: Sequence[Mapping[str, Any]]) -> str:
     """The files that are broken, with the place of each fault; nothing if none is."""
     if not errors:
         return ""

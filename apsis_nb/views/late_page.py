@@ -26,7 +26,6 @@ from .ranges import MONTH, Range, buttons_html, range_from_days, range_of, units
 from .reader_zone import ReaderZone
 from .runs_table import pager_html
 from .sql_box import PAST_CSS
-from .timeline_page import query_of
 from .trend_band import TrendBand
 
 NAMES = ("24h", "7d", MONTH, "30d", "90d")
@@ -77,7 +76,7 @@ class LatePage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        said = query_of(pn.state.session_args)
+        said = page.said
         self.wish = Wish(range_of(said, DEFAULT, NAMES), said.get("job", ""), said.get("of", ""))
         self._seen: Seen | None = None
         self._facts: dict[str, dict[str, Any]] = {}

@@ -20,6 +20,7 @@ from . import markup, overview_html
 from .ahead import expected_of_each
 from .board import COLUMNS_CSS, Board
 from .held_html import held_html
+from .jobs_table import broken_html
 from .overview_html import MOST_ROWS
 from .page import Page
 
@@ -176,7 +177,7 @@ class Overview(Viewer):
         if plans is not None:
             may_run, may_write = plans.role != "read", plans.role in {"write", "admin"}
             parts = [
-                overview_html.broken_html(plans.broken),
+                broken_html(plans.broken),
                 held_html(plans.pauses, plans.backfills, may_run=may_run, may_write=may_write),
                 overview_html.untold_html(plans.untold),
                 overview_html.health_html(self._findings, may_mend=may_write),

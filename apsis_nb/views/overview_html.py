@@ -229,18 +229,6 @@ def following_html(following: pd.DataFrame) -> str:
     return markup.card("Next 24 hours", body, count=len(following), more=more)
 
 
-def broken_html(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Job files that are wrong; nothing if all are good."""
-    if not errors:
-        return ""
-    items = "".join(
-        f'<li><b class="mono">{text(e.get("file") or e.get("job_id"))}'
-        f"{':' + text(e['line']) if e.get('line') else ''}</b><span>{text(e['message'])}</span></li>"
-        for e in errors
-    )
-    return markup.card("Broken job files", f'<ul class="broken">{items}</ul>', count=len(errors), kind="bad")
-
-
 def untold_html(untold: Sequence[Mapping[str, Any]]) -> str:
     """The messages and actions that failed; nothing if all went well."""
     if not untold:

@@ -15,12 +15,11 @@ from apsis_nb.client import ServerEvent
 from . import heat, markup
 from .board import Board
 from .controls import button, choices, group, search
+from .jobs_table import broken_html
 from .markup import text
-from .overview import broken_html
 from .page import Page
 from .reader_zone import ReaderZone
 from .sql_box import PAST_CSS
-from .timeline_page import query_of
 from .week import Cell, Hour, Pauses, Week, cells_of
 
 MOST_ROWS = 200  #: of the list
@@ -99,7 +98,7 @@ class SchedulePage(Viewer):
     def __init__(self, page: Page, **params: Any) -> None:
         super().__init__(**params)
         self._page = page
-        self.wish = wish_of(query_of(pn.state.session_args))
+        self.wish = wish_of(page.said)
         self._seen: Seen | None = None
         self._zone = ReaderZone(page.shell, self._other_zone)
         board = partial(Board, on_action=self._act, stylesheets=[PAST_CSS])

@@ -94,6 +94,7 @@ def test_a_file_is_shown_without_any_server_and_nothing_can_be_done_to_it(browse
     with history_file(file) as runs:
         run_id = runs.runs(since=None, state="failure", limit=1)["run_id"].iloc[0]
     words = {"overview": "Read only", "timeline": "Read only", f"run?id={run_id}": "What happened"}
+    words |= {"history": "Calendar", "late": "Late most often"}
 
     with panel_serve(tmp_path, "--file", str(file)) as alone:
         see(browser, alone, words, absent="button[data-title]")
