@@ -230,7 +230,8 @@ class JobPage(Viewer):
                     word = "is stopped" if action == "backfill-stop" else "goes on"
                     self._tell(None if done is None else f"Backfill {backfill.backfill_id} {word}.")
             case "check":
-                errors = await page.act(client.check, job_id, source)
+                told = await page.act(client.check, job_id, source)
+                errors = None if told is None else told["errors"]
                 if errors is not None:
                     checked = {"n": message.get("n"), "errors": errors}
                     page.later(lambda: self._editor.param.update(checked=checked))
