@@ -91,7 +91,7 @@ _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "re
 _SCHEDULED_AT = FACTS.index("scheduled_at")
 UNITS = ("hour", "day", "week", "month", "year")
 #: Rows of a piece of a long answer: with fewer, to plan each query takes a good part of the time.
-PIECE_ROWS = 1 << 17
+PIECE_ROWS = 1 << 16
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
 
