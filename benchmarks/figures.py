@@ -1,6 +1,7 @@
 """A figure that was measured, beside the bar that the design sets for it."""
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -58,3 +59,9 @@ def memory_mb(pid: int | str = "self", field: str = "VmRSS") -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1000
     raise ValueError(f"/proc/{pid}/status has no field {field}")
+
+
+def processor_ms(pid: int | str = "self") -> float:
+    """What a process has had of processors, milliseconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return 1000 * sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

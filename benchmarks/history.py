@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from apsis_nb.client import Client
 from apsis_nb.store import HISTORY, Store
-from benchmarks.figures import Figure, memory_mb, percentile, show, timed
+from benchmarks.figures import Figure, memory_mb, percentile, processor_ms, show, timed
 from benchmarks.histories import History, history, state_dir_of
 from tests.engine.serving import Server, wait_for
 
@@ -88,7 +88,8 @@ def over_http(made: History) -> Iterator[Figure]:
         pid = server.process.pid
         with contextlib.closing(Client(server.url, server.token)) as client:
             client.schedule("noop").wait(30)
-            yield Figure("start, to the first run", 1000 * (time.perf_counter() - began), "ms", ANSWER_MS)
+            took_ms = 1000 * (time.perf_counter() - began)
+            yield Figure("start, to the first run", took_ms, "ms", ANSWER_MS, processor_ms(pid))
             wait_for("the server is idle", lambda: client.alive()["live_runs"] == 0)
             yield Figure("memory, no query under way", memory_mb(pid), "MB", IDLE_MB)
             yield _picture(client, made)
@@ -121,15 +122,18 @@ def _rows(client: Client, made: History, pid: int) -> Iterator[Figure]:
     until = made.until.astimezone(UTC).replace(tzinfo=None).isoformat()
     _, [row] = client.sql_rows(query, {"skipped": rows - 1, "until": until})
     since, before_mb = row["scheduled_at"], memory_mb(pid)
-    times = []
+    times, costs = [], []
+    client.runs(since=made.until, until=made.until)  # loads pandas
     with _most_memory(pid) as seen:
-        for _ in range(3):
-            began = time.perf_counter()
+        for _ in range(5):
+            began, cpu = time.perf_counter(), processor_ms(pid) + processor_ms()
             frame = client.runs(since=since, until=made.until, limit=rows)
             times.append(1000 * (time.perf_counter() - began))
+            costs.append(processor_ms(pid) + processor_ms() - cpu)
             assert len(frame) == rows, f"{len(frame)} rows came"
             del frame
-    yield Figure(f"{rows:,} rows to pandas", percentile(times, 0.5), "ms", TO_PANDAS_MS)
+    name = f"{rows:,} rows to pandas"
+    yield Figure(name, percentile(times, 0.5), "ms", TO_PANDAS_MS, percentile(costs, 0.5))
     yield Figure("memory more while they are sent", max(seen) - before_mb, "MB", SENDING_MB)
 
 

@@ -4,16 +4,17 @@ import asyncio
 import math
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from apsis_nb.config import Config, Sql
 from apsis_nb.core.times import parse_duration
@@ -29,6 +30,8 @@ from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_col
 
 if TYPE_CHECKING:
     import pyarrow as pa  # loaded with the first question: a server starts sooner without it
+
+Answer = TypeVar("Answer")
 
 #: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
 FRAMES_AT_ONCE = 4
@@ -88,7 +91,7 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
                 raise Problem(422, str(error)) from None
             if not _wants_arrow(request):
                 return await _json_answer(await asyncio.to_thread(batches.read_all))
-        return StreamingResponse(_in_turns(batches, turn), media_type=ARROW)
+        return _Stream(_in_turns(batches, turn))
 
     @router.post("/sql", response_model=answers.Table, responses=_ARROW_TOO)
     async def sql(request: Request, question: Question) -> Response:
@@ -173,44 +176,77 @@ class _Stop:
                 self._stop()
 
 
+class _Stream(StreamingResponse):
+    """An Arrow stream, of which nothing stays when the client leaves in the middle.
+
+    By itself a generator that was left stays, with all that it has, until Python looks for cycles, which it
+    does rarely in a server.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(pieces, media_type=ARROW)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._pieces.aclose()
+
+
+async def _in_pieces(table: "pa.Table") -> AsyncGenerator[bytes, None]:
+    """The Arrow stream of a table, each piece compressed when it is wanted."""
+    pieces, piece = arrow_stream(table), None
+    del table
+    try:
+        while (piece := await asyncio.shield(_beside(asyncio.to_thread(next, pieces, None)))) is not None:
+            yield piece
+    finally:
+        del pieces, piece  # the frames of what was cancelled live on, too
+
+
 async def _in_turns(
     batches: "pa.RecordBatchReader", turn: Callable[[], AbstractAsyncContextManager[None]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The Arrow stream of a long answer.
 
     Each batch takes a turn of its own, so that nobody waits for all of them. While one is asked for, the one
     before is compressed. When the client leaves, nothing more is asked for.
     """
     stream, left, has_left = ArrowStream(batches.schema), iter(batches), False
+    del batches
+    batch = piece = None
 
-    async def asked() -> "pa.RecordBatch | None":
+    async def asked(left: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
         async with turn():
             return None if has_left else await asyncio.to_thread(next, left, None)
 
     try:
-        batch = await asyncio.to_thread(next, left, None)
+        batch = await asyncio.shield(_beside(asyncio.to_thread(next, left, None)))
         while batch is not None:
-            piece = asyncio.ensure_future(asyncio.to_thread(stream.write, batch))
-            # A task of its own: when the client leaves, the turn lasts until its thread has ended.
-            asking = asyncio.ensure_future(asked())
-            asking.add_done_callback(_heard)
-            batch = await asyncio.shield(asking)
+            piece = _beside(asyncio.to_thread(stream.write, batch))
+            batch = await asyncio.shield(_beside(asked(left)))
             yield await piece
         yield stream.end()
     finally:
         has_left = True
+        del stream, left, batch, piece  # the frames of what was cancelled live on, too
 
 
-def _heard(asking: "asyncio.Task[pa.RecordBatch | None]") -> None:
-    """That it failed is no news if nobody waits for it any more."""
-    if not asking.cancelled():
-        asking.exception()
+def _beside(work: Coroutine[Any, Any, Answer]) -> "asyncio.Task[Answer]":
+    """Have something done that goes on to its end, and is no news then, if who waits for it is cancelled.
+
+    So what a thread works with is not given up before its time: a turn, for example.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 async def _told(request: Request, table: "pa.Table") -> Response:
     """A table in the form that the request accepts."""
     if _wants_arrow(request):
-        return StreamingResponse(arrow_stream(table), media_type=ARROW)
+        return _Stream(_in_pieces(table))
     return await _json_answer(table)
 
 

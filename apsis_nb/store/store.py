@@ -91,7 +91,9 @@ _ENDED = ("started_at", "finished_at", "late_why", "skip_reason", "message", "re
 _SCHEDULED_AT = FACTS.index("scheduled_at")
 UNITS = ("hour", "day", "week", "month", "year")
 #: Rows of a piece of a long answer: with fewer, to plan each query takes a good part of the time.
-PIECE_ROWS = 1 << 17
+PIECE_ROWS = 1 << 16
+#: So few of the newest DuckDB finds by itself; of more it would sort all.
+FEW_ROWS = 10_000
 #: Of which the answer to `concurrency` has no more.
 MOST_PIECES = 100_000
 
@@ -419,7 +421,7 @@ class Questions:
         """The frame of runs in pieces, newest first; one at least."""
         query, params, span = self._asked("runs", given, block="runs_cuts")
         left = params.pop("limit")
-        if left is not None and left <= PIECE_ROWS:
+        if left is not None and left <= FEW_ROWS:
             yield self.arrow("runs", **given)
             return
         cuts = [cut for (cut,) in self.rows(query, params | {"rows": PIECE_ROWS}, span=span)]
