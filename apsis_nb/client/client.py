@@ -339,7 +339,7 @@ class Client:
         since: When = "now",
         until: When = "+1d",
         *,
-        job: str | None = None,
+        job: str | Sequence[str] = (),
         limit: int = 1000,
         each: int | None = None,
     ) -> "pd.DataFrame":
@@ -347,7 +347,7 @@ class Client:
 
         Args:
             since, until: the window.
-            job: only this one's.
+            job: one job or several; none means all.
             limit: at most so many, the earliest.
             each: of each job at most so many; None: all.
         """
@@ -355,7 +355,7 @@ class Client:
             "since": self.connection.text_of(since),
             "until": self.connection.text_of(until),
             "limit": limit,
-            "job_id": job,
+            "job_id": [job] if isinstance(job, str) else list(job),
             "each": each,
         }
         return _times_frame(self.connection.json("GET", "/expected", params=params)["expected"])

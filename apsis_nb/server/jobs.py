@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -207,18 +208,30 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
         request: Request,
         since: str = "now",
         until: str = "+1d",
-        job_id: str | None = None,
+        job_id: Annotated[list[str] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_EXPECTED)] = 1000,
         each: Annotated[int | None, Query(ge=1, le=1000)] = None,
     ) -> Response:
-        """What the schedules will make, by time; `since` included, `until` not; `each`: of a job at most."""
+        """What the schedules will make, by time; `since` included, `until` not.
+
+        `job_id` may be given several times. `each`: of each job at most so many.
+        """
         start, stop = instant(since, "since", config), instant(until, "until", config)
         if start is None or stop is None or start > stop:
             raise Problem(422, "since must be before until")
         caller = caller_of(request)
-        chosen = None if job_id is None else job_of(job_id, engine, caller).job_id
+        chosen = [job_of(name, engine, caller).job_id for name in job_id or ()]
         many = MOST_EXPECTED if caller.paths else limit  # of which its own are fewer
-        found = await asyncio.to_thread(engine.expected, start, stop, job_id=chosen, limit=many, each=each)
+
+        def look() -> list[dict[str, Any]]:
+            parts = [
+                engine.expected(start, stop, job_id=one, limit=many, each=each)
+                for one in (dict.fromkeys(chosen) or [None])
+            ]
+            found = [e for part in parts for e in part]
+            return sorted(found, key=itemgetter("scheduled_at", "job_id"))
+
+        found = await asyncio.to_thread(look)
         own = [e for e in found if caller.may_see(e["job_id"])][:limit]
         return answer({"expected": [_expected_facts(e) for e in own]})
 

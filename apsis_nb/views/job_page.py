@@ -53,6 +53,7 @@ class JobPage(Viewer):
         self._past = Past(None, [], {})
         self._version: int | None = None
         self._drafts = 0
+        self._tag = ""  # of the text that the reader is about to replace
         title = self._job_id or "Job"
         self._head = Board(
             markup.card(title, markup.nothing("Loading …")), on_action=self._act, stylesheets=[CSS]
@@ -233,14 +234,18 @@ class JobPage(Viewer):
                 if errors is not None:
                     checked = {"n": message.get("n"), "errors": errors}
                     page.later(lambda: self._editor.param.update(checked=checked))
+            case "save?" if message.get("base") != self._told.yaml:
+                words = "Somebody has changed the file since you began: Undo changes shows what it is now."
+                page.later(lambda: page.fail(ApsisError(words)))
             case "save?":
+                self._tag = self._told.tag
                 preview = await page.act(client.preview, job_id, source)
                 if preview is not None:
                     html = job_parts.edit_html(self._told.yaml, source, preview)
                     self._later_ask(self._head, f"Save {job_id}?", html, "Save", "save", source)
             case "save":
                 text_to_save = str(message.get("value", ""))
-                tag = await page.act(client.write_yaml, job_id, text_to_save, tag=self._told.tag)
+                tag = await page.act(client.write_yaml, job_id, text_to_save, tag=self._tag)
                 self._tell(None if tag is None else f"{job_id} is saved, and taken up.")
 
     async def _plan_backfill(self, form: Mapping[str, Any]) -> None:

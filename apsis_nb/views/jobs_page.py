@@ -14,12 +14,11 @@ from apsis_nb.client import ServerEvent
 
 from . import job_acts, markup, strips
 from .board import Board
-from .catalogue import is_disabled
+from .catalogue import Known, is_disabled
 from .jobs_table import (
     ONLY,
     PAGE_ROWS,
     SORTS,
-    Listing,
     Row,
     acts_html,
     bar_html,
@@ -38,6 +37,8 @@ CSS = (Path(__file__).parent / "jobs.css").read_text(encoding="utf-8")
 
 AHEAD = timedelta(days=366)  #: how far the next run of a job is looked for
 STATS_SINCE = "30d"
+#: Jobs that are asked for by name; of more, all are asked for: an address has an end.
+MOST_ASKED = 60
 
 
 class JobsPage(Viewer):
@@ -47,7 +48,8 @@ class JobsPage(Viewer):
         super().__init__(**params)
         self._page = page
         self._choice = choice_of(page.said)
-        self._listing: Listing | None = None
+        self._known: Known | None = None
+        self._next_at: dict[str, Any] = {}
         self._stats: dict[str, dict[str, Any]] = {}
         self._strips: dict[str, list[dict[str, Any]]] = {}
         self._picked: frozenset[str] = frozenset()
@@ -58,6 +60,7 @@ class JobsPage(Viewer):
         loading = markup.card("Jobs", markup.nothing("Loading …"))
         self._rows = Board(loading, on_action=self._act, stylesheets=[CSS])
         self._look = page.keep(self._load, self._show, wants=_is_about_jobs, every_s=20.0)
+        self._look_ahead = page.keep(self._load_next, self._show_next, wants=_is_about_jobs, every_s=20.0)
         page.keep(self._load_stats, self._show_stats, wants=lambda event: False, every_s=15.0)
         self._look_at_runs = page.keep(
             self._load_strips, self._show_strips, wants=self._is_shown, every_s=10.0
@@ -75,19 +78,33 @@ class JobsPage(Viewer):
 
     # ---- From the server ----
 
-    def _load(self) -> Listing:
-        client, now = self._page.client, self._page.now()
-        known = self._page.catalogue.look()
-        coming = client.expected(now, now + AHEAD, limit=100_000, each=1)
-        next_at = dict(zip(coming["job_id"], coming["scheduled_at"], strict=True))
-        return Listing(known, next_at, dict(zip(coming["job_id"], coming["args"], strict=True)))
+    def _load(self) -> Known:
+        return self._page.catalogue.look()
 
-    def _show(self, listing: Listing) -> None:
-        self._listing = listing
-        self._picked = self._picked.intersection(listing.known.jobs)
-        self._bar.content = bar_html(self._choice, listing.known.labels)
-        wrong = [error for error in listing.known.errors if error["level"] == "error"]
+    def _show(self, known: Known) -> None:
+        self._known = known
+        self._picked = self._picked.intersection(known.jobs)
+        self._bar.content = bar_html(self._choice, known.labels)
+        wrong = [error for error in known.errors if error["level"] == "error"]
         self._broken.param.update(content=broken_html(wrong), visible=bool(wrong))
+        self._draw()
+
+    def _load_next(self) -> dict[str, Any]:
+        """When those that are shown run next; of all where the order depends on it."""
+        known = self._known
+        if known is None:
+            return {}
+        among = known.jobs if self._choice.sort == "next" else self._shown
+        jobs = [job_id for job_id in among if job_id in known.jobs and known.jobs[job_id]["schedule"]]
+        if not jobs:
+            return {}
+        now = self._page.now()
+        asked = jobs if len(jobs) <= MOST_ASKED else ()
+        coming = self._page.client.expected(now, now + AHEAD, job=asked, limit=100_000, each=1)
+        return dict.fromkeys(jobs) | dict(zip(coming["job_id"], coming["scheduled_at"], strict=True))
+
+    def _show_next(self, next_at: dict[str, Any]) -> None:
+        self._next_at |= next_at
         self._draw()
 
     def _load_stats(self) -> dict[str, dict[str, Any]]:
@@ -111,9 +128,9 @@ class JobsPage(Viewer):
     # ---- What is seen ----
 
     def _draw(self) -> None:
-        if self._listing is None:
+        if self._known is None:
             return
-        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        chosen = chosen_jobs(self._known, self._choice, self._last_state)
         rows = tree(chosen, self._choice.closed) if self._choice.sort == "" else self._sorted(chosen)
         pages = max(1, -(-len(rows) // PAGE_ROWS))
         if self._choice.page >= pages:
@@ -124,6 +141,8 @@ class JobsPage(Viewer):
             self._shown = shown
             if any(job_id not in self._strips for job_id in shown):
                 self._look_at_runs()
+            if any(job_id not in self._next_at for job_id in shown):
+                self._look_ahead()
         cells = {job_id: self._cells(job_id) for job_id in shown}
         self._rows.content = rows_html(
             seen, cells, len(chosen), len(rows), self._choice, self._picked, self._acts_html(chosen)
@@ -147,8 +166,7 @@ class JobsPage(Viewer):
         return "" if last is None else markup.state_of(last["state"]).value
 
     def _sorted(self, chosen: list[str]) -> list[Row]:
-        assert self._listing is not None
-        next_at = self._listing.next_at
+        next_at = self._next_at
 
         def last_at(job_id: str) -> datetime | None:
             last = self._last(job_id)
@@ -157,7 +175,8 @@ class JobsPage(Viewer):
         def order(job_id: str) -> Any:
             match self._choice.sort:
                 case "next":
-                    return (job_id not in next_at, next_at.get(job_id, 0) or 0)
+                    at = markup.instant(next_at.get(job_id))
+                    return (at is None, 0 if at is None else at.timestamp())
                 case "last":
                     at = last_at(job_id)
                     return (at is None, 0 if at is None else -at.timestamp())
@@ -170,14 +189,17 @@ class JobsPage(Viewer):
         return [Row("job", job_id) for job_id in sorted(chosen, key=order)]
 
     def _cells(self, job_id: str) -> list[str]:
-        assert self._listing is not None
-        known = self._listing.known
+        assert self._known is not None
+        known = self._known
         return job_cells(
             job_id,
             known.jobs.get(job_id),
             is_broken=job_id in known.broken,
             pause=known.pause_of(job_id),
-            next_at=self._listing.next_at.get(job_id),
+            next_at=self._next_at.get(job_id),
+            is_asked=job_id in known.jobs
+            and bool(known.jobs[job_id]["schedule"])
+            and job_id not in self._next_at,
             last=self._last(job_id),
             stats=self._stats.get(job_id),
             runs=self._strips.get(job_id, []),
@@ -185,8 +207,8 @@ class JobsPage(Viewer):
         )
 
     def _acts_html(self, chosen: list[str]) -> str:
-        assert self._listing is not None
-        known, picked = self._listing.known, sorted(self._picked)
+        assert self._known is not None
+        known, picked = self._known, sorted(self._picked)
         held = [i for i in picked if known.pause_of(i) is not None]
         free = [i for i in picked if known.pause_of(i) is None]
         off = [i for i in picked if is_disabled(known.jobs[i])]
@@ -222,30 +244,32 @@ class JobsPage(Viewer):
 
     def _choose(self, **changes: Any) -> None:
         self._choice = replace(self._choice, **changes)
+        if changes.get("sort") == "next":
+            self._look_ahead()
         self._page.put_in_address(**self._choice.said())
         self._draw()
 
     def _folders(self) -> frozenset[str]:
-        if self._listing is None:
+        if self._known is None:
             return frozenset()
-        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        chosen = chosen_jobs(self._known, self._choice, self._last_state)
         return frozenset(row.name for row in tree(chosen, frozenset()) if row.kind == "folder")
 
     def _pick(self, name: str, is_picked: bool) -> None:
         """A job, or with a slash at the end all chosen ones of a folder; empty: all that are chosen."""
-        if self._listing is None:
+        if self._known is None:
             return
-        chosen = chosen_jobs(self._listing, self._choice, self._last_state)
+        chosen = chosen_jobs(self._known, self._choice, self._last_state)
         meant = {i for i in chosen if i == name or name == "" or (name.endswith("/") and i.startswith(name))}
-        meant = meant.intersection(self._listing.known.jobs)
+        meant = meant.intersection(self._known.jobs)
         self._picked = self._picked | meant if is_picked else self._picked - meant
         self._draw()
 
     async def _ask(self, action: str, message: Mapping[str, Any]) -> None:
         """Ask what is to be asked before, or do it."""
-        if self._listing is None:
+        if self._known is None:
             return
-        client, known, picked = self._page.client, self._listing.known, sorted(self._picked)
+        client, known, picked = self._page.client, self._known, sorted(self._picked)
         form = message.get("form") or {}
         pauses = job_acts.pauses_over(known, picked)
         match action:

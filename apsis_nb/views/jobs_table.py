@@ -1,7 +1,7 @@
 """The table of the jobs: which are shown, in what order, and how each looks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -72,15 +72,6 @@ def choice_of(said: Mapping[str, str]) -> Choice:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What is known of the jobs and when they run next."""
-
-    known: Known
-    next_at: Mapping[str, Any] = field(default_factory=dict)
-    next_args: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Row:
     """A line of the tree."""
 
@@ -93,9 +84,8 @@ class Row:
 # ---- Which jobs ----
 
 
-def chosen_jobs(listing: Listing, choice: Choice, last_state: Callable[[str], str]) -> list[str]:
+def chosen_jobs(known: Known, choice: Choice, last_state: Callable[[str], str]) -> list[str]:
     """The ids of the jobs that fit, by id; those whose files are broken among them."""
-    known = listing.known
     words = choice.words.lower().split()
     return [
         job_id
@@ -312,6 +302,7 @@ def job_cells(
     is_broken: bool,
     pause: Mapping[str, Any] | None,
     next_at: Any,
+    is_asked: bool = False,
     last: Mapping[str, Any] | None,
     stats: Mapping[str, Any] | None,
     runs: list[dict[str, Any]],
@@ -337,7 +328,7 @@ def job_cells(
     first = f'<div class="line">{link}{marks}<span class="chips">{chips}</span></div>{said}'
     return [
         first,
-        _next_cell(facts, pause, next_at),
+        "…" if is_asked else _next_cell(facts, pause, next_at),
         "" if last is None else _last_cell(last),
         _rate_cell(stats),
         markup.duration(stats["p50_s"]) if stats is not None else "",

@@ -113,12 +113,11 @@ export function render({model}) {
     }
   })
   field.addEventListener("blur", () => { delete field.dataset.leave })
-  root.querySelector(".undo").addEventListener("click", () => { field.value = base; changed() })
-  save.addEventListener("click", () => model.send_msg({action: "save?", text: field.value}))
+  root.querySelector(".undo").addEventListener("click", () => { base = field.value = model.text; changed() })
+  save.addEventListener("click", () => model.send_msg({action: "save?", text: field.value, base}))
   model.on("text", () => {
-    const was = isChanged()
-    base = model.text
-    if (!was || field.value === base) { field.value = base; faults = [] ; changed() } else { draw() }
+    // What is typed was begun from the text that was there then; if that is another now, saving says so.
+    if (!isChanged() || field.value === model.text) { base = field.value = model.text; faults = []; changed() }
   })
   model.on("draft", () => {
     if (model.draft.n !== draft) { draft = model.draft.n; field.value = model.draft.text; changed(); field.focus() }

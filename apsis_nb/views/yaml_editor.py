@@ -13,7 +13,7 @@ _CSS = (_HERE / "yaml_editor.css").read_text(encoding="utf-8")
 
 
 class YamlEditor(pn.custom.JSComponent):
-    """The editor. It tells `check` and `save` with its text, and `n` with each check."""
+    """The editor. It tells `check` and `save?` with its `text`; the first also `n`, the second its `base`."""
 
     text = param.String(
         doc="The text as it is on disk; what is typed stays with the reader until it is saved."

@@ -205,6 +205,14 @@ def test_a_file_is_edited_with_what_is_wrong_and_what_will_change(reader, demo, 
         wait_for_words(tab, ".yaml .faults .y-error", "did you mean 'program'")
         assert tab.evaluate("() => deep('.yaml .save')[0].disabled")
 
+        # Somebody else is quicker: nothing of theirs is lost.
+        client.write_yaml("sales/chart", "# theirs\n" + before, tag=client.yaml("sales/chart")[1])
+        wait_for_words(tab, "button[data-action=version]", "2")
+        fill(tab, ".yaml textarea", before + "# mine\n")
+        click(tab, ".yaml .save:not(:disabled)")
+        wait_for_words(tab, ".wrong", "Somebody has changed the file")
+        click(tab, ".yaml .undo")
+
         fill(tab, ".yaml textarea", before + "schedule: {type: interval, interval: 1h}\n")
         click(tab, ".yaml .save:not(:disabled)")
         wait_for_words(tab, "dialog .difference ins", "+schedule")

@@ -400,6 +400,8 @@ def picture_all(browser, demo, theme, run_id):
         settle(tab)
         if name == "run":
             wait_for_words(tab, ".blocks", "epoch   8")
+        if name == "adhoc":
+            wait_for_words(tab, ".plan pre", "score.py")
         if name == "timeline":  # its rows are there; what is drawn then is painted in the next frames
             tab.wait_for_function(
                 """() => [...Bokeh.documents[0].all_models]

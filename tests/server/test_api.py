@@ -179,6 +179,8 @@ def test_what_the_schedules_will_make(api: httpx2.Client) -> None:
     ]
     (first,) = api.get("/expected", params={**window, "each": "1"}).json()["expected"]
     assert first == expected[0]
+    both = api.get("/expected", params={**window, "job_id": ["ops/daily", "ops/hello"]}).json()["expected"]
+    assert both == expected
     assert "before until" in problem(api.get("/expected", params={"since": "+2d", "until": "+1d"}), 422)
 
 

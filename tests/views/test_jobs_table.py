@@ -3,7 +3,7 @@
 from apsis_nb.core.jobs import job_from_dict
 from apsis_nb.views import jobs_table
 from apsis_nb.views.catalogue import Known
-from apsis_nb.views.jobs_table import Choice, Listing, Row, choice_of, chosen_jobs, job_cells, rows_html, tree
+from apsis_nb.views.jobs_table import Choice, Row, choice_of, chosen_jobs, job_cells, rows_html, tree
 from apsis_nb.wire import job_facts
 
 DAILY = {"schedule": {"type": "interval", "interval": 3600}, "program": {"type": "no-op"}}
@@ -35,7 +35,7 @@ JOBS = known(
 
 
 def chosen(last_state=lambda job_id: "", **choice):
-    return chosen_jobs(Listing(JOBS), Choice(**choice), last_state)
+    return chosen_jobs(JOBS, Choice(**choice), last_state)
 
 
 def test_words_are_looked_for_in_id_label_and_description():
