@@ -108,6 +108,7 @@ export function render({model}) {
   model.on("msg:custom", (message) => {
     pending = false
     const height = pane.scrollHeight
+    let scroll = () => {}  // once all else is in its place
     switch (message.op) {
       case "reset":
         clear()
@@ -118,7 +119,7 @@ export function render({model}) {
         follow.checked = false
         if (message.html) { blocks.prepend(block(message.html, message.begin)) }
         else if (blocks.firstElementChild) { blocks.firstElementChild.dataset.begin = message.begin }
-        pane.scrollTop += pane.scrollHeight - height
+        scroll = () => { pane.scrollTop += pane.scrollHeight - height }
         break
       case "later":
         if (message.html) { blocks.append(block(message.html, message.begin)) }
@@ -129,15 +130,16 @@ export function render({model}) {
         follow.checked = false
         blocks.append(block(message.html, message.begin))
         end = message.is_end ? null : message.end
-        toHit()
+        scroll = toHit
         break
       default:
         if (message.html) { blocks.append(block(message.html, message.begin)) }
         if (message.tail !== undefined) { tail.innerHTML = message.tail }
         if (follow.checked) { trim() }
-        toEnd()
+        scroll = toEnd
     }
     edges()
+    scroll()
   })
   model.on(["size", "download"], size)
   model.on("words", edges)
