@@ -14,7 +14,7 @@ from apsis_nb.client import ServerEvent
 
 from . import heat, markup
 from .board import Board
-from .controls import button, choices, group, search
+from .controls import WHOLE, button, choices, group, search
 from .markup import text
 from .overview import broken_html
 from .page import Page
@@ -116,7 +116,7 @@ class SchedulePage(Viewer):
             self._week,
             self._list,
             sizing_mode="stretch_width",
-            styles={"gap": "12px"},
+            styles=WHOLE,
         )
 
     # ---- From the server ----

@@ -79,7 +79,7 @@ def frame(title: str, shell: Shell, *parts: Any) -> MaterialPage:
         title="",
         meta_title=title,
         header=[shell],
-        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"})],
+        main=[pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px", "max-height": "none"})],
         template=_HERE / "page.html",
         theme_toggle=False,
         theme_config=_THEME,
