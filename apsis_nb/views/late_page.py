@@ -89,7 +89,7 @@ class LatePage(Viewer):
         self._zone = ReaderZone(page.shell, self._other_zone)
         board = partial(Board, on_action=self._act, stylesheets=[PAST_CSS])
         self._bar = board(self._bar_html())
-        self._note = board(visible=False)
+        self._notes = {which: board(visible=False) for which in TITLES}
         self._by_job = board(markup.card("Late most often", markup.nothing("Loading …")))
         self._trend_head = board()
         self._trend = Trend(name="lateness", zone=page.shell.zone)
@@ -106,8 +106,8 @@ class LatePage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._bar, self._note, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
-            self._lists["late"], self._lists["missed"],
+            self._bar, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
+            self._notes["late"], self._lists["late"], self._notes["missed"], self._lists["missed"],
             sizing_mode="stretch_width", styles=WHOLE,
         )  # fmt: skip
 
@@ -210,7 +210,7 @@ class LatePage(Viewer):
             return
 
         def told() -> None:
-            self._note.param.update(content=done_html(action, done, mark), visible=True)
+            self._notes[which].param.update(content=done_html(action, done, mark), visible=True)
             self._picked[which] = {d.run_id for d in done if d.refused}
             self._generation += 1
             self._look()
@@ -325,7 +325,7 @@ def by_job_html(seen: Seen) -> str:
         return markup.card("Late most often", markup.nothing(words), count=0)
     heads = [
         ("Job", "name"), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
-        ("Typically by", "right"), ("At most", "right"), ("Budget", ""), ("Missed", "right"),
+        ("Typically by", "right"), ("At most", "right"), ("Budget", "wide"), ("Missed", "right"),
     ]  # fmt: skip
     rows = []
     for row in markup.records(frame.head(MOST_JOBS)):
@@ -417,7 +417,7 @@ def list_html(
         f'data-action="all:{which}"{all_ticked}>all on this page</label>'
     )
     last = (
-        [("Was due", "tight"), ("By", "tight"), ("Why", ""), ("State", "tight"), ("Budget", "")]
+        [("Was due", "tight"), ("By", "tight"), ("Why", ""), ("State", "tight"), ("Budget", "wide")]
         if which == "late"
         else [("Was due", "tight"), ("Why", ""), ("", "tight")]
     )
