@@ -18,7 +18,7 @@ _AXIS_JS = (Path(__file__).parent / "timeline_axis.js").read_text(encoding="utf-
 _AS_MANY_AS_FIT_JS = """
 let width = 1000
 try { width = plot.inner_width } catch { /* it has not been laid out yet */ }
-const most = Math.max(2, Math.min(9, Math.floor(width / 90)))
+const most = Math.max(2, Math.min(9, Math.floor(width / 72)))
 return timesBetween(cb_data.range.start, cb_data.range.end, most)
 """
 _DURATION_JS = """

@@ -8,6 +8,8 @@ import panel as pn
 
 from .markup import text
 
+#: The parts of a page below each other, as high as they are: else they would be no higher than the window.
+WHOLE = {"gap": "12px", "max-height": "none"}
 #: The surface of a plot below a card of the kind `upper`, with which it looks like one.
 SURFACE = {
     "background": "var(--ap-surface)",

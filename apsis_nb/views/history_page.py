@@ -17,7 +17,7 @@ from apsis_nb.core.states import State
 
 from . import heat, markup, palette, past
 from .board import Board
-from .controls import SURFACE, as_table, button, choices, group, joined, search, select
+from .controls import SURFACE, WHOLE, as_table, button, choices, group, joined, search, select
 from .counts_plot import ORDER, CountsPlot, period_words
 from .markup import text
 from .page import Page
@@ -156,7 +156,7 @@ class HistoryPage(Viewer):
         return pn.Column(
             self._bar, joined(self._head, self._plot_box), self._counts_table, self._calendar,
             joined(self._trend_head, self._trend_box), self._trend_table, self._jobs, self._sql,
-            sizing_mode="stretch_width", styles={"gap": "12px"},
+            sizing_mode="stretch_width", styles=WHOLE,
         )  # fmt: skip
 
     # ---- From the server ----

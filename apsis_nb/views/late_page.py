@@ -16,7 +16,7 @@ from apsis_nb.core.states import State
 
 from . import late_runs, markup, past
 from .board import Board
-from .controls import SURFACE, as_table, button, joined, question, search
+from .controls import SURFACE, WHOLE, as_table, button, joined, question, search
 from .counts_plot import period_words
 from .late_runs import APPLIES, WHYS, Done, budget_of, kind_of
 from .markup import text
@@ -65,6 +65,7 @@ class Seen:
     zone: ZoneInfo
     by_job: pd.DataFrame
     trend: pd.DataFrame
+    worst: pd.DataFrame | None  #: the latest runs of the chosen job
     counts: pd.DataFrame
     lists: dict[str, tuple[pd.DataFrame, int]]
     facts: dict[str, dict[str, Any]]  #: of the jobs that there are, by id
@@ -87,7 +88,7 @@ class LatePage(Viewer):
         self._zone = ReaderZone(page.shell, self._other_zone)
         board = partial(Board, on_action=self._act, stylesheets=[PAST_CSS])
         self._bar = board(self._bar_html())
-        self._note = board(visible=False)
+        self._notes = {which: board(visible=False) for which in TITLES}
         self._by_job = board(markup.card("Late most often", markup.nothing("Loading …")))
         self._trend_head = board()
         self._trend = TrendBand(name="lateness", zone=page.shell.zone)
@@ -104,9 +105,9 @@ class LatePage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._bar, self._note, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
-            self._lists["late"], self._lists["missed"],
-            sizing_mode="stretch_width", styles={"gap": "12px"},
+            self._bar, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
+            self._notes["late"], self._lists["late"], self._notes["missed"], self._lists["missed"],
+            sizing_mode="stretch_width", styles=WHOLE,
         )  # fmt: skip
 
     # ---- From the server ----
@@ -125,6 +126,7 @@ class LatePage(Viewer):
             zone=zone,
             by_job=late_runs.by_job(client, chosen),
             trend=past.lateness(client, of_job, unit, zone.key),
+            worst=late_runs.worst(client, of_job) if wish.job else None,
             counts=past.counts(client, of_job, unit, zone.key),
             lists={
                 which: late_runs.page_of(client, of_job, which, page)
@@ -207,7 +209,7 @@ class LatePage(Viewer):
             return
 
         def told() -> None:
-            self._note.param.update(content=done_html(action, done, mark), visible=True)
+            self._notes[which].param.update(content=done_html(action, done, mark), visible=True)
             self._picked[which] = {d.run_id for d in done if d.refused}
             self._generation += 1
             self._look()
@@ -246,7 +248,7 @@ class LatePage(Viewer):
             missed = _missed_of(seen.counts)
             self._trend.draw(
                 seen.trend, unit=seen.unit, zone=seen.zone, since=seen.chosen.since, until=seen.chosen.until,
-                missed=missed, budget_s=budget_of(seen.facts.get(seen.wish.job))[0],
+                points=seen.worst, missed=missed, budget_s=budget_of(seen.facts.get(seen.wish.job))[0],
             )  # fmt: skip
         for which in TITLES:
             self._draw_list(which)
@@ -306,10 +308,10 @@ def whys_html(row: dict[str, Any]) -> str:
         f'<i style="width:{100 * n / whole:.1f}%;background:{WHY_COLOURS[k]}"></i>' for n, k in found
     )
     words = [
-        f"<b>{WHYS[k]}</b> {100 * n / whole:.0f} %" if whole > 1 else f"<b>{WHYS[k]}</b>"
+        f"<span><b>{WHYS[k]}</b>{f' {100 * n / whole:.0f} %' if whole > 1 else ''}</span>"
         for n, k in found[:3]
     ]
-    return f'<span class="whys"><span class="track" aria-hidden="true">{bar}</span>{", ".join(words)}</span>'
+    return f'<span class="whys"><span class="track" aria-hidden="true">{bar}</span>{"".join(words)}</span>'
 
 
 def by_job_html(seen: Seen) -> str:
@@ -322,7 +324,7 @@ def by_job_html(seen: Seen) -> str:
         return markup.card("Late most often", markup.nothing(words), count=0)
     heads = [
         ("Job", "name"), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
-        ("Typically by", "right"), ("At most", "right"), ("Budget", ""), ("Missed", "right"),
+        ("Typically by", "right"), ("At most", "right"), ("Budget", "wide"), ("Missed", "right"),
     ]  # fmt: skip
     rows = []
     for row in markup.records(frame.head(MOST_JOBS)):
@@ -356,11 +358,12 @@ def trend_html(seen: Seen, *, has_table: bool) -> str:
     missed = int(seen.counts["missed"].sum()) if len(seen.counts) else 0
     budget_s, words = budget_of(seen.facts.get(job))
     line = f'<span><i class="line budget"></i>budget: {text(words)}</span>' if budget_s is not None else ""
+    rings = "" if seen.worst is None else '<span><i class="ring"></i>late runs: a tap opens one</span>'
     hint = "" if job else '<span class="muted push">choose a job above for its own</span>'
     legend = (
         '<div class="bar under legend"><span><i class="line"></i>median</span>'
         f'<span><i class="band"></i>up to the 95th percentile</span>{line}'
-        f'<span><i class="cross" aria-hidden="true">&times;</i>{missed:,} missed</span>{hint}</div>'
+        f'{rings}<span><i class="cross" aria-hidden="true">&times;</i>{missed:,} missed</span>{hint}</div>'
     )
     return markup.card(title, legend, more=as_table(has_table), kind="upper")
 
@@ -413,7 +416,7 @@ def list_html(
         f'data-action="all:{which}"{all_ticked}>all on this page</label>'
     )
     last = (
-        [("Was due", "tight"), ("By", "tight"), ("Why", ""), ("State", "tight"), ("Budget", "")]
+        [("Was due", "tight"), ("By", "tight"), ("Why", ""), ("State", "tight"), ("Budget", "wide")]
         if which == "late"
         else [("Was due", "tight"), ("Why", ""), ("", "tight")]
     )

@@ -10,7 +10,7 @@ from apsis_nb.client import Client, ClientError
 from apsis_nb.core.states import State
 
 from .markup import duration
-from .past import Chosen
+from .past import MOST_OUTLIERS, Chosen
 
 PAGE_ROWS = 25
 #: Why a run was late, as the columns of `by_job` say it, and in words.
@@ -56,6 +56,10 @@ SELECT page.*, again_id FROM page LEFT JOIN again ON rerun_of = run_id
 ORDER BY finished_at IS NULL DESC, scheduled_at DESC, run_id DESC"""
 _COUNT = "SELECT count(*) AS n FROM runs_all WHERE {where} AND {only}"
 
+_WORST = """
+SELECT run_id, scheduled_at, late_s AS value_s FROM runs_all
+WHERE {where} AND late AND late_s IS NOT NULL ORDER BY late_s DESC, run_id LIMIT {limit}"""
+
 #: Of each list, which runs are in it.
 LISTS: dict[str, str] = {"late": "late", "missed": "state = 'skipped' AND origin = 'schedule'"}
 
@@ -73,6 +77,13 @@ def page_of(client: Client, chosen: Chosen, which: str, page: int) -> tuple[pd.D
     rows = client.sql(_PAGE.format(where=where, only=LISTS[which], **bounds), values)
     count = client.sql(_COUNT.format(where=where, only=LISTS[which]), values)
     return rows, int(count["n"].iloc[0])
+
+
+def worst(client: Client, chosen: Chosen) -> pd.DataFrame:
+    """The latest runs, as points of a trend: run_id, scheduled_at, value_s, says."""
+    where, values = chosen.where()
+    found = client.sql(_WORST.format(where=where, limit=MOST_OUTLIERS), values)
+    return found.assign(says=[f"late {duration(s)}" for s in found["value_s"]])
 
 
 @dataclass(frozen=True, slots=True)

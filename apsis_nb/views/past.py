@@ -13,6 +13,7 @@ import pandas as pd
 from apsis_nb.client import Client
 from apsis_nb.core.times import format_time
 
+from .markup import duration
 from .runs_table import GROUPS
 
 #: Runs that a trend shows by themselves.
@@ -152,9 +153,11 @@ def _trend(client: Client, chosen: Chosen, unit: str, tz: str, *, value: str, on
 
 
 def outliers(client: Client, chosen: Chosen) -> pd.DataFrame:
-    """The successes that took unusually long or short: run_id, scheduled_at, value_s, p50_s."""
+    """The successes that took unusually long or short: run_id, scheduled_at, value_s, p50_s, says."""
     where, values = chosen.where()
-    return client.sql(_OUTLIERS.format(where=where), values)
+    found = client.sql(_OUTLIERS.format(where=where), values)
+    told = zip(found["value_s"], found["p50_s"], strict=True)
+    return found.assign(says=[f"{duration(took)}; usual is {duration(usual)}" for took, usual in told])
 
 
 def first_at(client: Client) -> datetime | None:

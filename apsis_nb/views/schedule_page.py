@@ -14,7 +14,7 @@ from apsis_nb.client import ServerEvent
 
 from . import heat, markup
 from .board import Board
-from .controls import button, choices, group, search
+from .controls import WHOLE, button, choices, group, search
 from .jobs_table import broken_html
 from .markup import text
 from .page import Page
@@ -115,7 +115,7 @@ class SchedulePage(Viewer):
             self._week,
             self._list,
             sizing_mode="stretch_width",
-            styles={"gap": "12px"},
+            styles=WHOLE,
         )
 
     # ---- From the server ----

@@ -95,12 +95,12 @@ class TrendBand(Viewer):
             frame: period, runs, p50_s, p95_s, max_s.
             unit, zone: of the periods.
             since, until: what is to be seen.
-            points: run_id, scheduled_at, value_s, p50_s: runs that stand for themselves.
+            points: run_id, scheduled_at, value_s, says: runs that stand for themselves.
             missed: period, missed: how many times were missed.
             budget_s: a line at so many seconds.
         """
         points = (
-            pd.DataFrame(columns=["run_id", "scheduled_at", "value_s", "p50_s"]) if points is None else points
+            pd.DataFrame(columns=["run_id", "scheduled_at", "value_s", "says"]) if points is None else points
         )
         missed = pd.DataFrame(columns=["period", "missed"]) if missed is None else missed
         tops = [*frame["p95_s"].astype(float), *points["value_s"].astype(float), budget_s or 0.0]
@@ -153,11 +153,8 @@ def band(frame: pd.DataFrame, unit: str, zone: ZoneInfo) -> list[tuple[Any, ...]
 
 def _point(row: dict[str, Any], zone: ZoneInfo) -> tuple[Any, ...]:
     at = markup.instant(row["scheduled_at"])
-    value, usual = float(row["value_s"]), float(row["p50_s"])
-    says = f"{markup.duration(value)}; usual is {markup.duration(usual)}"
-    if at is None:
-        return (0.0, value, f"r{row['run_id']}", "", says)
-    return (at.timestamp() * 1000, value, f"r{row['run_id']}", format_local(at, zone, "second"), says)
+    x, due = (0.0, "") if at is None else (at.timestamp() * 1000, f"due {format_local(at, zone, 'second')}")
+    return (x, float(row["value_s"]), f"r{row['run_id']}", due, str(row["says"]))
 
 
 def _mark(row: dict[str, Any], unit: str, zone: ZoneInfo, top: float) -> tuple[Any, ...]:

@@ -143,7 +143,7 @@ class Pauses:
                 case "job":
                     is_meant = job_id == target
                 case "path":
-                    is_meant = job_id.startswith(f"{target}/")
+                    is_meant = job_id == target or job_id.startswith(f"{target}/")
                 case _:
                     is_meant = True
             until = markup.instant(pause.get("until"))
