@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-#: How many frames are made at once: fewer than the store has cursors, so that looking up one run never waits.
-FRAMES_AT_ONCE = 4
+#: How many frames are made at once: more than there are cores for would only hold up the scheduler; and fewer
+#: than the store has cursors, so that looking up one run never waits.
+FRAMES_AT_ONCE = min(4, max(2, os.cpu_count() or 1))
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 

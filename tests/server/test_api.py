@@ -630,7 +630,7 @@ def test_a_query_whose_asker_leaves_is_stopped(tmp_path: Path) -> None:
 
 
 def test_of_long_answers_whose_askers_leave_nothing_is_left(tmp_path: Path) -> None:
-    make_history(tmp_path / "state/runs.duckdb", 300_000, until=datetime.now(UTC), days=20)
+    make_history(tmp_path / "state/runs.duckdb", 200_000, until=datetime.now(UTC), days=20)
     with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as client:
         cursors = [served.engine.store._readers._free, served.engine.store._boxed._free]
         free, tasks = [pool.qsize() for pool in cursors], len(asyncio.all_tasks(served.loop))
@@ -641,7 +641,7 @@ def test_of_long_answers_whose_askers_leave_nothing_is_left(tmp_path: Path) -> N
         gc.collect()
         gc.disable()  # a server looks for cycles rarely
         try:
-            for ask in (runs, sql) * 6:
+            for ask in (runs, sql) * 4:
                 with ask() as response:
                     assert response.status_code == 200
                     assert next(response.iter_raw())
@@ -651,7 +651,7 @@ def test_of_long_answers_whose_askers_leave_nothing_is_left(tmp_path: Path) -> N
         finally:
             gc.enable()
         with runs() as response:
-            assert read_arrow(response.read()).num_rows == 300_000
+            assert read_arrow(response.read()).num_rows == 200_000
 
 
 # -- what is not there, or too much
