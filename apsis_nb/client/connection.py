@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 When = str | datetime | date | timedelta
 
 
+#: Characters; addresses that are much longer cannot be sent.
+_LONG = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
     """What a server told in its stream of events."""
@@ -145,9 +149,15 @@ class Connection:
                 headers=self._headers({"Accept": accept, **headers}),
                 timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
+        except UnicodeEncodeError:
+            raise BadRequest(
+                "what is asked holds half of a character, which no text can: leave it out"
+            ) from None
         except httpx2.TimeoutException:
             raise ServerDown(f"the server at {self.url} did not answer in time") from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+            if len(path) + sum(len(str(value)) for value in given.values()) > _LONG:
+                raise BadRequest("what is asked is longer than an address can be") from None
             raise ServerDown(
                 f"{self.url} is not the address of a server: give http://HOST:PORT or unix:PATH"
             ) from None
