@@ -46,14 +46,18 @@ program: {program}
 TRUE, NO_OP = "{type: argv, argv: [/bin/true]}", "{type: no-op}"
 
 
-def measure(requests: int = REQUESTS, seconds: float = SECONDS) -> Iterator[Figure]:
+def measure(
+    requests: int = REQUESTS, seconds: float = SECONDS, starts: int = STARTS_PER_S, runs: int = RUNS_PER_S
+) -> Iterator[Figure]:
     """Requests beside starts, then starts with and without listeners.
 
     Args:
         requests: how many.
         seconds: how long starts are watched, each time.
+        starts: of programs, a second, beside the requests.
+        runs: no-op runs a second, of whose events the listeners hear.
     """
-    with _serving(TRUE, STARTS_PER_S, "true") as server, Client(server.url, server.token) as client:
+    with _serving(TRUE, starts, "true") as server, Client(server.url, server.token) as client:
         since = _now()
         with _beside(ask, server, requests) as told:
             answered, took_s, times, wrong = told.recv()
@@ -65,7 +69,7 @@ def measure(requests: int = REQUESTS, seconds: float = SECONDS) -> Iterator[Figu
         yield Figure("starts beside them", len(late) / took_s, "/s")
         yield Figure("start, p50", percentile(late, 0.5), "ms")
         yield Figure("start, p99", percentile(late, 0.99), "ms", LATE_MS)
-    with _serving(NO_OP, RUNS_PER_S, "noop") as server, Client(server.url, server.token) as client:
+    with _serving(NO_OP, runs, "noop") as server, Client(server.url, server.token) as client:
         alone = _late_within(client, seconds)
         with _beside(listen, server, LISTENERS) as told:
             told.recv()  # all are connected
@@ -143,7 +147,7 @@ async def _ask(url: str, token: str, requests: int, told: Connection) -> None:
     numbers, times, wrong = iter(range(requests)), [], 0
     address = urlsplit(url)
     head = f"HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
-    body = json.dumps({"job_id": "true0"})
+    body = json.dumps({"job_id": "true0", "args": {"time": "now"}})
 
     async def connection() -> None:
         nonlocal wrong
@@ -209,13 +213,13 @@ async def _listen(url: str, token: str, listeners: int, told: Connection) -> Non
     told.send((events, broken))
 
 
-def report(requests: int = REQUESTS, seconds: float = SECONDS) -> None:
+def report(
+    requests: int = REQUESTS, seconds: float = SECONDS, starts: int = STARTS_PER_S, runs: int = RUNS_PER_S
+) -> None:
     """Measure, and print what was seen."""
-    print(
-        f"{requests:,} requests from {CONNECTIONS} connections beside {STARTS_PER_S} starts/s of /bin/true;"
-    )
-    print(f"{LISTENERS} listeners to the events of {RUNS_PER_S:,} no-op runs/s")
-    show(measure(requests, seconds))
+    print(f"{requests:,} requests from {CONNECTIONS} connections beside {starts} starts/s of /bin/true;")
+    print(f"{LISTENERS} listeners to the events of {runs:,} no-op runs/s")
+    show(measure(requests, seconds, starts, runs))
 
 
 def main() -> None:
@@ -223,8 +227,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long starts are watched")
+    parser.add_argument("--starts", type=int, default=STARTS_PER_S, help="of programs a second")
+    parser.add_argument("--runs", type=int, default=RUNS_PER_S, help="no-op runs a second")
     given = parser.parse_args()
-    report(given.requests, given.seconds)
+    report(given.requests, given.seconds, given.starts, given.runs)
 
 
 if __name__ == "__main__":

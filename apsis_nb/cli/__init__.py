@@ -26,5 +26,7 @@ def main() -> None:
 
 
 def _leave(message: str) -> None:
-    sys.stderr.write(f"apsis-nb: {message}\n")
+    # It may quote a job file, or what somebody else typed: nothing of that moves the cursor.
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in message)
+    sys.stderr.write(f"apsis-nb: {shown}\n")
     sys.exit(1)

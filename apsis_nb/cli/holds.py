@@ -126,7 +126,7 @@ def backfill(
       apsis-nb backfill sales/report --from 2026-01-01 --to 2026-01-31 --only-missing --dry-run
       apsis-nb backfill sales/report --from 2026-01-01 --to 2026-01-31 --max-running 4 --wait
     """
-    from apsis_nb.cli.listing import Shown, args_text, local, show, zone_head
+    from apsis_nb.cli.listing import Shown, args_text, clean, local, show, zone_head
 
     found = client_of(url).jobs[job]
     how: dict[str, Any] = {"start": first, "stop": last, "only_missing": only_missing}
@@ -138,7 +138,7 @@ def backfill(
         ]
         if format is Format.table:
             done = f"; {plan['done']} have succeeded or are under way" if plan["done"] else ""
-            sys.stdout.write(f"{len(plan['instances'])} runs of {plan['job_id']}{done}\n")
+            sys.stdout.write(f"{len(plan['instances'])} runs of {clean(plan['job_id'])}{done}\n")
         show(plan["instances"], columns, format, empty="nothing to run")
         return
     made = cast("Backfill", found.backfill(**how, max_running=max_running, actions=actions))
@@ -214,9 +214,10 @@ def _show_pauses(rows: list[dict[str, Any]], format: Format) -> None:
 
 
 def _what(pause: Any) -> str:
-    return {"job": str(pause["target"]), "path": f"all below {pause['target']}", "all": "all jobs"}[
-        pause["scope"]
-    ]
+    from apsis_nb.cli.listing import clean
+
+    target = clean(str(pause["target"]))
+    return {"job": target, "path": f"all below {target}", "all": "all jobs"}[pause["scope"]]
 
 
 def _until(pause: Any) -> str:

@@ -51,7 +51,7 @@ def check(
       apsis-nb check jobs/
       apsis-nb check jobs/sales/report.yaml --strict
     """
-    from apsis_nb.cli.listing import show_csv, show_json
+    from apsis_nb.cli.listing import clean, show_csv, show_json
 
     good: set[str] = set()
     errors: list[FileError] = []
@@ -78,7 +78,7 @@ def check(
             show_csv(["file", "line", "col", "job_id", "level", "message"], facts)
         case Format.table:
             for error in errors:
-                sys.stdout.write(f"{error}\n")
+                sys.stdout.write(f"{clean(str(error))}\n")
     wrong_files = {e.file for e in errors if e.level == "error"}
     count = sum(e.level == "error" for e in errors)
     text = f"{_counted(count, 'error')} in {_counted(len(wrong_files), 'file')}" if count else "no errors"
@@ -202,7 +202,7 @@ def jobs(
     if errors := answer.errors():
         for error in errors[:5]:
             where = f"{error['file']}:{error['line']}:{error['col']}"
-            sys.stderr.write(f"{where}: {clean(error['message'])}\n")
+            sys.stderr.write(f"{clean(where)}: {clean(error['message'])}\n")
         if len(errors) > 5:
             sys.stderr.write(f"and {len(errors) - 5} more errors\n")
 

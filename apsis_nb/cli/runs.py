@@ -472,7 +472,7 @@ def _is_number(value: Any) -> bool:
 
 def _each(run_ids: list[str], url: str | None, ask: Callable[["Run"], "Run"]) -> None:
     """Ask something of each run, and tell how it is then; that one refuses does not keep the others."""
-    from apsis_nb.cli.listing import args_text
+    from apsis_nb.cli.listing import args_text, clean
     from apsis_nb.core.errors import ApsisError
 
     client = client_of(url)
@@ -481,11 +481,11 @@ def _each(run_ids: list[str], url: str | None, ask: Callable[["Run"], "Run"]) ->
         try:
             facts = ask(client.run(run_id)).seen
         except ApsisError as error:
-            sys.stderr.write(f"apsis-nb: {error}\n")
+            sys.stderr.write(f"apsis-nb: {clean(str(error))}\n")
             refused = True
         else:
             of = f" {args_text(facts['args'])}" if facts["args"] else ""
-            sys.stdout.write(f"{facts['run_id']} {facts['state']} {facts['job_id']}{of}\n")
+            sys.stdout.write(f"{facts['run_id']} {facts['state']} {clean(facts['job_id'])}{of}\n")
     if refused:
         raise typer.Exit(1)
 

@@ -182,7 +182,8 @@ def reload(
         if found["added"] or found["removed"]:
             show_preview(job_id, found, Format.table, is_new=job_id in answer["added"])
     for error in answer["errors"]:
-        sys.stderr.write(f"{error['file']}:{error['line']}:{error['col']}: {clean(error['message'])}\n")
+        where = f"{error['file']}:{error['line']}:{error['col']}"
+        sys.stderr.write(f"{clean(where)}: {clean(error['message'])}\n")
     if not any(answer[what] for what in ("added", "changed", "removed", "errors")):
         sys.stderr.write("nothing has changed\n")
     if not (answer["applied"] or dry_run):

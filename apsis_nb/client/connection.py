@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 When = str | datetime | date | timedelta
 
 
+#: Characters; addresses that are much longer cannot be sent.
+_LONG = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
     """What a server told in its stream of events."""
@@ -160,7 +164,15 @@ class Connection:
                 headers=self._headers({"Accept": accept, **headers}),
                 timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        except UnicodeEncodeError:
+            raise BadRequest(
+                "what is asked holds half of a character, which no text can: leave it out"
+            ) from None
+        except httpx2.InvalidURL as error:
+            if len(path) + sum(len(str(value)) for value in given.values()) > _LONG:
+                raise BadRequest("what is asked is longer than an address can be") from None
+            raise self._down(error) from None
+        except httpx2.TransportError as error:
             raise self._down(error) from None
         except RuntimeError:
             if not self._http.is_closed:
