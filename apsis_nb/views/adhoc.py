@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _CSS = (_HERE / "adhoc.css").read_text(encoding="utf-8")
 
+#: Makes the answer to a message; called in a thread.
+Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
+
 MOST_JOBS = 50  #: that the choice of a job shows
 
 
@@ -50,22 +53,18 @@ class AdHoc(pn.custom.JSComponent):
         self._page = page
 
     def _handle_msg(self, data: Any) -> None:
-        if not isinstance(data, dict):
-            return
-        answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-            "jobs": self._jobs,
-            "job": self._job,
-            "plan": self._plan,
-            "run": self._run,
+        #: By action, the name of the answer and who gives it.
+        asked: dict[str, tuple[str, Ask]] = {
+            "jobs": ("jobs", self._jobs),
+            "job": ("job", self._job),
+            "plan": ("plan", self._plan),
+            "run": ("made", self._run),
         }
-        action = data.get("action")
-        names = {"jobs": "jobs", "job": "job", "plan": "plan", "run": "made"}
-        if isinstance(action, str) and action in answers:
-            pn.state.execute(partial(self._answer, names[action], answers[action], data))
+        action = str(data.get("action")) if isinstance(data, dict) else ""
+        if action in asked:
+            pn.state.execute(partial(self._answer, *asked[action], data))
 
-    async def _answer(
-        self, name: str, ask: Callable[[Mapping[str, Any]], dict[str, Any]], data: Mapping[str, Any]
-    ) -> None:
+    async def _answer(self, name: str, ask: Ask, data: Mapping[str, Any]) -> None:
         try:
             told = await asyncio.to_thread(ask, data)
         except ApsisError as error:

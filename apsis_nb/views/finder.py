@@ -1,7 +1,6 @@
 """Search, and help with the keyboard: two dialogs that every page has."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,12 +129,9 @@ def _labels(client: Client, known: Known, words: str) -> list[dict[str, str]]:
     items = [_label_item(label, f"label of {_many(n, 'job')}", "jobs") for label, n in of_jobs[:MOST_LABELS]]
     return items + [
         _label_item(row["label"], f"label of {_many(row['runs'], 'run')} in 30 days", "timeline")
-        for row in _without(rows, {label for label, _ in of_jobs})
+        for row in rows
+        if row["label"] not in known.labels
     ]
-
-
-def _without(rows: Iterable[Mapping[str, Any]], labels: set[str]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if row["label"] not in labels]
 
 
 def _label_item(label: str, detail: str, page: str) -> dict[str, str]:

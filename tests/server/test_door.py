@@ -182,6 +182,7 @@ WHOLE: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/v1/yaml/{job_id:path}"): {"content": b"program: 'true'", "headers": {"If-Match": "x"}},
     ("PATCH", "/api/v1/yaml/{job_id:path}"): {"json": {"a": 1}, "headers": {"If-Match": "x"}},
     ("POST", "/api/v1/runs"): {"json": {"job_id": "ops/hello"}},
+    ("POST", "/api/v1/runs/plan"): {"json": {"job_id": "ops/hello"}},
     ("POST", "/api/v1/backfill/{job_id:path}"): {"json": {"args": [{}]}},
 }
 #: Those that tell of many jobs; of each what it lists.
