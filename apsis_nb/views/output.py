@@ -235,8 +235,9 @@ class OutputPane(pn.custom.JSComponent):
         if begin:
             cut = piece.find(b"\n", 0, place - begin) + 1
             piece, begin = piece[cut:], begin + cut
-        if begin + len(piece) < size:
-            piece = piece[: piece.rfind(b"\n") + 1] or piece
+        last = piece.rfind(b"\n")
+        if begin + len(piece) < size and last >= place - begin:  # the line itself may be the longest of all
+            piece = piece[: last + 1]
         before, rest = piece[: place - begin], piece[place - begin :]
         line, newline, after = rest.partition(b"\n")
         colours = ansi.AnsiText()
@@ -273,26 +274,29 @@ class OutputPane(pn.custom.JSComponent):
             return loop.create_task(asyncio.to_thread(run.output_piece, name, offset, SEARCH_BYTES))
 
         reading = read()
-        while True:
-            piece, size, is_finished = await reading
-            offset += len(piece)
-            at_end = offset >= size or not piece
-            had_found = search.count > 0
-            if not at_end:
-                reading = read()  # while this piece is looked through
-            await asyncio.to_thread(search.feed, piece, at_end=at_end)
-            if search.count and not had_found:
-                self._leave_end()
-                await self._show_place(run, name, search.places[0])
-                if is_error:
-                    self._tell({}, found="the first line that looks like an error")
-                    return
-            if at_end:
-                break
-            if loop.time() - told_at > TELL_S:
-                told_at = loop.time()
-                share = f"searched {markup.size(offset)} of {markup.size(size)}"
-                self._tell({}, found=f"{self._in_words(search)}; {share}")
+        try:
+            while True:
+                piece, size, is_finished = await reading
+                offset += len(piece)
+                at_end = offset >= size or not piece
+                had_found = search.count > 0
+                if not at_end:
+                    reading = read()  # while this piece is looked through
+                await asyncio.to_thread(search.feed, piece, at_end=at_end)
+                if search.count and not had_found:
+                    self._leave_end()
+                    await self._show_place(run, name, search.places[0])
+                    if is_error:
+                        self._tell({}, found="the first line that looks like an error")
+                        return
+                if at_end:
+                    break
+                if loop.time() - told_at > TELL_S:
+                    told_at = loop.time()
+                    share = f"searched {markup.size(offset)} of {markup.size(size)}"
+                    self._tell({}, found=f"{self._in_words(search)}; {share}")
+        finally:
+            reading.cancel()
         if is_error:
             self._tell({}, found="no line looks like an error")
         else:

@@ -17,7 +17,7 @@ from .runs_table import GROUPS, Filters
 from .timeline_rows import Grouping, Order, Row, arranged, row_of_job, rows_of
 
 MOST_ROWS = 40  #: at once; the others are a page away
-MOST_BARS = 1000  #: single runs; beyond it those that are close together are one bar
+MOST_BARS = 750  #: single runs; beyond it those that are close together are one bar
 MOST_NAMED = 200  #: jobs that are named in a question; for more the bars of all are asked for
 
 
