@@ -154,30 +154,17 @@ class Connection:
         """
         import httpx2
 
-        try:
+        given = _given(params)
+        with self._asking(path, given):
             response = self._http.request(
                 method,
                 self._address(path),
-                params=_given(params),
+                params=given,
                 json=body,
                 content=content,
                 headers=self._headers({"Accept": accept, **headers}),
                 timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
-        except UnicodeEncodeError:
-            raise BadRequest(
-                "what is asked holds half of a character, which no text can: leave it out"
-            ) from None
-        except httpx2.InvalidURL as error:
-            if len(path) + sum(len(str(value)) for value in given.values()) > _LONG:
-                raise BadRequest("what is asked is longer than an address can be") from None
-            raise self._down(error) from None
-        except httpx2.TransportError as error:
-            raise self._down(error) from None
-        except RuntimeError:
-            if not self._http.is_closed:
-                raise
-            raise Closed(f"the client of {self.url} was closed: make another one") from None
         self._check(response)
         return response
 
@@ -211,20 +198,40 @@ class Connection:
         accept: str = "*/*",
     ) -> "Iterator[httpx2.Response]":
         """The answer to a request, of which the body is still to come; otherwise as `send`."""
+        given = _given(params)
+        with (
+            self._asking(path, given),
+            self._http.stream(
+                method,
+                self._address(path),
+                params=given,
+                json=body,
+                headers=self._headers({"Accept": accept}),
+            ) as response,
+        ):
+            self._check(response)
+            yield response
+
+    @contextmanager
+    def _asking(self, path: str, given: Mapping[str, Any]) -> Iterator[None]:
+        """Say in our words why a request did not come to its end."""
         import httpx2
 
         try:
-            with self._http.stream(
-                method,
-                self._address(path),
-                params=_given(params),
-                json=body,
-                headers=self._headers({"Accept": accept}),
-            ) as response:
-                self._check(response)
-                yield response
+            yield
+        except UnicodeEncodeError:
+            raise BadRequest(
+                "what is asked holds half of a character, which no text can: leave it out"
+            ) from None
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            is_long = len(path) + sum(len(str(value)) for value in given.values()) > _LONG
+            if is_long and isinstance(error, httpx2.InvalidURL):
+                raise BadRequest("what is asked is longer than an address can be") from None
             raise self._down(error) from None
+        except RuntimeError:
+            if not self._http.is_closed:
+                raise
+            raise Closed(f"the client of {self.url} was closed: make another one") from None
 
     def _down(self, error: Exception) -> ServerDown:
         """What it means that a request did not come to its end."""
