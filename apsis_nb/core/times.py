@@ -12,7 +12,7 @@ What is written, is written here, in one of these forms; no other module has a f
 import difflib
 import math
 import re
-from calendar import month_name
+from calendar import day_abbr, month_abbr, month_name
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Literal
@@ -244,6 +244,17 @@ def format_local(
 def format_month(day: date) -> str:
     """A month for people: ``January 2026``."""
     return f"{month_name[day.month]} {day.year}"
+
+
+def format_day(day: date, *, with_year: bool = False) -> str:
+    """A day for people: ``Mon 30 Nov``, ``Mon 30 Nov 2026``."""
+    text = f"{day_abbr[day.weekday()]} {day.day} {month_abbr[day.month]}"
+    return f"{text} {day.year}" if with_year else text
+
+
+def format_clock(at: datetime | time) -> str:
+    """What a clock shows, to the minute: ``09:05``."""
+    return f"{at.hour:02}:{at.minute:02}"
 
 
 def zone_name(at: datetime, tz: tzinfo) -> str:

@@ -12,6 +12,7 @@ from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool
 from panel.viewable import Viewer
 
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_clock, format_day, format_month, zone_name
 
 from . import markup, palette
 from .axes import TimePlot, calm
@@ -73,14 +74,14 @@ _COLUMNS = ("left", "right", "bottom", "top", "period", "state", "runs", "all", 
 def period_words(at: datetime, unit: str, zone: ZoneInfo) -> str:
     """A period by its name."""
     local = at.astimezone(zone)
-    day = f"{local:%a} {local.day} {local:%b %Y}"
+    day = format_day(local, with_year=True)
     match unit:
         case "hour":
-            return f"{day}, {local:%H:%M} ({local:%Z})"
+            return f"{day}, {format_clock(local)} ({zone_name(at, zone)})"
         case "week":
             return f"week from {day}"
         case "month":
-            return f"{local:%B %Y}"
+            return format_month(local)
         case _:
             return day
 

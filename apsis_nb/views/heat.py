@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from apsis_nb.core.times import format_day, format_iso
+
 from .markup import text
 
 LEVELS = 5
@@ -21,7 +23,7 @@ def level(value: float, most: float) -> int:
     """How dark a cell is: 0 is nothing, `LEVELS` the most. Whatever there is, however little, is seen."""
     if value <= 0 or most <= 0:
         return 0
-    return max(1, math.ceil(LEVELS * value / most))
+    return max(1, math.ceil(LEVELS * min(value / most, 1)))
 
 
 def days_html(
@@ -52,7 +54,7 @@ def days_html(
                 cells.append("<td></td>")
                 continue
             at, value = by_day.get(day, (None, 0.0))
-            title = f"{day:%a} {day.day} {day:%b %Y}: {words(value)}"
+            title = f"{format_day(day, with_year=True)}: {words(value)}"
             number = str(day.day) if weeks <= _WEEKS_WITH_NUMBERS else ""
             cells.append(_cell(at, value, most, title, number))
         rows.append(f'<tr><th scope="row">{_DAYS[weekday]}</th>{"".join(cells)}</tr>')
@@ -77,7 +79,7 @@ def hours_html(
         for day in days:
             found = sorted(by_cell.get((day, hour), []))
             value = sum(v for _, v in found)
-            title = f"{day:%a} {day.day} {day:%b}, {hour:02d}:00: {words(value)}"
+            title = f"{format_day(day)}, {hour:02d}:00: {words(value)}"
             cells.append(_cell(found[0][0] if found else None, value, most, title, ""))
         rows.append(f'<tr><th scope="row">{hour:02d}</th>{"".join(cells)}</tr>')
     return _table("hours", heads, rows, "A column a day, a row an hour")
@@ -103,7 +105,7 @@ def _cell(at: datetime | None, value: float, most: float, title: str, number: st
     if at is None:
         return f'<td><span class="cell l0" title="{text(title)}">{number}</span></td>'
     return (
-        f'<td><button class="cell l{level(value, most)}" data-action="cell" data-value="{at.isoformat()}" '
+        f'<td><button class="cell l{level(value, most)}" data-action="cell" data-value="{format_iso(at)}" '
         f'title="{text(title)}" aria-label="{text(title)}">{number}</button></td>'
     )
 

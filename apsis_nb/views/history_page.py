@@ -14,6 +14,7 @@ from panel.viewable import Viewer
 
 from apsis_nb.client import BadRequest, Client, ServerEvent
 from apsis_nb.core.states import State
+from apsis_nb.core.times import format_iso
 
 from . import heat, markup, palette, past
 from .board import Board
@@ -501,7 +502,7 @@ def counts_table_html(seen: Seen) -> str:
         cell = cells[at]
         name = text(period_words(at, seen.unit, seen.zone))
         numbers = [f"{int(cell.get(k, 0)):,}" for k in ("runs", *states, "late", "missed")]
-        only = button("period", "only this", value=at.isoformat(), kind="link")
+        only = button("period", "only this", value=format_iso(at), kind="link")
         rows.append([name, *numbers, only])
     body = markup.table(heads, rows, caption=f"Runs by {seen.unit}")
     return markup.card(f"Runs by {seen.unit}, as a table", f'<div class="rows">{body}</div>')
@@ -537,7 +538,7 @@ def calendar_html(seen: Seen) -> str:
             drawn = heat.months_html(values, zone, words)
     names = {k: words_ for k, (words_, _) in METRICS.items()}
     metrics = group("What it shows", choices("metric", names, seen.wish.metric), is_small=True)
-    window = {"from": seen.chosen.since.isoformat(), "to": until.isoformat()}
+    window = {"from": format_iso(seen.chosen.since), "to": format_iso(until)}
     filters = {"job": seen.wish.words, "state": seen.wish.state}
     address = urlencode(window | {k: v for k, v in filters.items() if v})
     body = (

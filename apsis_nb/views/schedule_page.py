@@ -11,6 +11,7 @@ import panel as pn
 from panel.viewable import Viewer
 
 from apsis_nb.client import ServerEvent
+from apsis_nb.core.times import format_day
 
 from . import heat, markup
 from .board import Board
@@ -220,7 +221,7 @@ class SchedulePage(Viewer):
         window = ""
         if self._seen is not None:
             first, last = self._seen.week.days[0], self._seen.week.days[-1]
-            window = f'<span class="window">{day_words(first)} &ndash; {day_words(last)} {last.year}</span>'
+            window = f'<span class="window">{format_day(first)} &ndash; {format_day(last)} {last.year}</span>'
         return (
             f'<div class="bar">{group("Week", steps)}'
             f"{group('What the hours show', choices('metric', METRICS, wish.metric))}"
@@ -242,10 +243,6 @@ def _with_words(expected: pd.DataFrame, words: str) -> pd.DataFrame:
 
 
 # ---- HTML ----
-
-
-def day_words(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
 
 
 def _number(cell: Cell, metric: str) -> float:
@@ -292,7 +289,7 @@ def week_html(seen: Seen) -> str:
         name = f"{'today, ' if day == local.date() else ''}{whole.runs:,.0f} starts"
         told = button(
             "day",
-            f"{day_words(day)}<small>{name}</small>",
+            f"{format_day(day)}<small>{name}</small>",
             value=str(day),
             pressed=day == picked and wish.hour is None,
             title=_words(whole),
@@ -329,7 +326,7 @@ def _most_words(most: float, metric: str) -> str:
 
 def _hour_cell(cell: Cell, hour: Hour, most: float, seen: Seen, picked: date) -> str:
     wish = seen.wish
-    when = f"{day_words(hour.day)}, {hour.hour:02d}:00"
+    when = f"{format_day(hour.day)}, {hour.hour:02d}:00"
     if not hour.starts:
         return f'<td><span class="cell gone" title="{when}: the clocks skip this hour">skipped</span></td>'
     value = _number(cell, wish.metric)
@@ -367,7 +364,7 @@ def list_html(seen: Seen) -> str:
         starts = {at for at in starts if at + timedelta(hours=1) > seen.now}
     frame = seen.expected[[markup.instant(at) in starts for at in seen.expected["period"]]]
     hour = f", {wish.hour:02d}:00" if wish.hour is not None else ", from this hour on" if is_today else ""
-    title = day_words(day) + hour
+    title = format_day(day) + hour
     counted = frame.groupby("job_id")["runs"].sum()
     rows = []
     for row in markup.records(frame[frame["job_id"].map(counted) <= MANY]):

@@ -1,6 +1,7 @@
 """How something went over the days: the median as a line, up to the 95th percentile as a band."""
 
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure as new_figure
 from panel.viewable import Viewer
+
+from apsis_nb.core.times import format_iso, format_local
 
 from . import markup
 from .board import Board
@@ -161,7 +164,8 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
 def period_words(at: Any, frame: pd.DataFrame) -> str:
     """A day, or an hour where the frame has hours; periods begin in UTC."""
     is_hourly = bool((frame["period"].dt.hour != 0).any())
-    return str(pd.Timestamp(at).strftime("%Y-%m-%d %H:00 UTC" if is_hourly else "%Y-%m-%d"))
+    begin = pd.Timestamp(at).to_pydatetime().replace(tzinfo=UTC)
+    return format_local(begin, UTC, "minute", with_zone=True) if is_hourly else format_iso(begin.date())
 
 
 def table_html(title: str, frame: pd.DataFrame) -> str:

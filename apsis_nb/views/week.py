@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from apsis_nb.core.times import format_clock, format_day
+
 from . import markup
 from .ranges import midnight
 
@@ -35,10 +37,10 @@ class Change:
         moved = self.after - self.before
         old = (self.at + self.before).replace(tzinfo=None)
         new = old + moved
-        told = f"{old:%a} {old.day} {old:%b}: at {old:%H:%M} the clocks of {zone.key}"
+        told = f"{format_day(old)}: at {format_clock(old)} the clocks of {zone.key}"
         if moved > timedelta(0):
-            return f"{told} go forward to {new:%H:%M}; what is between does not exist that day"
-        return f"{told} go back to {new:%H:%M}; what is between comes twice"
+            return f"{told} go forward to {format_clock(new)}; what is between does not exist that day"
+        return f"{told} go back to {format_clock(new)}; what is between comes twice"
 
 
 @dataclass(frozen=True)

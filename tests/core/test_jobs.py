@@ -325,7 +325,8 @@ def shell(**keys: Any) -> dict[str, Any]:
         ({"type": "shel"}, "program.type: unknown program type 'shel': did you mean 'shell'?"),
         ({"type": "lib.MyOwn"}, "program.type: 'lib.MyOwn' is code of the server, which only"),
         ({"type": "lib/MyOwn"}, "program.type: unknown program type 'lib/MyOwn': one of no-op, shell,"),
-        ({"type": "notebook"}, "program.type: program type 'notebook' is not supported yet"),
+        ({"type": "dask"}, "program.type: program type 'dask' is not supported yet"),
+        ({"type": "notebook"}, "program: a notebook program: missing key 'path'"),
         ({"type": "shell"}, "program: a shell program: missing key 'command'"),
         (
             {"type": "argv", "argv": "echo"},

@@ -15,7 +15,7 @@ from apsis_nb.core.runs import Instance, Origin, Run
 from apsis_nb.core.states import State
 from apsis_nb.programs import Programs
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 DUE = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 
 E = TypeVar("E", ProgramStarted, ProgramFinished, SignalFailed)

@@ -56,6 +56,7 @@ ARGS = {"date": "2026-03-27", "sched_date": "2026-03-27", "time": "2026-03-27T00
     "region": "emea",
     "who": "ann",
     "mode": "full",
+    "day": "2026-03-27",
 }
 
 
