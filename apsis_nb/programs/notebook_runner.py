@@ -185,7 +185,8 @@ async def _execute(nbclient: Any, kept: _Kept, kernel: str, cell_timeout_s: floa
         os.environ["JUPYTER_RUNTIME_DIR"] = sockets
         client = Client(
             kept.notebook,
-            km=AsyncKernelManager(kernel_name=kernel, transport="ipc"),
+            # Else its sockets would lie in the notebook's folder, and several kernels there would share them.
+            km=AsyncKernelManager(kernel_name=kernel, transport="ipc", ip=os.path.join(sockets, "kernel")),
             kernel_name=kernel,
             timeout=cell_timeout_s,
             startup_timeout=_STARTUP_S,
@@ -230,7 +231,7 @@ async def _until_told_to_stop(running: asyncio.Future[Any]) -> None:
     obeying = asyncio.ensure_future(obey())
     try:
         await running
-    except asyncio.CancelledError:
+    except BaseException:  # nbclient makes that of a dead kernel of a cancelled cell
         if not told:
             raise
         raise _said(f"stopped by {signal.Signals(told[0]).name}") from None

@@ -268,7 +268,10 @@ class Questions:
 
     def packs_lost(self) -> list[str]:
         """The pack files with outputs that are kept, and that are not there or not as long as they were."""
-        needed = self.rows(keeping()["packs_needed"].text, {})
+        try:
+            needed = self.rows(keeping()["packs_needed"].text, {})
+        except StoreError:  # months of the archive are not there, which is told by itself
+            return []
         return [pack for pack, length in needed if size_of(self._packs / pack) < length]
 
     # -- many runs

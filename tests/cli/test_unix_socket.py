@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -44,7 +45,8 @@ def test_commands_and_clients_reach_it(at_socket: Served, tmp_path: Path, monkey
     with Client("unix:http.sock", at_socket.token) as client:
         assert client.url == at_socket.url
         assert client.connection.is_local
-        assert next(client.events()).type == "hello"
+        with closing(client.events()) as events:
+            assert next(events).type == "hello"
         assert run_id in set(client.runs()["run_id"])
     nowhere = shell("jobs", "--url", f"unix:{tmp_path}/none.sock", APSIS_NB_TOKEN="x")
     assert nowhere.returncode == 1
