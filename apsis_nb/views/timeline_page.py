@@ -165,6 +165,9 @@ class TimelinePage(Viewer):
         self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=answer.rows)
         self._labels.content = labels_html(answer.rows)
         self._bar.content = self._bar_html()
+        # What was said while the page was still being made may not have arrived; what has is not sent again.
+        for board in (self._labels, self._bar):
+            board.param.trigger("content")
 
     def _load_table(self) -> tuple[pd.DataFrame, int]:
         return runs_table.load(self._page.client, self._table.filters)
