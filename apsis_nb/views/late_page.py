@@ -14,7 +14,7 @@ from panel.viewable import Viewer
 from apsis_nb.client import BadRequest, ServerEvent
 from apsis_nb.core.states import State
 
-from . import late_runs, markup, past
+from . import connection, late_runs, markup, past
 from .board import Board
 from .controls import SURFACE, WHOLE, as_table, button, joined, question, search
 from .counts_plot import period_words
@@ -69,6 +69,7 @@ class Seen:
     counts: pd.DataFrame
     lists: dict[str, tuple[pd.DataFrame, int]]
     facts: dict[str, dict[str, Any]]  #: of the jobs that there are, by id
+    may_act: bool = True  #: whether the reader may do something with runs
 
 
 class LatePage(Viewer):
@@ -133,6 +134,7 @@ class LatePage(Viewer):
                 for which, page in zip(TITLES, wish.pages, strict=True)
             },
             facts=self._facts,
+            may_act=connection.file_shown() is None and client.version()["role"] != "read",
         )
 
     def _load_facts(self) -> dict[str, dict[str, Any]]:
@@ -422,9 +424,13 @@ def list_html(
     )
     heads = [("", "pick"), ("Job", "job"), ("Run", "tight"), *last]
     cells = [_cells(which, row, seen.facts, picked, keys[0]) for row in rows]
+    if not seen.may_act:
+        heads, cells = heads[1:], [row[1:] for row in cells]
     body = markup.table(heads, cells, caption=title, ids=names)
     page = seen.wish.pages[list(TITLES).index(which)]
     pager = pager_html(count, page).replace('data-action="page"', f'data-action="page:{which}"')
+    if not seen.may_act:
+        return markup.card(title, f"{body}{pager}", count=count)
     buttons, templates = actions_html(which, kinds)
     return markup.card(
         title, f'<div class="bar acts">{ticks}{buttons}</div>{body}{pager}{templates}', count=count
