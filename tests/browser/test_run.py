@@ -134,6 +134,7 @@ def test_a_pause_is_seen_on_the_overview_and_ended_there(reader, client):
     click(tab, "button[data-action=resume-0]")
     wait_for_words(tab, "dialog", "stays skipped")
     click(tab, "dialog button[value=yes]")
-    tab.wait_for_function("() => !deep('.held').length")
+    # A backfill that another test made may still be told there.
+    tab.wait_for_function("() => !deep('.held').some(e => e.textContent.includes('the disk is changed'))")
     assert client.list_pauses() == []
     settle(tab)

@@ -66,6 +66,25 @@ def test_the_notebook_of_history_shows_what_it_tells(executed):
     assert "Runs of" in of("client.report(month)")
 
 
+#: Of the others, what a cell with these words shows.
+SHOWN = {
+    "03_adhoc_runs": {"by hand": "success", 'rerun(step="1m")': "'r3'"},
+    "04_job_studio": {"shedule:": "did you mean 'schedule'", "_templates": "vendor"},
+    "05_notebook_jobs": {"run.outputs()": "orders.html", "1 / 0": "cell 3 of 7 failed: ZeroDivisionError"},
+    "06_schedules": {"2026-03-28": "2026-10-25 02:30:00+02:00", "ap.simulate(": "of them wait"},
+    "07_late_and_missed": {"%%apsis_sql": "condition", "waiting.why()": "slow-start", "missed(": "busy"},
+}
+
+
+@pytest.mark.parametrize("executed", NOTEBOOKS[2:], indirect=True, ids=lambda file: file.stem)
+def test_each_other_notebook_shows_what_it_tells(executed, request: pytest.FixtureRequest):
+    name = request.node.callspec.id
+    cells = [cell for cell in executed.cells if cell["cell_type"] == "code"]
+    for words, said in SHOWN[name].items():
+        shown = [text_of(cell) for cell in cells if words in cell["source"]]
+        assert any(said in text for text in shown), (words, shown)
+
+
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_is_kept_with_its_outputs(file):
     notebook = nbformat.read(file, as_version=4)
