@@ -101,7 +101,9 @@ def test_it_is_text_in_every_page_and_command(server: Served, browser: Browser, 
         faults = [
             *_ask_everything(server),
             *_run_every_command(Shell(tmp_path, server.env), server.jobs, runs[0].run_id, bad[0].run_id),
-            *_open_every_page(server, browser, [runs[0].run_id, runs[4].run_id, *(r.run_id for r in bad)]),
+            *_open_every_page(
+                server, browser, [runs[0].run_id, runs[4].run_id, *(r.run_id for r in bad[:2])]
+            ),
         ]
         assert not faults, "\n".join(faults)
 
