@@ -206,7 +206,10 @@ class Machine:
                 self._save_pause(pause, now, event.by, is_paused=False)
             case IdsReserved():
                 self._ids.add(event.first, event.stop)
-                while self._ended and self._ids.left >= self._ids_needed(self._ended[0]):
+                # What follows from the first of them has taken no id yet, but will.
+                while self._ended and self._ids.left >= (
+                    len(self._fired) + len(self._retries) + self._ids_needed(self._ended[0])
+                ):
                     self._program_finished(self._ended.popleft(), now)
                 if self._due or self._fired or self._retries:
                     self._advance(now)

@@ -1,6 +1,7 @@
 """Jobs out of notebooks: what their params are, when they run, and that they do."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -8,6 +9,7 @@ import pytest
 
 from apsis_nb.client import BadRequest, Client, RequestRefused
 from apsis_nb.client.notebooks import facts_of, job_id_of, notebooks_in, schedule_of
+from tests.client.serving import Served
 
 SOURCE = """\
 # what the report is about
@@ -92,6 +94,15 @@ def test_which_notebook_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert job_id_of(second, "team") == "team/c"
 
 
+@pytest.fixture
+def tidy(server: Served, client: Client) -> Iterator[None]:
+    """The server is shared with tests that count its jobs."""
+    yield
+    shutil.rmtree(server.jobs / "nb")
+    client.reload()
+
+
+@pytest.mark.usefixtures("tidy")
 def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Client, tmp_path: Path):
     go = tmp_path / "go"
     path = write(
@@ -123,6 +134,7 @@ def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Clien
     assert "rows 7" in run.output("slow.html")
 
 
+@pytest.mark.usefixtures("tidy")
 def test_a_pinned_notebook_is_run_as_it_was_and_a_folder_gives_a_job_each(client: Client, tmp_path: Path):
     write(tmp_path / "one.ipynb", "print('first')")
     write(tmp_path / "two.ipynb", "print('two')")

@@ -606,3 +606,19 @@ def test_a_tick_before_the_jobs_are_known_loses_no_time_of_theirs():
     made = [o.run.nominal_at for o in loaded if isinstance(o, SaveRun) and o.is_new]
     assert made == [after(n) for n in (1, 2, 3, 4, 5)]
     assert State.SCHEDULED not in {run.state for run in again.runs.values()}
+
+
+def test_an_end_is_saved_only_with_the_attempt_that_follows_it_however_few_ids_there_are():
+    m = machine(job(retry={"count": 3, "delay": 1}), ids=3)
+    for _ in range(3):
+        last(m.handle(RunRequested(job_id="a"), after(1)))
+    for run_id in (1, 2, 3):
+        running(m, run_id, 2)
+        assert not saved(m.handle(ended(run_id, "failure"), after(3)))  # there is no id for what follows
+    orders = m.handle(IdsReserved(first=10, stop=11), after(4))
+    # A crash comes after any of them: of those that are saved as failed none may lack its next attempt.
+    failed = [o.run.run_id for o in orders if isinstance(o, SaveRun) and o.run.state is State.FAILURE]
+    again = [o.run.rerun_of for o in orders if isinstance(o, SaveRun) and o.is_new]
+    assert set(failed) == set(again) == {1}
+    orders = m.handle(IdsReserved(first=20, stop=30), after(5))
+    assert {o.run.rerun_of for o in orders if isinstance(o, SaveRun) and o.is_new} == {2, 3}
