@@ -10,6 +10,7 @@ import pytest
 from apsis_nb.client import BadRequest, Client, RequestRefused
 from apsis_nb.client.notebooks import facts_of, job_id_of, notebooks_in, schedule_of
 from tests.client.serving import Served
+from tests.engine.serving import wait_for
 
 SOURCE = """\
 # what the report is about
@@ -118,13 +119,10 @@ def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Clien
     assert job.facts["params"]["rows"]["type"] == "int"
     with pytest.raises(RequestRefused):
         client.schedule_notebook(path, job="nb/slow")
-    runs: list[dict[str, object]] = []
-    while not runs:
-        runs = client.list_runs(job="nb/slow", state=["running"])
-    run = client.run(str(runs[0]["run_id"]))
+    wait_for("the schedule starts it", lambda: client.list_runs(job="nb/slow", state=["running"]))
+    run = client.run(client.list_runs(job="nb/slow")[0]["run_id"])
     assert run.facts["origin"] == "schedule"
-    while (run.progress or {}).get("done") != 2:
-        assert not run.is_finished, run.output()
+    wait_for("two cells are done", lambda: (run.progress or {}).get("done") == 2)
     assert run.progress["message"].startswith("cell 3 of 4: import pathlib")
     assert "role='progressbar' aria-valuenow='50'" in run._repr_html_()
     go.touch()
