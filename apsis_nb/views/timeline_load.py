@@ -47,6 +47,7 @@ class Wish:
 class Answer:
     """What one look at the server gave."""
 
+    wish: Wish  #: what was asked for
     frame: pd.DataFrame
     expected: pd.DataFrame
     now: datetime
@@ -72,8 +73,8 @@ def load(
     pad = (wish.stop - wish.start) / 4  # so that a small step to the side is already drawn
     since, until = wish.start - pad, wish.stop + pad
     filters = wish.filters
-    found = _jobs_with_runs(client, filters, since, until)
-    found = with_words(found, filters.words, labels)
+    with_runs = _jobs_with_runs(client, filters, since, until)
+    found = with_words(with_runs, filters.words, labels)
     is_chosen = bool(filters.state or filters.late)
     expected = ahead.ask(client, since, until, now)
     expected = with_words(expected.iloc[:0] if is_chosen else expected, filters.words, labels)
@@ -84,11 +85,12 @@ def load(
     shown = rows[first : first + MOST_ROWS]
     names = {job for row in shown for job in row.jobs}
     jobs = [job for job in found["job_id"].astype(str) if row_of_job(job) in names]
-    is_some = len(jobs) < len(found) and len(jobs) <= MOST_NAMED
+    is_some = len(jobs) < len(with_runs) and len(jobs) <= MOST_NAMED
     frame = client.history.timeline(
         since=since, until=until, job=jobs if is_some and jobs else (), px=wish.px, max_bars=MOST_BARS
     )
     return Answer(
+        wish=wish,
         frame=_fitting(frame if jobs else frame.iloc[:0], filters),
         expected=expected,
         now=now,

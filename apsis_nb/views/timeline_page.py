@@ -153,6 +153,8 @@ class TimelinePage(Viewer):
             self._is_fetching = False
 
     def _show(self, answer: Answer) -> None:
+        if not self._still_wanted(answer.wish):
+            return  # the reader has chosen something else meanwhile, and that is asked for
         self._answer = answer
         start, stop = default_window(answer.now, SPANS[self._span])
         # By steps that can be seen: a window that creeps would be drawn anew for nothing.
@@ -168,6 +170,12 @@ class TimelinePage(Viewer):
         # What was said while the page was still being made may not have arrived; what has is not sent again.
         for board in (self._labels, self._bar):
             board.param.trigger("content")
+
+    def _still_wanted(self, wish: Wish) -> bool:
+        """Whether the rows that were asked for are those that are chosen now."""
+        was, now = wish.filters, self._table.filters
+        is_same = (was.words, was.state, was.late) == (now.words, now.state, now.late)
+        return is_same and wish.how == self._arrangement
 
     def _load_table(self) -> tuple[pd.DataFrame, int]:
         return runs_table.load(self._page.client, self._table.filters)
