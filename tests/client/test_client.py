@@ -141,7 +141,8 @@ def test_each_history_has_the_columns_of_its_frame(client: Client, name: str):
 
 def test_history_takes_periods_prices_and_zones(client: Client):
     client.schedule("fails").wait(WITHIN_S)
-    assert client.history.drift(timedelta(days=7), tz="Europe/London").empty  # no schedule made it
+    # No schedule made it; another test may have runs of a schedule on the same server.
+    assert "fails" not in set(client.history.drift(timedelta(days=7), tz="Europe/London")["job_id"])
     cost = client.history.cost("1d", job="fails", cpu_hour=3600, gb_hour=0)
     assert cost["cost"][0] == pytest.approx(cost["cpu_h"][0] * 3600)
     assert cost["cost"][0] > 0
