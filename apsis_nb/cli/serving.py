@@ -1,5 +1,6 @@
 """Commands about the server itself: run one, try the demo, reload, version."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ def serve(
       apsis-nb serve jobs/
       apsis-nb serve --config apsis.yaml --set log.level=debug
     """
+    gc.disable()  # what is made at the start stays; `engine.garbage` turns it on again
     from apsis_nb.config import load_config
     from apsis_nb.server.run import serve as run_server
 
@@ -145,6 +147,7 @@ def demo(
     Example:
       apsis-nb demo --dir /tmp/demo --history 100000
     """
+    gc.disable()  # as in `serve`
     from apsis_nb.demo import demo_config, prepare
     from apsis_nb.server.run import serve as run_server
 

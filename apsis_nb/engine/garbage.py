@@ -3,6 +3,8 @@
 With many runs alive a collection of everything takes some tenths of a second, and Python would do one every
 few minutes. Runs and jobs are in no cycles: they go when nobody names them. So what has lived for a moment is
 looked at no more, but every quarter of an hour, for the cycles that connections and tasks may have left.
+
+A start makes what stays: whoever starts a server turns collections off, which saves a tenth of the time.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ async def collect() -> None:
     loop = asyncio.get_running_loop()
     before = gc.get_threshold()
     gc.set_threshold(*before[:2], _NEVER)
+    gc.enable()
     try:
         while True:
             gc.unfreeze()

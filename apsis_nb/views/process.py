@@ -8,6 +8,7 @@ server.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     if secrets:
         threading.Thread(target=_leave_with_stdin, args=(told.socket,), daemon=True).start()
 
+    gc.disable()  # what is imported stays: to look through it again and again costs time
     from panel.io.server import get_server
 
     from . import connection
@@ -73,6 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         unused_session_lifetime_milliseconds=20000,
         keep_alive_milliseconds=20000,
     )
+    gc.freeze()
+    gc.enable()
     server.start()
     server.io_loop.start()
 

@@ -12,6 +12,7 @@ from apsis_nb.engine import garbage
 def test_what_has_lived_for_a_moment_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(garbage, "EVERY_S", 0.001)
     before = gc.get_threshold()
+    gc.disable()  # as a server starts
 
     async def check() -> None:
         looked: asyncio.Queue[int] = asyncio.Queue()
@@ -35,5 +36,6 @@ def test_what_has_lived_for_a_moment_is_looked_at_no_more(monkeypatch: pytest.Mo
 
     asyncio.run(check())
 
+    assert gc.isenabled()
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
