@@ -313,10 +313,11 @@ def _drawn_ms(tab: Page, act: Callable[[], Any]) -> float:
 
 def _on_schedule(tab: Page) -> Iterator[Figure]:
     yield _typed(tab, "schedule", "input[type=search]", "table.week button.cell")
-    days = [f"table.week thead th:nth-child({n}) button" for n in (8, 7, 8, 7, 8)]
-    yield _clicked(tab, "schedule: another day", days, "h2")
     weeks = [f"button[data-action=week]:nth-child({n})" for n in (3, 3, 1, 3, 1)]
     yield _clicked(tab, "schedule: another week", weeks, "table.week thead")
+    # It is not this week, so none of them is today, which is chosen then.
+    days = [f"table.week thead th:nth-child({n}) button" for n in (8, 7, 8, 7, 8)]
+    yield _clicked(tab, "schedule: another day", days, "h2")
 
 
 def _on_late(tab: Page) -> Iterator[Figure]:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LEAST_PAUSE_S = 0.5  #: between two renewals of a page
+REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
 RETRY_S = 2.0  #: until a load that failed is tried again
 
 Link = Literal["live", "reconnecting"]
@@ -108,7 +109,8 @@ class Renewal(Generic[T]):
 
     def poke(self) -> None:
         """Something changed; may be called by any thread."""
-        if not self._loop.is_closed():
+        # Of many changes one is told: the load that it leads to has not begun while this is set.
+        if not self._wanted.is_set() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wanted.set)
 
     def poke_here(self) -> None:
@@ -134,8 +136,9 @@ class Renewal(Generic[T]):
                     await self._wanted.wait()
             await self._visible.wait()
             self._wanted.clear()
+            began = self._loop.time()
             await self._renew()
-            await asyncio.sleep(LEAST_PAUSE_S)
+            await asyncio.sleep(max(LEAST_PAUSE_S, REST * (self._loop.time() - began)))
 
     async def _renew(self) -> None:
         try:
