@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -40,6 +40,7 @@ from tests.engine.serving import processes_of
 PAINT_MS, ACT_MS, FRAME_MS, WINDOW_MS = 3000, 500, 35, 300
 DATA_MB, SESSION_MB, MORE_LATE_PERCENT = 1, 10, 20
 SESSIONS, STARTS_PER_S, SECONDS = 10, 100, 20.0
+LONGEST_MS = 10_000
 #: How often each interaction is repeated; the median counts.
 REPEATS = 5
 #: Pictures of a drag, and of a zoom by the wheel.
@@ -47,6 +48,8 @@ STEPS = 120
 
 BARS = "Bokeh.documents[0].get_model_by_name('bars')?.data_source"
 HAS_BARS = f"() => {BARS}?.data.run_id?.length > 0"
+#: What a browser keeps of the pages themselves.
+NO_DATA = ("text/javascript", "application/javascript", "text/css", "image/", "font/", "application/wasm")
 #: In the next frame but one, what was drawn is on the screen.
 PAINTED = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
   () => done(performance.now()))))"""
@@ -92,7 +95,7 @@ class Visit:
 
     tab: Page
     painted_ms: float = math.nan  #: from its first request until its data was drawn
-    data_b: int = 0  #: of all but scripts, styles, fonts and pictures; not compressed
+    data_b: int = 0  #: of all but scripts, styles, fonts and pictures; before it was compressed
     hosts: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
 
@@ -182,8 +185,11 @@ def visit(context: BrowserContext, demo: Demo, address: str, drawn: str) -> Visi
             seen.hosts.add(url.netloc)
 
     def told(event: Any) -> None:
-        if kinds.get(event["requestId"]) in {"Document", "XHR", "Fetch", "EventSource"}:
+        if not kinds.get(event["requestId"], "").startswith(NO_DATA):
             seen.data_b += event["dataLength"]
+
+    def answered(event: Any) -> None:
+        kinds[event["requestId"]] = event["response"]["mimeType"]
 
     def framed(event: Any) -> None:
         frame = event["response"]
@@ -192,7 +198,7 @@ def visit(context: BrowserContext, demo: Demo, address: str, drawn: str) -> Visi
     network = context.new_cdp_session(tab)
     network.on("Network.requestWillBeSent", asked)
     network.on("Network.webSocketCreated", asked)
-    network.on("Network.responseReceived", lambda event: kinds.update({event["requestId"]: event["type"]}))
+    network.on("Network.responseReceived", answered)
     network.on("Network.dataReceived", told)
     network.on("Network.webSocketFrameReceived", framed)
     network.send("Network.enable")
@@ -238,10 +244,17 @@ def answer_ms(tab: Page, act: Callable[[], Any], seen: str, arg: Any = None) -> 
         act: does it.
         seen: a function in JavaScript: true when the answer is there, false before.
         arg: what it gets.
+
+    Returns:
+        Milliseconds; infinite: nothing is seen after ten seconds.
     """
     tab.evaluate(ARM)
     act()
-    at = tab.wait_for_function(f"arg => ({seen})(arg) && performance.now()", arg=arg).json_value()
+    answered = f"arg => ({seen})(arg) && performance.now()"
+    try:
+        at = tab.wait_for_function(answered, arg=arg, timeout=LONGEST_MS).json_value()
+    except TimeoutError:
+        return math.inf
     return float(at - tab.evaluate("() => window.acted"))
 
 
