@@ -13,12 +13,13 @@ from apsis_nb.local import start_or_join
 
 if TYPE_CHECKING:
     import pandas as pd
-    from bokeh.model import Model
 
     from apsis_nb.client.jobs import Job
     from apsis_nb.history_file import FileConnection
 
 __all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open", "schedule_notebook"]
+
+PNG_PX = 1200  #: width of a PNG of a picture that is as wide as its place
 
 
 class NotebookClient(Client):
@@ -81,7 +82,7 @@ class NotebookJob(Job):
 
 
 class Plots:
-    """Pictures of a job's runs; each shows in a cell, and `.save("x.html")` writes it as a page.
+    """Pictures of a job's runs; each shows in a cell; `.save("x.html")` and `.save("x.png")` write it.
 
     Args:
         client: whom to ask.
@@ -154,22 +155,51 @@ class HistoryFile(NotebookClient):
 class Picture:
     """A Bokeh figure that shows in a cell, and still shows in the saved notebook, without any network."""
 
-    def __init__(self, figure: "Model") -> None:
+    def __init__(self, figure: Any) -> None:
         self.figure = figure
 
     def __repr__(self) -> str:
         return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page>"
 
-    def save(self, file: str | Path) -> None:
-        """Write it as a page of HTML that needs nothing but itself."""
-        Path(file).write_text(self._page(), encoding="utf-8")
+    def save(self, file: str | Path, *, width: int | None = None, scale: float = 2) -> None:
+        """Write it as a page of HTML that needs nothing but itself, or as a PNG: the ending of the name says.
+
+        Args:
+            file: `x.html` or `x.png`; a PNG is painted by a browser of this machine (Chromium, Chrome, Edge).
+            width: of a PNG, in pixels of the page; by default that of the picture, or 1200.
+            scale: of a PNG: its pixels for each of the page.
+
+        Raises:
+            BadRequest: the name ends otherwise, or no PNG is so large or so small.
+            RequestRefused: there is no browser for a PNG.
+        """
+        from apsis_nb.client import BadRequest
+
+        path = Path(file)
+        match path.suffix.lower():
+            case ".html" | ".htm":
+                path.write_text(self._page(), encoding="utf-8")
+            case ".png":
+                is_fixed = getattr(self.figure, "sizing_mode", None) == "fixed"
+                wide = width if width is not None else self.figure.width if is_fixed else PNG_PX
+                if not (100 <= wide <= 10_000 and 0.5 <= scale <= 4):
+                    raise BadRequest("a PNG is 100 to 10000 pixels wide, with a scale of 0.5 to 4")
+                from apsis_nb.views.browser import paint
+
+                paint(self._page(), path, width=wide, height=self._height, scale=scale)
+            case _:
+                raise BadRequest(f"{path.name}: a picture is saved as x.html or x.png")
+
+    @property
+    def _height(self) -> int:
+        """Pixels."""
+        return int(getattr(self.figure, "height", None) or 400)
 
     def _repr_html_(self) -> str:
         # A frame of its own: the page's Bokeh, if it has one, may be of another version.
-        height = getattr(self.figure, "height", None) or 400
         return (
             f'<iframe srcdoc="{html.escape(self._page())}" title="picture of the runs" '
-            f'style="width:100%;height:{height + 24}px;border:0"></iframe>'
+            f'style="width:100%;height:{self._height + 24}px;border:0"></iframe>'
         )
 
     def _page(self) -> str:

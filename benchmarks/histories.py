@@ -81,6 +81,11 @@ def state_dir_of(made: History) -> Iterator[Path]:
     """A state folder for a server that holds a copy of the history."""
     with tempfile.TemporaryDirectory(dir=made.path.parent) as folder:
         state = Path(folder) / "state"
-        state.mkdir()
-        shutil.copyfile(made.path, state / "runs.duckdb")
+        put_copy(made, state)
         yield state
+
+
+def put_copy(made: History, state: Path) -> None:
+    """Make a state folder with a copy of the history."""
+    state.mkdir()
+    shutil.copyfile(made.path, state / "runs.duckdb")

@@ -50,20 +50,25 @@ def measure(made: History, seconds: float = SECONDS, rate: int = RUNS_PER_S) -> 
     """
     with state_dir_of(made) as state, tempfile.TemporaryDirectory() as folder:
         jobs = Path(folder)
-        for n in range(rate):
-            (jobs / f"noop{n}.yaml").write_text(JOB.format(phase=n // AT_ONCE * AT_ONCE / rate))
+        write_jobs(jobs, rate)
         server = Server(jobs, state).start()
         with contextlib.closing(Client(server.url, server.token)) as client:
             time.sleep(WARM_S)  # a part of the load, not a wait for something
-            yield from _watched(client, "alone", seconds)
+            yield from watched(client, "alone", seconds)
             with _asking(server, made) as asked:
-                yield from _watched(client, "with questions", seconds)
+                yield from watched(client, "with questions", seconds)
             yield Figure("questions answered", len(asked) / seconds, "/s")
             yield Figure("a question, p50", percentile(asked, 0.5), "ms")
         server.stop()
 
 
-def _watched(client: Client, name: str, seconds: float) -> Iterator[Figure]:
+def write_jobs(folder: Path, rate: int, at_once: int = AT_ONCE) -> None:
+    """So many no-op jobs that are due once a second, `at_once` of them in one instant."""
+    for n in range(rate):
+        (folder / f"noop{n}.yaml").write_text(JOB.format(phase=n // at_once * at_once / rate))
+
+
+def watched(client: Client, name: str, seconds: float) -> Iterator[Figure]:
     """What commits took, and how late runs started, for so long."""
     since, commits = datetime.now(UTC).replace(tzinfo=None), []
     end, last = time.perf_counter() + seconds, -1

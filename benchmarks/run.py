@@ -11,7 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import door, history, jobfiles, load, programs, scheduler, schedules, sqlite, start, steps
+from benchmarks import (
+    door,
+    history,
+    jobfiles,
+    load,
+    pages,
+    programs,
+    scheduler,
+    schedules,
+    sqlite,
+    start,
+    steps,
+)
 from benchmarks.histories import History
 from benchmarks.histories import history as made_history
 
@@ -61,6 +73,7 @@ ON_HISTORY: dict[str, Callable[[History], None]] = {
     "history": history.report,
     "sqlite": sqlite.report,
     "load": load.report,
+    "pages": pages.report,
 }
 
 

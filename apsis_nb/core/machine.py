@@ -3,7 +3,7 @@
 The laws that it holds to (tests/core/test_laws.py):
 
 * A run is saved before its program starts, and its program starts at most once, whatever crashes.
-* Everything due at or before a tick leaves `scheduled` in that tick.
+* Everything due at or before a tick leaves `scheduled` in that tick; of much, some in those right after it.
 * The saved clock never passes a time whose runs are not saved: what a crash loses is made again.
 * A fact that comes late (a program that ends after its run was given up) changes nothing.
 * Each action follows an event of a run at most once, and what it sends is saved before it is sent.
@@ -142,6 +142,8 @@ class Machine:
 
     #: At most so many waiting runs are looked at in one event.
     LOOKS = 100
+    #: About so many due runs are made in one event, but all of an instant.
+    MAKES = 200
 
     # -- in
 
@@ -277,14 +279,19 @@ class Machine:
 
     # -- time
 
-    def _advance(self, now: datetime) -> None:
-        """Make and start all that is due, and move the clock on; or only ask for the ids that this takes."""
+    def _advance(self, now: datetime, *, everything: bool = False) -> None:
+        """Make and start what is due, and move the clock on; or only ask for the ids that this takes.
+
+        Args:
+            now: the time.
+            everything: however much it is; else about `MAKES` runs of schedules, and the clock waits there.
+        """
         if not self._knows_jobs:
             return  # the clock must not pass what their schedules made due while no server ran
         if self.is_draining:
             self._pass_time(now)
             return
-        self._due.extend(self._upcoming.take(now))
+        self._due.extend(self._upcoming.take(now, None if everything else self.MAKES - len(self._due)))
         if len(self._due) + len(self._fired) + len(self._retries) > self._ids.left:
             self._reserve(now)
             return
@@ -298,7 +305,8 @@ class Machine:
         for run_id in self._waiting.impatient(now):
             self._waited_too_long(run_id, now)
         self._pass_time(now)
-        self.clock = now if self.clock is None else max(self.clock, now)
+        done_to = self._upcoming.done_to(now)
+        self.clock = done_to if self.clock is None else max(self.clock, done_to)
         if made or self._clock_saved is None or self.clock - self._clock_saved >= CLOCK_EVERY:
             self._clock_saved = self.clock
             self._order(SaveClock(cause=self._cause, at=self.clock))
@@ -355,7 +363,7 @@ class Machine:
         After a restart nobody knows which jobs are new, and all go on from the clock.
         """
         if self.clock is not None:
-            self._advance(now)  # what was due before the change is made as it was then
+            self._advance(now, everything=True)  # what was due before the change is made as it was then
         known = self._maker.change_jobs({job.job_id: job for job in event.jobs}, keep_old=bool(self._due))
         new = {job_id for job_id in self.jobs if self.clock is None or (known and job_id not in known)}
         self._knows_jobs = True

@@ -2,14 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from itertools import dropwhile, islice
 
 from .jobs import Job
 from .runs import Instance
-from .schedules import DueTime, Occurrence, Schedule, count_due, due_between
+from .schedules import DueTime, MisfireRule, Occurrence, Schedule, count_due, due_between
 from .times import format_duration, format_utc
 
 #: How far ahead a schedule is asked for its next time; one that has none in it is asked again at its end.
@@ -18,25 +18,12 @@ LOOK_AHEAD = timedelta(days=1900)  # past the four years between two leap days
 MISFIRE_AFTER = timedelta(seconds=60)
 #: What is made within this counts as existing, as far as so many times of a schedule tell.
 SOON, MANY = timedelta(days=1), 2000
-#: At most so many missed times of a schedule are rows of their own; the older ones share one.
-MISSED_ROWS = 1000
+#: At most so many missed times of a schedule are rows of their own, and the older ones share one: the most of
+#: these with which there are not too many in all, or else the least.
+MISSED_ROWS = (1000, 500, 200, 100, 50, 20)
+MISSED_IN_ALL = 20_000
 
 _WHY = "misfire: the server was down or busy at its time"
-
-
-@dataclass(slots=True)
-class _Cursor:
-    """Where a schedule stands: when it is due next, and after that."""
-
-    job: Job
-    schedule: Schedule
-    next: DueTime | None
-    rest: Iterator[DueTime]
-    looked_to: datetime  #: no further than here; with no `next`, look again then
-
-    @property
-    def due_at(self) -> datetime:
-        return self.next.at if self.next else self.looked_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +37,30 @@ class Due:
     skip: str | None = None  #: why it is not run
 
 
+@dataclass(slots=True)
+class _Cursor:
+    """Where a schedule stands: what it missed and is not taken yet, when it is due next, and after that."""
+
+    job: Job
+    schedule: Schedule
+    next: DueTime | None
+    rest: Iterator[DueTime]
+    looked_to: datetime  #: no further than here; with no `next`, look again then
+    missed: deque[Due] = field(default_factory=deque)
+
+    @property
+    def due_at(self) -> datetime:
+        if self.missed:
+            return self.missed[0].at
+        return self.next.at if self.next else self.looked_to
+
+
 class Upcoming:
     """Where each schedule of the jobs stands."""
 
     def __init__(self) -> None:
         self._cursors: list[tuple[datetime, int, _Cursor]] = []  # heap
+        self._rows_each: int | None = None  # of what was missed, while that is worked off
 
     def load(self, jobs: Iterable[Job], new: set[str], *, clock: datetime | None, now: datetime) -> None:
         """Follow the schedules of these jobs from here on; those of a job that is the very same go on.
@@ -97,15 +103,40 @@ class Upcoming:
                     return True
         return False
 
-    def take(self, now: datetime) -> list[Due]:
-        """What is due at or before `now` and was not taken before, in the order of time."""
+    def take(self, now: datetime, most: int | None = None) -> list[Due]:
+        """What is due at or before `now` and was not taken before, in the order of time.
+
+        Args:
+            now: the time.
+            most: about so many, but all of an instant; `done_to` tells how far it came. None: all.
+        """
         found: list[Due] = []
-        while self._cursors and self._cursors[0][0] <= now:
+        steps = 0
+        while self._cursors and (at := self._cursors[0][0]) <= now:
+            if most is not None and steps >= most and not (found and found[-1].at == at):
+                return found
             _, n, cursor = heappop(self._cursors)
-            found += _taken(cursor, now)
+            if not cursor.missed and cursor.next is not None and at < now - MISFIRE_AFTER:
+                _find_missed(cursor, now, self._own_rows(cursor, now))
+                steps += len(cursor.missed)  # to find them is work, too
+            else:
+                found += _step(cursor)
+                steps += 1
             heappush(self._cursors, (cursor.due_at, n, cursor))
-        found.sort(key=lambda d: d.at)
+        self._rows_each = None
         return found
+
+    def done_to(self, now: datetime) -> datetime:
+        """Up to here all that was due is taken: `now`, or short of what is left."""
+        at = self.next_at
+        return now if at is None or at > now else at - timedelta.resolution
+
+    def _own_rows(self, cursor: _Cursor, now: datetime) -> int:
+        """How many missed times of a schedule have a row each, while what was missed is worked off."""
+        if self._rows_each is None:
+            stop = now - MISFIRE_AFTER
+            self._rows_each = _rows_each([cursor, *(c for at, _, c in self._cursors if at < stop)], now)
+        return self._rows_each
 
 
 def _look(job: Job, schedule: Schedule, start: datetime, *, after: bool) -> _Cursor:
@@ -117,41 +148,78 @@ def _look(job: Job, schedule: Schedule, start: datetime, *, after: bool) -> _Cur
     return _Cursor(job, schedule, next(rest, None), rest, stop)
 
 
-def _taken(cursor: _Cursor, now: datetime) -> list[Due]:
-    """What of a schedule is due, moving its cursor past it; what was missed too long ago is to be skipped."""
-    if cursor.next is not None and cursor.next.at < now - MISFIRE_AFTER:
-        return _missed(cursor, now) + _taken(cursor, now)
-    due: list[Due] = []
-    while cursor.due_at <= now:
-        if cursor.next is None:  # nothing as far as it looked: look further
-            found = _look(cursor.job, cursor.schedule, cursor.looked_to, after=False)
-            cursor.next, cursor.rest, cursor.looked_to = found.next, found.rest, found.looked_to
-            continue
-        due.append(Due(cursor.job, cursor.schedule, *cursor.next))
-        cursor.next = next(cursor.rest, None)
-    return due
+def _step(cursor: _Cursor) -> list[Due]:
+    """What of a schedule is due first, moving its cursor past it; none if it had to look further ahead."""
+    if cursor.missed:
+        return [cursor.missed.popleft()]
+    if cursor.next is None:
+        _look_further(cursor, cursor.looked_to)
+        return []
+    due = Due(cursor.job, cursor.schedule, *cursor.next)
+    cursor.next = next(cursor.rest, None)
+    return [due]
 
 
-def _missed(cursor: _Cursor, now: datetime) -> list[Due]:
-    """What a schedule missed, moving its cursor past it. The newest have a row each, the older share one."""
+def _look_further(cursor: _Cursor, start: datetime) -> None:
+    found = _look(cursor.job, cursor.schedule, start, after=False)
+    cursor.next, cursor.rest, cursor.looked_to = found.next, found.rest, found.looked_to
+
+
+def _rows_each(cursors: list[_Cursor], now: datetime) -> int:
+    """How many missed times of a schedule have a row each, where all of these have missed some."""
+    least = MISSED_ROWS[-1]
+    if len(cursors) * least >= MISSED_IN_ALL:
+        return least
+    counts = [_count_missed(cursor, now) for cursor in cursors if cursor.next is not None]
+    fitting = (rows for rows in MISSED_ROWS if sum(min(n, rows) for n in counts) <= MISSED_IN_ALL)
+    return next(fitting, least)
+
+
+def _count_missed(cursor: _Cursor, now: datetime) -> int:
+    assert cursor.next is not None
+    return count_due(cursor.job.job_id, cursor.schedule, cursor.next.at, now - MISFIRE_AFTER)
+
+
+def _find_missed(cursor: _Cursor, now: datetime, rows: int) -> None:
+    """Find out what a schedule missed, moving its cursor past it: the newest `rows` have a row each.
+
+    What is run has one, too. The older ones share a row that is taken first: after a crash between it and the
+    others some of its times are counted again, and none is lost.
+    """
     assert cursor.next is not None
     oldest, stop, job, schedule = cursor.next, now - MISFIRE_AFTER, cursor.job, cursor.schedule
-    start, days = stop, 1
-    newest: deque[DueTime] = deque()
-    # In growing steps: a year of a schedule that fires each second is not gone through.
-    while start > oldest.at and len(newest) <= MISSED_ROWS:
-        start = max(oldest.at, stop - timedelta(days=days))
-        newest = deque(due_between(job.job_id, schedule, start, stop), MISSED_ROWS + 1)
-        days *= 2
-    shared = None
-    if len(newest) > MISSED_ROWS:
+    count, rows = _count_missed(cursor, now), max(rows, _most_run(schedule.misfire))
+    newest = _newest(job.job_id, schedule, oldest.at, stop, count, rows)
+    if len(newest) > rows:
         last = newest.popleft()
-        count = count_due(job.job_id, schedule, oldest.at, last.at) + 1
-        shared = Due(job, schedule, *oldest, skip=_shared(count, oldest.at, last.at))
-    found = _look(job, schedule, stop, after=False)
-    cursor.next, cursor.rest, cursor.looked_to = found.next, found.rest, found.looked_to
-    due = _misfire(cursor, list(newest), now)
-    return due if shared is None else [shared, *due]
+        skip = _shared(count - rows, oldest.at, last.at)
+        cursor.missed.append(Due(job, schedule, *oldest, skip=skip))
+    cursor.missed.extend(_misfire(cursor, list(newest), now))
+    _look_further(cursor, stop)
+
+
+def _newest(
+    job_id: str, schedule: Schedule, start: datetime, stop: datetime, count: int, rows: int
+) -> deque[DueTime]:
+    """The newest of `count` times: `rows` and one more, or all."""
+    if count > rows:
+        # About where they begin: a year of a schedule that fires each second is not gone through.
+        span = (stop - start) * ((rows + 1) / count) + timedelta(seconds=1)
+        while stop - span > start and count_due(job_id, schedule, stop - span, stop) <= rows:
+            span *= 2
+        start = max(start, stop - span)
+    return deque(due_between(job_id, schedule, start, stop), rows + 1)
+
+
+def _most_run(rule: MisfireRule) -> int:
+    """At most so many of the missed times of a schedule are run."""
+    match rule.policy:
+        case "none":
+            return 0
+        case "latest":
+            return 1
+        case _:
+            return min(rule.max_count, MISSED_ROWS[0])
 
 
 def _shared(count: int, first: datetime, last: datetime) -> str:

@@ -21,7 +21,7 @@ from apsis_nb.core.instructions import FindRun, Save
 from apsis_nb.core.pauses import Pause
 from apsis_nb.core.programs import NoOp, Program
 from apsis_nb.core.runs import Run
-from apsis_nb.core.states import State
+from apsis_nb.core.states import FINISHED, State
 from apsis_nb.store.archive import FOLDER, Archive, Month, months_named
 from apsis_nb.store.archiving import Archiver
 from apsis_nb.store.backups import Backups, keeping
@@ -317,6 +317,8 @@ class Questions:
 
     def _page(self, wanted: Wanted, limit: int) -> list[tuple[Any, ...]]:
         """The rows of finished runs, newest first."""
+        if wanted.states and FINISHED.isdisjoint(wanted.states):
+            return []  # nothing is searched for what cannot be there: pages ask for live runs all the time
         before_at, before_id = wanted.before or (None, None)
         query, pieces = _with_args(queries()["runs_page"].text, wanted.args)
         since, until = naive(wanted.since), naive(wanted.until)

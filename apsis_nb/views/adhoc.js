@@ -293,7 +293,11 @@ export function render({model, el}) {
   model.on("plan", told)
   model.on("made", made)
   // Until the page is told who reads it, nobody hears what it asks.
-  model.on("role", () => { if (model.standing) { draw() } else { state() } })
+  model.on("role", () => {
+    if (model.standing) { draw(); return }
+    if (root.open && by("find") && !choices.length) { ask("jobs", {words: by("find").value.trim()}) }
+    state()
+  })
   window.apsis.events.addEventListener("adhoc", open)
   model.on("remove", () => window.apsis.events.removeEventListener("adhoc", open))
   if (model.standing) {

@@ -211,9 +211,10 @@ class HistoryPage(Viewer):
     def _show(self, seen: Seen) -> None:
         if seen.wish != self.wish:  # they wish for something else meanwhile, and it comes
             return
-        self._seen = seen
         if seen.zone.key != self._zone.zone.key:
             self._look()
+            return
+        self._seen = seen
         self._look_further()
         self._draw()
 

@@ -149,9 +149,10 @@ class LatePage(Viewer):
     def _show(self, seen: Seen) -> None:
         if seen.wish != self.wish:
             return
-        self._seen = replace(seen, facts=self._facts)
         if seen.zone.key != self._zone.zone.key:
             self._look()
+            return
+        self._seen = replace(seen, facts=self._facts)
         for which, (rows, _) in seen.lists.items():
             self._picked[which] &= {f"r{n}" for n in rows["run_id"]}
         self._draw()

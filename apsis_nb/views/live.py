@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
 
 from bokeh.document import Document
@@ -21,7 +23,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LEAST_PAUSE_S = 0.5  #: between two renewals of a page
+REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
 RETRY_S = 2.0  #: until a load that failed is tried again
+FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if it is older by then
+
+#: What pages load while the browser still reads their scripts.
+_EARLY = ThreadPoolExecutor(8, "early")
 
 Link = Literal["live", "reconnecting"]
 
@@ -76,6 +83,24 @@ class Feed:
             listener(event)
 
 
+class Early(Generic[T]):
+    """What a part of a page shows first: asked for at once, before the browser has drawn anything."""
+
+    def __init__(self, load: Callable[[], T]) -> None:
+        self.answer = _EARLY.submit(load)
+        self._asked_at = time.monotonic()
+        self._is_told = False
+
+    def poke(self) -> None:
+        """Something changed since it was asked for; may be called by any thread."""
+        self._is_told = True
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it has to be asked for again."""
+        return self._is_told or time.monotonic() - self._asked_at > FRESH_S
+
+
 class Renewal(Generic[T]):
     """Keeps a part of a page up to date.
 
@@ -85,6 +110,7 @@ class Renewal(Generic[T]):
         show: draws the answer; called when the document may be changed.
         fail: draws an error, or takes it away (None); never raises.
         every_s: load again after so many seconds though nothing was told.
+        first: what is shown first; else it is loaded now.
     """
 
     def __init__(
@@ -95,9 +121,10 @@ class Renewal(Generic[T]):
         fail: Callable[[Exception | None], Any],
         *,
         every_s: float | None = None,
+        first: Early[T] | None = None,
     ) -> None:
         self._doc, self._load, self._show, self._fail = doc, load, show, fail
-        self._every_s = every_s
+        self._every_s, self._first = every_s, first
         self._loop = asyncio.get_running_loop()
         self._wanted = asyncio.Event()
         self._visible = asyncio.Event()
@@ -108,7 +135,8 @@ class Renewal(Generic[T]):
 
     def poke(self) -> None:
         """Something changed; may be called by any thread."""
-        if not self._loop.is_closed():
+        # Of many changes one is told: the load that it leads to has not begun while this is set.
+        if not self._wanted.is_set() and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wanted.set)
 
     def poke_here(self) -> None:
@@ -134,12 +162,19 @@ class Renewal(Generic[T]):
                     await self._wanted.wait()
             await self._visible.wait()
             self._wanted.clear()
+            began = self._loop.time()
             await self._renew()
-            await asyncio.sleep(LEAST_PAUSE_S)
+            await asyncio.sleep(max(LEAST_PAUSE_S, REST * (self._loop.time() - began)))
 
     async def _renew(self) -> None:
+        first, self._first = self._first, None
         try:
-            answer = await asyncio.to_thread(self._load)
+            if first is None:
+                answer = await asyncio.to_thread(self._load)
+            else:
+                answer = await asyncio.wrap_future(first.answer)
+                if first.is_old:
+                    self._wanted.set()
         except ApsisError as error:
             self._failed = True
             self._tell(self._fail, error)

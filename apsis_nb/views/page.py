@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import panel as pn
@@ -18,7 +18,7 @@ from .adhoc import AdHoc
 from .board import Board
 from .catalogue import Catalogue, catalogue
 from .finder import Finder
-from .live import Renewal
+from .live import Early, Renewal
 from .shell import Shell, foot, frame
 
 T = TypeVar("T")
@@ -29,6 +29,21 @@ Wants = Callable[[ServerEvent], bool]
 def anything(event: ServerEvent) -> bool:
     """Every event matters."""
     return True
+
+
+class _Part(Generic[T]):
+    """A part of a page, from when the page is made until it is left."""
+
+    def __init__(self, load: Callable[[], T], wants: Wants) -> None:
+        self.load, self.wants = load, wants
+        self.early: Early[T] | None = None
+        self.renewal: Renewal[T] | None = None
+
+    def poke(self) -> None:
+        """Something changed; may be called by any thread."""
+        kept = self.renewal or self.early
+        if kept is not None:
+            kept.poke()
 
 
 class Page:
@@ -56,7 +71,7 @@ class Page:
         self.wrong = Board(visible=False)
         self.adhoc = AdHoc(self)
         self._foot = Board()
-        self._renewals: list[tuple[Renewal[Any], Wants]] = []
+        self._parts: list[_Part[Any]] = []
         self._client: Client | None = None
         self._leave: Callable[[], None] = lambda: None
         try:
@@ -94,7 +109,11 @@ class Page:
         return self._catalogue
 
     def show(self, *parts: Any) -> MaterialPage:
-        """The whole page."""
+        """The whole page. What its parts show is asked for now: the browser takes a while to draw them."""
+        if self._client is not None:
+            self._leave = self._feed.listen(self._heard)
+            for part in self._parts:
+                part.early = Early(part.load)
         dialogs = [Finder(self), *([] if self.adhoc.standing else [self.adhoc])]
         title = f"{self.title} · apsis_nb"
         notes = [self.wrong]
@@ -130,17 +149,17 @@ class Page:
         Returns:
             What makes it load again at once.
         """
-        made: list[Renewal[T]] = []
+        part = _Part(load, wants)
+        self._parts.append(part)
 
         async def begin() -> None:
-            made.append(Renewal(self.doc, load, show, self.fail, every_s=every_s))
-            self._renewals.append((made[0], wants))
+            part.renewal = Renewal(self.doc, load, show, self.fail, every_s=every_s, first=part.early)
 
         pn.state.onload(begin)
 
         def again() -> None:
-            for renewal in made:
-                renewal.poke_here()
+            if part.renewal is not None:
+                part.renewal.poke_here()
 
         return again
 
@@ -175,7 +194,6 @@ class Page:
     async def _loaded(self) -> None:
         if self._client is None:
             return
-        self._leave = self._feed.listen(self._heard)
         self.shell.feed = self._feed.link
         version = await self.act(self._client.version)
         if version is not None:
@@ -190,17 +208,19 @@ class Page:
         if self.shell.feed != self._feed.link:
             self.doc.add_next_tick_callback(lambda: setattr(self.shell, "feed", self._feed.link))
         everything = event.type in {"hello", "resync"}
-        for renewal, wants in list(self._renewals):
-            if everything or (event.type != "disconnected" and wants(event)):
-                renewal.poke()
+        for part in self._parts:
+            if everything or (event.type != "disconnected" and part.wants(event)):
+                part.poke()
 
     def _hidden(self, event: Any) -> None:
-        for renewal, _ in self._renewals:
-            renewal.set_visible(not event.new)
+        for part in self._parts:
+            if part.renewal is not None:
+                part.renewal.set_visible(not event.new)
 
     def _destroyed(self, context: Any) -> None:
         self._leave()
-        for renewal, _ in self._renewals:
-            renewal.close()
+        for part in self._parts:
+            if part.renewal is not None:
+                part.renewal.close()
         if self._client is not None:
             self._client.close()

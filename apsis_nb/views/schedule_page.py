@@ -137,9 +137,10 @@ class SchedulePage(Viewer):
         )
 
     def _show(self, seen: Seen) -> None:
-        self._seen = seen
         if seen.week.zone.key != self._zone.zone.key:
             self._look()
+            return
+        self._seen = seen
         self._draw()
 
     # ---- From the reader ----

@@ -1,10 +1,12 @@
 """The frame of every page: its head with navigation and connection, and its foot."""
 
 from collections.abc import Sequence
+from hashlib import md5
 from pathlib import Path
 from typing import Any, ClassVar
 
 import panel as pn
+import panel_material_ui
 import param
 from panel_material_ui.template.base import Page as MaterialPage
 
@@ -13,6 +15,12 @@ from .board import PAGE_CSS, Board
 from .pages import navigation
 
 _HERE = Path(__file__).parent
+
+#: The script of Material's components. A browser that is told of it by the page itself need not wait for the
+#: document, which comes much later; with another address than the one that is asked for then it is of no use.
+_SCRIPT = (
+    f"panel-material-ui/panel-material-ui.bundle.js?{md5(panel_material_ui.__version__.encode()).hexdigest()}"
+)
 
 #: Material's components in the colours of page.html.
 _THEME: dict[str, Any] = {
@@ -79,6 +87,8 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         parts: what it shows, from above.
         dialogs: what opens above it, and takes no room.
     """
+    if (doc := pn.state.curdoc) is not None:
+        doc.template_variables["material_script"] = _SCRIPT
     # A page may be longer than the window: else what is in it would be cut to that height, and overlap.
     styles = {"gap": "16px", "max-height": "none"}
     return MaterialPage(

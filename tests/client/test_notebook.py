@@ -1,15 +1,18 @@
 """What a notebook gets: the client of `ap.connect`, and pictures that need no network."""
 
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx2
 import pytest
+from PIL import Image
 
 import apsis_nb as ap
-from apsis_nb.client import Client, NotAuthorized, ServerDown
+from apsis_nb.client import BadRequest, Client, NotAuthorized, RequestRefused, ServerDown
 from apsis_nb.notebook import NotebookClient
 from tests.client.serving import Served
+from tests.conftest import needs
 
 
 def fetched(page: str) -> list[str]:
@@ -51,6 +54,34 @@ def test_the_timeline_is_a_picture_that_loads_nothing(notebook: NotebookClient, 
     cell = picture._repr_html_()
     assert cell.startswith("<iframe srcdoc=")
     assert "<script" not in cell, "the page stays within its frame"
+
+    with pytest.raises(BadRequest, match=r"saved as x\.html or x\.png"):
+        picture.save(tmp_path / "timeline.pdf")
+
+
+def test_a_picture_is_painted_as_a_png(notebook: NotebookClient, tmp_path: Path):
+    needs("chromium")
+    notebook.schedule("greet/hello").wait(20)
+    notebook.timeline(since="1h", job="greet/hello", dark=True).save(tmp_path / "x.png", width=640, scale=1.5)
+    with Image.open(tmp_path / "x.png") as png:
+        assert png.size == (960, 1.5 * notebook.timeline(since="1h", job="greet/hello").figure.height)
+        colours = Counter(png.convert("RGB").getdata())
+    assert colours.most_common(1)[0][0] == (0x17, 0x19, 0x1E), "the paper of a dark one"
+    assert len(colours) > 20, "words, lines and a bar"
+
+
+def test_without_a_browser_a_png_is_refused_in_words(
+    notebook: NotebookClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RequestRefused, match="none is found: install Chromium"):
+        notebook.timeline().save(tmp_path / "x.png")
+    (tmp_path / "chromium").write_text("#!/bin/sh\necho cannot open display >&2; exit 1\n")
+    (tmp_path / "chromium").chmod(0o755)
+    with pytest.raises(RequestRefused, match="painted nothing \\(cannot open display\\)"):
+        notebook.timeline().save(tmp_path / "x.png")
+    with pytest.raises(BadRequest, match="100 to 10000 pixels"):
+        notebook.timeline().save(tmp_path / "x.png", width=10)
 
 
 def test_a_job_draws_its_trends_as_pages_that_load_nothing(notebook: NotebookClient, tmp_path: Path):

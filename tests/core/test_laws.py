@@ -126,9 +126,9 @@ def jobs(draw: st.DrawFn) -> list[Job]:
 
 
 class Piecemeal(Machine):
-    """Looks at one run in each event, and goes on in the next."""
+    """Looks at one run in each event, or makes one, and goes on in the next."""
 
-    LOOKS = 1
+    LOOKS = MAKES = 1
 
 
 @st.composite

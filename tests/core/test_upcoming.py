@@ -1,5 +1,6 @@
 """What becomes of times that were missed, and of jitter, as a simulated server shows it."""
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ from apsis_nb.core.schedules import (
     times_between,
 )
 from apsis_nb.core.states import State
+from apsis_nb.core.upcoming import Upcoming
 from tests.core.world import START, World, after
 from tests.strategies import schedules, spans
 
@@ -130,6 +132,62 @@ def test_what_is_missed_too_often_to_be_listed_is_one_row_that_says_how_often():
     assert runs[1].nominal_at == datetime(2026, 1, 7, 7, 19, 30, tzinfo=UTC)
     assert 3319 + 1000 + 2 == 3 * 1440 + 1
     assert len(ran(runs)) == 1 + 2
+
+
+def test_what_many_schedules_missed_is_found_in_pieces_with_fewer_rows_for_each():
+    """A thousand jobs that are due each second, and fifty minutes without a server: three million times."""
+    schedules = [{"type": "interval", "interval": 1, "phase": n / 1000} for n in range(1000)]
+    jobs = [
+        job_from_dict(f"job{n:03}", {"program": "true", "schedule": schedule})
+        for n, schedule in enumerate(schedules)
+    ]
+    upcoming, now, stop = Upcoming(), after(3000), after(3000 - 60)
+    upcoming.load(jobs, set(), clock=START, now=now)
+    own, counted, run, done_to = 0, 0, 0, START
+    while upcoming.done_to(now) < stop:
+        found = upcoming.take(now, 200)
+        assert len(found) <= 200
+        for due in found:
+            shared = re.match(r"misfire: ([0-9,]+) times", due.skip or "")
+            own += not shared and due.at < stop
+            counted += int(shared[1].replace(",", "")) if shared else 0
+            run += due.skip is None and due.at < stop
+        assert done_to <= upcoming.done_to(now) < now
+        done_to = upcoming.done_to(now)
+
+    assert (own, run) == (20 * 1000, 1000)
+    assert own + counted == 1000 * 2940 - 1  # that of the very start is not among them
+
+
+@pytest.mark.parametrize("steps", [{2}, {4, 9}, {7, 8, 20}])
+def test_a_crash_while_missed_times_are_worked_off_loses_none(steps: set[int]):
+    rare, often = ({"type": "interval", "interval": seconds} for seconds in (60, 1))
+    made = [
+        job_from_dict(name, {"program": "true", "schedule": s}) for name, s in (("a", rare), ("b", often))
+    ]
+    world = World(jobs=made)
+    world.run(after(0.5)).settle()
+    world.now = after(1500)
+    world.crash_at = {world.steps + step for step in steps}
+    world.boot()
+    world.run(after(1502)).settle()
+
+    assert world.crashes == len(steps)
+    assert world.broken_laws == []
+    for found in made:
+        runs = world.of_job(found.job_id)
+        own = [r for r in runs if not re.search(" from ", r.skip_reason or "")]
+        assert len({r.nominal_at for r in own}) == len(own)
+        spans = [
+            [datetime.fromisoformat(at) for at in re.findall(r"\S+ \S+Z", r.skip_reason)]
+            for r in runs
+            if r.skip_reason and r not in own
+        ]
+        due = {d.at for d in due_between(found.job_id, found.schedules[0], after(1), after(1502))}
+        told = {r.scheduled_at for r in own} | {
+            at for at in due for first, last in spans if first <= at <= last
+        }
+        assert told >= due
 
 
 def test_a_time_is_skipped_while_too_many_runs_are_unfinished():
