@@ -74,6 +74,19 @@ def after(known: Known, job_id: str) -> list[Link]:
     return [*waits, *starts]
 
 
+def joined(known: Known) -> dict[tuple[str, str], str]:
+    """All that joins two jobs: the first, the other, and whether that `waits` or the first `starts` it.
+
+    Where both is so it waits, for without that it does not run.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for job_id, facts in known.jobs.items():
+        found.update({(job_id, link.job_id): "starts" for link in _actions(facts)})
+    for job_id, facts in known.jobs.items():
+        found.update({(link.job_id, job_id): "waits" for link in _conditions(facts)})
+    return found
+
+
 def grow(links_of: Callable[[str], list[Link]], job_id: str) -> tuple[list[Node], int]:
     """The tree beyond a job, and how many nodes were left out.
 

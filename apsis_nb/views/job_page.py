@@ -19,6 +19,7 @@ from . import dependencies, job_acts, job_parts, markup, strips, trend
 from .board import COLUMNS_CSS, Board
 from .catalogue import Known
 from .job_parts import Told
+from .job_timeline import JobTimeline
 from .markup import text
 from .page import Page
 from .trend import Trend
@@ -61,6 +62,7 @@ class JobPage(Viewer):
         self._note = Board(visible=False)
         self._side = Board(stylesheets=[CSS])
         self._took, self._late = Trend("Duration", page.shell.zone), Trend("Lateness", page.shell.zone)
+        self._timeline = JobTimeline(page, self._job_id)
         self._backfills = Board(on_action=self._act, visible=False)
         self._editor = YamlEditor(self._act)
         self._versions = Board(on_action=self._act, stylesheets=[CSS])
@@ -71,6 +73,9 @@ class JobPage(Viewer):
             self._look = page.keep(self._load, self._show, wants=self._is_about_it, every_s=20.0)
             self._look_back = page.keep(
                 self._load_past, self._show_past, wants=self._is_run_of_it, every_s=15.0
+            )
+            self._look_at_runs = page.keep(
+                self._timeline.load, self._timeline.draw, wants=self._is_run_of_it, every_s=30.0
             )
             page.keep(self._load_trends, self._show_trends, wants=lambda event: False, every_s=60.0)
         else:
@@ -87,6 +92,7 @@ class JobPage(Viewer):
         file = pn.Column(heading, self._editor, sizing_mode="stretch_width", styles=surface)
         left = pn.Column(
             self._backfills,
+            self._timeline,
             trends,
             file,
             self._versions,
@@ -117,6 +123,7 @@ class JobPage(Viewer):
     def _show(self, loaded: tuple[Known, Told]) -> None:
         self._known, self._told = loaded
         told = self._told
+        self._page.shell.own_zone = job_parts.own_zone(told.facts)
         if told.facts is None:
             self._page.shell.failed = bool(told.errors)
         if told.yaml is not None:
@@ -136,6 +143,8 @@ class JobPage(Viewer):
 
     def _show_past(self, past: Past) -> None:
         self._past = past
+        self._timeline.follow(past.runs)
+        self._look_at_runs()
         self._page.shell.running = sum(run["state"] in {"running", "stopping"} for run in past.runs)
         self._draw()
 
@@ -184,7 +193,7 @@ class JobPage(Viewer):
         self._body.visible = told.yaml is not None or not absent
 
     def _set_zone(self, event: Any) -> None:
-        for picture in (self._took, self._late):
+        for picture in (self._timeline, self._took, self._late):
             picture.set_zone(event.new)
 
     # ---- What is done ----

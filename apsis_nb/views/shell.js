@@ -55,13 +55,14 @@ export function render({model}) {
     <button class="new" title="Run a job or a command ( n )" aria-label="New run">${symbol("run")}<span
       class="word">New run</span></button>
     <div class="link" role="status" aria-live="polite"><span class="dot"></span><span class="word"></span></div>
-    <button class="zone" title="Change between local time and UTC"></button>
+    <button class="zone"></button>
     <button class="theme"></button>
     <button class="more" popovertarget="more" aria-label="More" title="More">${symbol("more")}</button>
     <div class="menu" id="more" popover>
       <button class="other-zone"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
       ${own ? `<a href="../status">Page for a phone</a><a href="../docs">Reference of the API</a>
-      <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>`
+      <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>
+    <p class="cut-off" role="alert" hidden></p>`
   const link = head.querySelector(".link"), word = head.querySelector(".link .word")
   const zone = head.querySelector(".zone"), theme = head.querySelector(".theme")
   const tell = (name, detail) => window.apsis.events.dispatchEvent(new CustomEvent(name, {detail}))
@@ -69,13 +70,23 @@ export function render({model}) {
   head.querySelector(".new").addEventListener("click", () => tell("adhoc", {}))
   head.querySelector(".help").addEventListener("click", () => { head.querySelector("#more").hidePopover(); tell("help") })
 
-  let answers = true, boot = null, lost = false
+  let answers = true, boot = null, lost = false, since = null
+  const cutOff = head.querySelector(".cut-off")
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
   const state = () => {
     const now = colour()
     link.dataset.colour = now
     word.textContent = {green: "live", amber: "reconnecting", red: "disconnected"}[now]
     link.title = WORDS[now]
+    const isCut = now === "red"
+    if (isCut && since === null) {
+      since = new Date().toISOString()
+      cutOff.innerHTML = `No connection since <time datetime="${since}" data-show="time"></time>: what you see is of then. The page
+        comes back by itself.`
+      window.apsis.write(cutOff)
+    }
+    if (!isCut) { since = null }
+    cutOff.hidden = !isCut
     icon()
   }
   let turn = 0
@@ -124,12 +135,16 @@ export function render({model}) {
 
   const other = head.querySelector(".other-zone")
   const names = () => {
-    zone.textContent = window.apsis.zoneName()
-    zone.setAttribute("aria-label", `Times are in ${window.apsis.zoneName()}; change`)
-    other.textContent = window.apsis.zone === "utc" ? "Times in local time" : "Times in UTC"
+    window.apsis.own = model.own_zone
+    const name = window.apsis.zoneName(), next = window.apsis.nextZone()
+    const words = `Times in ${next === "own" ? "the job's own zone, " : ""}${window.apsis.zoneName(next)}`
+    zone.textContent = name
+    zone.title = `Times are in ${name}; change to: ${words}`
+    zone.setAttribute("aria-label", zone.title)
+    other.textContent = words
   }
   for (const button of [zone, other]) {
-    button.addEventListener("click", () => { window.apsis.zone = window.apsis.zone === "utc" ? "local" : "utc" })
+    button.addEventListener("click", () => { window.apsis.zone = window.apsis.nextZone() })
   }
   const painted = () => {
     const now = window.apsis.theme
@@ -140,14 +155,15 @@ export function render({model}) {
   }
   theme.addEventListener("click", () => { window.apsis.theme = THEMES[window.apsis.theme] })
   window.apsis.events.addEventListener("theme", painted)
-  window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zone })
+  window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zoneSaid })
   const hidden = () => { model.hidden = document.hidden }
   document.addEventListener("visibilitychange", hidden)
   model.on(["feed", "running", "failed"], state)
+  model.on("own_zone", names)
   const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
   setTimeout(watch, 500)
   names(); painted(); hidden(); state(); beat()
-  model.zone = window.apsis.zone
+  model.zone = window.apsis.zoneSaid
   return head
 }

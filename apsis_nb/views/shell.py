@@ -60,7 +60,8 @@ class Shell(pn.custom.JSComponent):
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
     dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
-    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone in which times are shown.")
+    zone = param.String(default="local", doc="The zone in which times are shown: local, utc or a name.")
+    own_zone = param.String(doc="The zone of the job that the page is about; empty: it has none of its own.")
     hidden = param.Boolean(default=False, doc="Whether nobody can see the page: it is then not renewed.")
 
     _bundle = _HERE / "shell.js"

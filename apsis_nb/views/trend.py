@@ -60,7 +60,7 @@ class Trend(Viewer):
 
     Args:
         title: what it is about.
-        zone: in which the days are named: local or utc.
+        zone: in which the days are named: local, utc or a name.
     """
 
     def __init__(self, title: str, zone: str = "local", **params: Any) -> None:
