@@ -158,11 +158,25 @@ class Picture:
         self.figure = figure
 
     def __repr__(self) -> str:
-        return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page>"
+        return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page, or as a .png>"
 
-    def save(self, file: str | Path) -> None:
-        """Write it as a page of HTML that needs nothing but itself."""
-        Path(file).write_text(self._page(), encoding="utf-8")
+    def save(self, file: str | Path, *, width: int = 1200) -> None:
+        """Write it: as a page of HTML that needs nothing but itself, or as a PNG.
+
+        Args:
+            file: what ends in `.png` is a picture, which a browser of this machine makes.
+            width: of a picture, in pixels of the page; one of them is two of the picture.
+
+        Raises:
+            ApsisError: for a PNG there is no browser.
+        """
+        path = Path(file)
+        if path.suffix.lower() != ".png":
+            path.write_text(self._page(), encoding="utf-8")
+            return
+        from apsis_nb.views.png import write_png
+
+        write_png(self._page(), path, width=width, height=getattr(self.figure, "height", None) or 400)
 
     def _repr_html_(self) -> str:
         # A frame of its own: the page's Bokeh, if it has one, may be of another version.

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from PIL import Image
 
 import apsis_nb as ap
 from apsis_nb.client import Client, NotAuthorized, ServerDown
+from apsis_nb.core.errors import ApsisError
 from apsis_nb.notebook import NotebookClient
 from tests.client.serving import Served
+from tests.conftest import needs
 
 
 def fetched(page: str) -> list[str]:
@@ -65,6 +68,21 @@ def test_a_job_draws_its_trends_as_pages_that_load_nothing(notebook: NotebookCli
         assert "greet/hello" in page
         assert fetched(page) == []
         assert ("no runs in this time" in page) == (name == "lateness"), "no schedule made a run of it"
+
+
+def test_a_picture_is_saved_as_png_where_there_is_a_browser(
+    notebook: NotebookClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    needs("chromium")
+    picture = notebook.timeline(since="1h", job=["greet/hello"])
+    picture.save(tmp_path / "timeline.png", width=800)
+    with Image.open(tmp_path / "timeline.png") as shot:
+        assert shot.size == (1600, 2 * picture.figure.height)
+        assert len(shot.convert("RGB").getcolors(1_000_000) or []) > 20, "something is drawn"
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ApsisError, match="none of them is on the PATH"):
+        picture.save(tmp_path / "other.png")
 
 
 def test_a_client_may_use_a_connection_of_ones_own(server: Served):
