@@ -64,6 +64,7 @@ def head_html(
         f'<a href="{page}?{text(urlencode({"job": job_id}))}">{words}</a>'
         for page, words in (("timeline", "Timeline"), ("history", "History"), ("late", "Late and missed"))
     )
+    links += f'<a href="jobs?{text(urlencode({"q": job_id, "view": "graph"}))}">As a graph</a>'
     return (
         f'<section class="card job-head"><div class="who"><div class="line">{title}{marks}'
         f"{chips}</div>{said}{_when_html(told)}"

@@ -148,16 +148,21 @@ class JobsPage(Viewer):
             self._choice = replace(self._choice, page=pages - 1)
         seen = rows[self._choice.page * PAGE_ROWS : (self._choice.page + 1) * PAGE_ROWS]
         shown = tuple(row.name for row in seen if row.kind == "job")
-        if shown != self._shown:
-            self._shown = shown
-            if any(job_id not in self._strips for job_id in shown):
-                self._look_at_runs()
-            if any(job_id not in self._next_at for job_id in shown):
-                self._look_ahead()
+        if self._follow_runs_of(shown) and any(job_id not in self._next_at for job_id in shown):
+            self._look_ahead()
         cells = {job_id: self._cells(job_id) for job_id in shown}
         self._rows.content = rows_html(
             seen, cells, len(chosen), len(rows), self._choice, self._picked, self._acts_html(chosen)
         )
+
+    def _follow_runs_of(self, jobs: tuple[str, ...]) -> bool:
+        """Show how the runs of these jobs go; gives whether they are others than before."""
+        if jobs == self._shown:
+            return False
+        self._shown = jobs
+        if any(job_id not in self._strips for job_id in jobs):
+            self._look_at_runs()
+        return True
 
     def _draw_graph(self, known: Known, chosen: list[str]) -> None:
         graph = graph_of(known, chosen)
@@ -166,6 +171,7 @@ class JobsPage(Viewer):
         body = f'<p class="hint">{text(words)}</p>' if can_be_drawn else markup.nothing(words)
         kind = "upper" if can_be_drawn else ""
         self._graph_head.content = markup.card("What waits for what", body, count=len(graph.jobs), kind=kind)
+        self._follow_runs_of(tuple(job for job in graph.jobs if job in known.jobs)[:MOST_ASKED])
         self._graph.draw(drawn(graph, known, self._last_state) if can_be_drawn else {})
         self._graph.visible = can_be_drawn
 
