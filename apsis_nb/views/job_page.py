@@ -70,6 +70,8 @@ class JobPage(Viewer):
         page.shell.param.watch(self._set_zone, "zone")
         page.adhoc.param.watch(lambda event: self._draw(), "role")
         if self._job_id:
+            for picture in (self._took, self._late):
+                picture.say("Loading …")
             self._look = page.keep(self._load, self._show, wants=self._is_about_it, every_s=20.0)
             self._look_back = page.keep(
                 self._load_past, self._show_past, wants=self._is_run_of_it, every_s=15.0

@@ -82,6 +82,10 @@ class Trend(Viewer):
     def __panel__(self) -> Any:
         return pn.Column(self._words, self._picture, self._table, sizing_mode="stretch_width")
 
+    def say(self, words: str) -> None:
+        """Words in the place of the picture, as long as there is none."""
+        self._words.content = markup.nothing(words)
+
     def set_zone(self, zone: str) -> None:
         """Name the days in this zone."""
         self._ticker.args = {"zone": zone}
