@@ -88,7 +88,7 @@ def period_words(at: datetime, unit: str, zone: ZoneInfo) -> str:
 
 
 class CountsPlot(Viewer):
-    """The bars. `on_time` is told a time that was tapped, or the two ends of a box that was drawn; None: nobody."""
+    """The bars. `on_time` is told a time that was tapped, or the two ends of a box; None: nobody is told."""
 
     def __init__(
         self, on_time: Callable[[datetime, datetime | None], None] | None, zone: str, **params: Any
