@@ -59,7 +59,7 @@ export function render({model}) {
     <button class="theme"></button>
     <button class="more" popovertarget="more" aria-label="More" title="More">${symbol("more")}</button>
     <div class="menu" id="more" popover>
-      <button class="other-zone"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
+      <button class="other-zone"></button><button class="notify"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
       ${own ? `<a href="../status">Page for a phone</a><a href="../docs">Reference of the API</a>
       <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>
     <p class="cut-off" role="alert" hidden></p>`
@@ -70,6 +70,7 @@ export function render({model}) {
   head.querySelector(".new").addEventListener("click", () => tell("adhoc", {}))
   head.querySelector(".help").addEventListener("click", () => { head.querySelector("#more").hidePopover(); tell("help") })
 
+  let failedUntil = 0
   let answers = true, boot = null, lost = false, since = null
   const cutOff = head.querySelector(".cut-off")
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
@@ -92,7 +93,7 @@ export function render({model}) {
   let turn = 0
   const icon = () => {
     const dead = colour() === "red"
-    const tint = dead ? "#8a8f98" : model.failed ? "#d6452b" : "#2f6df6"
+    const tint = dead ? "#8a8f98" : model.failed || Date.now() < failedUntil ? "#d6452b" : "#2f6df6"
     const turns = !dead && model.running > 0 && !matchMedia("(prefers-reduced-motion: reduce)").matches
     let el = document.querySelector('link[rel="icon"]')
     if (!el) { el = document.head.appendChild(document.createElement("link")); el.rel = "icon" }
@@ -101,6 +102,42 @@ export function render({model}) {
       el.dataset.key = key
       el.href = ICON.draw(turns ? turn * Math.PI / 4 : null, tint)
     }
+  }
+
+  // Failures: the tab counts those of while nobody saw it, and the browser tells them to whoever wants it.
+  const notify = head.querySelector(".notify")
+  const canNotify = "Notification" in window && window.isSecureContext
+  const wantsNotes = () => canNotify && Notification.permission === "granted" && window.apsis.keeps("notify") === "yes"
+  const offer = () => {
+    notify.hidden = !canNotify
+    notify.setAttribute("aria-pressed", String(wantsNotes()))
+    const isDenied = canNotify && Notification.permission === "denied"
+    notify.disabled = isDenied
+    notify.textContent = isDenied ? "Notifications: the browser forbids them" : wantsNotes() ? "Failures are notified: stop it" : "Notify me of failures"
+  }
+  notify.addEventListener("click", async () => {
+    const wanted = !wantsNotes()
+    if (wanted && Notification.permission !== "granted") { await Notification.requestPermission() }
+    window.apsis.keep("notify", wanted ? "yes" : "no")
+    offer()
+  })
+  let unseen = 0, title = null
+  const badge = () => {
+    title ??= document.title
+    document.title = unseen ? `(${unseen}) ${title}` : title
+  }
+  const failure = () => {
+    const {count, run_id, job_id, state, message} = model.failure
+    if (!count) { return }
+    failedUntil = Date.now() + 600_000
+    if (document.hidden) { unseen += count; badge() }
+    if (wantsNotes()) {
+      const others = count > 1 ? `, and ${count - 1} more` : ""
+      // Of several open pages each tells it, and the browser shows what has the same tag once.
+      const note = new Notification(`${job_id}: ${state}${others}`, {body: message, tag: run_id, icon: ICON.draw(null, "#d6452b")})
+      note.onclick = () => { window.focus(); location.href = `run?id=${run_id}` }
+    }
+    icon()
   }
 
   // The page asks the scheduler itself, so that it knows within seconds that nobody is there; a scheduler that was
@@ -156,14 +193,18 @@ export function render({model}) {
   theme.addEventListener("click", () => { window.apsis.theme = THEMES[window.apsis.theme] })
   window.apsis.events.addEventListener("theme", painted)
   window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zoneSaid })
-  const hidden = () => { model.hidden = document.hidden }
+  const hidden = () => {
+    model.hidden = document.hidden
+    if (!document.hidden && unseen) { unseen = 0; badge() }
+  }
   document.addEventListener("visibilitychange", hidden)
   model.on(["feed", "running", "failed"], state)
   model.on("own_zone", names)
+  model.on("failure", failure)
   const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
   setTimeout(watch, 500)
-  names(); painted(); hidden(); state(); beat()
+  names(); painted(); hidden(); state(); beat(); offer()
   model.zone = window.apsis.zoneSaid
   return head
 }

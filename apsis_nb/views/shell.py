@@ -59,6 +59,9 @@ class Shell(pn.custom.JSComponent):
     feed = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
+    failure = param.Dict(
+        default={}, doc="What failed since the page was opened: how many, and of the last run its facts."
+    )
     dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
     zone = param.String(default="local", doc="The zone in which times are shown: local, utc or a name.")
     own_zone = param.String(doc="The zone of the job that the page is about; empty: it has none of its own.")

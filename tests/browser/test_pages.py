@@ -314,6 +314,41 @@ def test_the_theme_is_the_systems_until_one_chooses(reader):
     assert page.open("timeline").evaluate(background) == "rgb(245, 246, 248)"
 
 
+# ---- What fails while nobody looks ----
+
+
+def test_failures_are_notified_and_counted_by_the_tab_that_nobody_sees(reader, client):
+    page = reader()
+    page.context.grant_permissions(["notifications"], origin=page.demo.url)
+    # The browser's own notifications are shown by nobody here: what they are asked is kept.
+    page.context.add_init_script(
+        """window.Notification = class extends window.Notification {
+          constructor(title, options) {
+            super(title, options)
+            ;(window.told ??= []).push([title, options.tag])
+          }
+        }"""
+    )
+    tab = page.open("schedule")
+    click(tab, ".shell .more")
+    click(tab, ".shell .notify")
+    wait_for_words(tab, ".notify", "Failures are notified")
+    title = tab.title()
+
+    tab.evaluate(
+        """() => { Object.defineProperty(document, "hidden", {value: true, configurable: true})
+          document.dispatchEvent(new Event("visibilitychange")) }"""
+    )
+    run = client.adhoc("echo no >&2; exit 3").wait(30)
+    tab.wait_for_function("id => window.told?.some(([, tag]) => tag === id)", arg=run.run_id)
+    assert re.fullmatch(r"\(\d+\) " + re.escape(title), tab.title())
+    told = {tag: words for words, tag in tab.evaluate("() => window.told")}
+    assert told[run.run_id].startswith(f"{run.job_id}: failure")
+
+    tab.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    tab.wait_for_function("title => document.title === title", arg=title)
+
+
 # ---- Empty and broken ----
 
 
