@@ -5,6 +5,12 @@ const WORDS = {
   amber: "the dashboards lost the scheduler: trying again",
   red: "disconnected: what you see may be old",
 }
+// What a server that answers may not do: the word in the head, and what it means.
+const MODES = {
+  broken: ["starts nothing", "the scheduler starts nothing any more"],
+  draining: ["stopping", "the scheduler starts nothing more, and ends when all runs have"],
+  observing: ["observing", "the scheduler only observes: it starts no program"],
+}
 const ICON = {
   // A ring that turns while something runs; red after a failure; grey when disconnected.
   draw(turn, colour) {
@@ -72,14 +78,17 @@ export function render({model}) {
 
   let failedUntil = 0
   let answers = true, boot = null, lost = false, since = null
+  let mode = null, why = ""  // of `MODES`; and why it is broken
   const cutOff = head.querySelector(".cut-off")
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
   const state = () => {
     const now = colour()
-    link.dataset.colour = now
-    word.textContent = {green: "live", amber: "reconnecting", red: "disconnected"}[now]
-    link.title = WORDS[now]
-    const isCut = now === "red"
+    const [name, means] = MODES[mode] ?? ["live", WORDS.green]
+    link.dataset.colour = now === "green" && mode ? "amber" : now
+    word.textContent = {green: name, amber: "reconnecting", red: "disconnected"}[now]
+    link.title = now === "green" ? means : WORDS[now]
+    const isCut = now === "red", isBroken = now === "green" && mode === "broken"
+    if (isBroken) { cutOff.textContent = `${means[0].toUpperCase()}${means.slice(1)}: ${why}.` }
     if (isCut && since === null) {
       since = new Date().toISOString()
       cutOff.innerHTML = `No connection since <time datetime="${since}" data-show="time"></time>: what you see is of then. The page
@@ -87,7 +96,7 @@ export function render({model}) {
       window.apsis.write(cutOff)
     }
     if (!isCut) { since = null }
-    cutOff.hidden = !isCut
+    cutOff.hidden = !isCut && !isBroken
     icon()
   }
   let turn = 0
@@ -153,7 +162,9 @@ export function render({model}) {
       }
       answers = !model.alive || answer.ok
       if (model.alive && answer.ok) {
-        const {boot_id} = await answer.json()
+        const {boot_id, ...how} = await answer.json()
+        mode = Object.keys(MODES).find(name => how[name]) ?? null
+        why = how.broken
         if (boot !== null && boot_id && boot_id !== boot) { location.reload(); return }
         boot = boot_id ?? boot
       }
