@@ -414,12 +414,12 @@ def test_whatever_dies_is_missed_and_its_return_seen(browser, tmp_path):
         with demo.client() as client:
             run = client.adhoc("echo begun; sleep 600", label="outlives")
         row = "deep('tr').some(tr => tr.textContent.includes(id) && tr.textContent.includes('running'))"
-        fresh = "Bokeh.documents[0].get_model_by_name('fresh').data_source.data.run_id"
+        fresh = "Bokeh.documents[0].get_model_by_name('fresh')?.data_source.data.run_id"
         head = "deep('.big b')[0]?.textContent === 'running'"
         shown = {
             "overview": row,
             "timeline?span=1h": f"{row} && [...{fresh} ?? []].includes(id)",
-            f"run?id={run.run_id}": f"{head} && deep('.blocks')[0].textContent.includes('begun')",
+            f"run?id={run.run_id}": f"{head} && deep('.blocks')[0]?.textContent.includes('begun')",
         }
         tabs = {page: context.new_page() for page in shown}
         for page, tab in tabs.items():
