@@ -41,6 +41,18 @@ const symbol = (name) =>
   `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[name]}</svg>`
 const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
+// A plot is a tab stop without a name: whoever does not see it is told where its words are.
+const PLOT = "A plot. What it shows stands in a table on this page."
+function namePlots(root) {
+  for (const el of root.querySelectorAll("*")) {
+    if (el.shadowRoot) { namePlots(el.shadowRoot) }
+    if (el.classList.contains("bk-events") && !el.hasAttribute("aria-label")) {
+      el.setAttribute("role", "group")
+      el.setAttribute("aria-label", PLOT)
+    }
+  }
+}
+
 export function render({model}) {
   const head = document.createElement("div")
   head.className = "shell"
@@ -212,7 +224,7 @@ export function render({model}) {
   model.on(["feed", "running", "failed"], state)
   model.on("own_zone", names)
   model.on("failure", failure)
-  const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
+  const timers = [setInterval(beat, 3000), setInterval(() => { if (!document.hidden) { namePlots(document) } }, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
   setTimeout(watch, 500)
   names(); painted(); hidden(); state(); beat(); offer()
