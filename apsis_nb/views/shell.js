@@ -42,7 +42,7 @@ const symbol = (name) =>
 const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
 // A plot is a tab stop without a name: whoever does not see it is told where its words are.
-const PLOT = "A plot. What it shows stands in a table on this page."
+const PLOT = "A plot. What it shows is also told in a table."
 function namePlots(root) {
   for (const el of root.querySelectorAll("*")) {
     if (el.shadowRoot) { namePlots(el.shadowRoot) }
