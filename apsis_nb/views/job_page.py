@@ -39,7 +39,7 @@ class Past:
 
     stats: Mapping[str, Any] | None
     runs: list[dict[str, Any]]  #: the last ones, oldest first
-    last: dict[str, dict[str, Any]]  #: the last run of each job of the trees
+    last: dict[str, dict[str, Any]] | None  #: the last run of each job of the trees; None: not known yet
 
 
 class JobPage(Viewer):
@@ -51,7 +51,7 @@ class JobPage(Viewer):
         self._job_id = page.said.get("id", "")
         self._told: Told | None = None
         self._known: Known | None = None
-        self._past = Past(None, [], {})
+        self._past = Past(None, [], None)
         self._version: int | None = None
         self._drafts = 0
         self._tag = ""  # of the text that the reader is about to replace

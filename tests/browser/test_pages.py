@@ -506,6 +506,10 @@ def picture_all(browser, demo, theme, run_id):
             wait_for_words(tab, ".blocks", "epoch   8")
         if name == "adhoc":
             wait_for_words(tab, ".plan pre", "score.py")
+        if name == "jobs":
+            tab.wait_for_function("() => deep('svg.strip').length > 5")
+        if name == "job":
+            tab.wait_for_function("() => deep('.tree .state').length > 1")
         if name == "timeline":  # its rows are there; what is drawn then is painted in the next frames
             tab.wait_for_function(
                 """() => [...Bokeh.documents[0].all_models]
