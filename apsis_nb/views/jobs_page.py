@@ -138,10 +138,11 @@ class JobsPage(Viewer):
             return
         chosen = chosen_jobs(self._known, self._choice, self._last_state)
         is_graph = self._choice.is_graph
-        self._rows.visible, self._graph_head.visible, self._graph.visible = not is_graph, is_graph, is_graph
+        self._rows.visible, self._graph_head.visible = not is_graph, is_graph
         if is_graph:
             self._draw_graph(self._known, chosen)
             return
+        self._graph.visible = False
         rows = tree(chosen, self._choice.closed) if self._choice.sort == "" else self._sorted(chosen)
         pages = max(1, -(-len(rows) // PAGE_ROWS))
         if self._choice.page >= pages:
