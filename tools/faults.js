@@ -29,16 +29,16 @@
       const isBeyond = el.getBoundingClientRect().right > cutter.getBoundingClientRect().right + 1
       if (cutter === el || isBeyond) { found.push(`cut: ${name(el)} in ${name(cutter)}: ${words(el)}`) }
     }
-    const clip = above(up(el), clips)?.getBoundingClientRect()
+    const clip = above(el, clips)?.getBoundingClientRect() ?? {left: 0, top: 0, right: 1e6, bottom: 1e6}
     const range = document.createRange()
     for (const node of own) {
       range.selectNodeContents(node)
-      for (const r of range.getClientRects()) {
+      for (const whole of range.getClientRects()) {
         // Of what is scrolled out of its box nothing is seen, so it lies over nothing.
-        const isSeen = !clip || (r.left < clip.right - 2 && r.right > clip.left + 2
-          && r.top < clip.bottom - 2 && r.bottom > clip.top + 2)
-        if (r.width > 2 && r.height > 2 && isSeen) { texts.push({el, r}) }
-        if (r.right > innerWidth + 1 && !cutter) { found.push(`outside: ${name(el)}: ${words(el)}`) }
+        const left = Math.max(whole.left, clip.left), right = Math.min(whole.right, clip.right)
+        const top = Math.max(whole.top, clip.top), bottom = Math.min(whole.bottom, clip.bottom)
+        if (right - left > 2 && bottom - top > 2) { texts.push({el, r: {left, right, top, bottom}}) }
+        if (whole.right > innerWidth + 1 && !cutter) { found.push(`outside: ${name(el)}: ${words(el)}`) }
       }
     }
   }

@@ -134,11 +134,13 @@ class JobPage(Viewer):
         self._look_back()
 
     def _load_past(self) -> Past:
-        client, jobs = self._page.client, {self._job_id}
-        if self._known is not None:
-            jobs |= dependencies.job_ids(self._trees(self._known)[0][0])
-            jobs |= dependencies.job_ids(self._trees(self._known)[1][0])
-        last = {row["job_id"]: row for row in markup.records(client.history.jobs("90d", job=sorted(jobs)))}
+        client, last = self._page.client, None
+        if self._known is not None:  # else it is not known yet who stands in the trees
+            jobs = {self._job_id}
+            for nodes, _ in self._trees(self._known):
+                jobs |= dependencies.job_ids(nodes)
+            rows = markup.records(client.history.jobs("90d", job=sorted(jobs)))
+            last = {row["job_id"]: row for row in rows}
         recent = markup.records(client.history.jobs("30d", job=self._job_id))
         runs = strips.last_runs(client, [self._job_id])[self._job_id]
         return Past(recent[0] if recent else None, runs, last)

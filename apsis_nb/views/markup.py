@@ -200,6 +200,11 @@ def _rest(told: list[tuple[str, str, str]]) -> str:
     return f'<span class="rest" title="{text(title)}">+{len(rest):,}</span>'
 
 
+def clipped(words: object) -> str:
+    """Text where it may have no room: the pointer is told the whole."""
+    return f'<span title="{text(cut(str(words), 4 * LONGEST_CHIP))}">{text(words)}</span>'
+
+
 def cut(words: str, most: int) -> str:
     """Words, and of long ones the beginning."""
     return words if len(words) <= most else words[: most - 1] + "…"

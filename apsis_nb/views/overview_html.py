@@ -215,7 +215,7 @@ def failed_html(runs: list[dict[str, Any]], again: Mapping[str, tuple[str, str]]
             markup.run_link(run["run_id"]),
             markup.badge(run["state"]),
             markup.when(run["finished_at"], "ago"),
-            _again_html(again.get(run["run_id"])) + _clipped(run["message"] or ""),
+            _again_html(again.get(run["run_id"])) + markup.clipped(run["message"] or ""),
         ]
         for run in runs
     ]
@@ -230,10 +230,6 @@ def _again_html(made: tuple[str, str] | None) -> str:
         return ""
     run_id, state = made
     return f'run again as {markup.run_link(run_id)} <span class="muted">({text(state)})</span> &middot; '
-
-
-def _clipped(words: str) -> str:
-    return f'<span title="{text(markup.cut(words, 400))}">{text(words)}</span>'
 
 
 def following_html(following: pd.DataFrame) -> str:

@@ -228,7 +228,7 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collecti
                 markup.when(row["started_at"], "time", empty=markup.NONE),
                 _took(row),
                 markup.late_badge(row["late_s"]) if row["late"] else "",
-                text(says) if markup.given(says) else "",
+                markup.clipped(says) if markup.given(says) else "",
             ]
         )
     heads = [
