@@ -222,8 +222,8 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collecti
         cells.append(
             [
                 markup.run_link(run_id),
-                markup.job_link(row["job_id"]) + " " + markup.chips(row["args"], row["labels"]),
                 markup.badge(row["state"]),
+                markup.job_link(row["job_id"]) + " " + markup.chips(row["args"], row["labels"]),
                 markup.when(row["scheduled_at"]),
                 markup.when(row["started_at"], "time", empty=markup.NONE),
                 _took(row),
@@ -232,7 +232,7 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collecti
             ]
         )
     heads = [
-        ("Run", "tight"), ("Job", "job"), ("State", "tight"), ("Due", "tight"), ("Started", "tight"),
+        ("Run", "tight"), ("State", "tight"), ("Job", "job"), ("Due", "tight"), ("Started", "tight"),
         ("Took", "right"), ("", "tight"), ("Says", "clip"),
     ]  # fmt: skip
     acts = ""
