@@ -313,9 +313,9 @@ def told_of(client: Client, known: Known, job_id: str) -> Told:
     facts = known.jobs.get(job_id)
     versions: list[dict[str, Any]] = []
     source, tag = None, ""
-    with suppress(NoSuch):  # it was never in a file, or its texts are not kept yet
+    with suppress(NoSuch, BadRequest):  # its texts are not kept yet, or it is no id for which they could be
         versions = client.versions(job_id)
-    with suppress(NoSuch, BadRequest):  # there is none, or it is no id that a file could have
+    with suppress(NoSuch, BadRequest):  # there is none
         source, tag = client.yaml(job_id)
     return Told(
         facts=facts,

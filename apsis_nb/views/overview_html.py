@@ -194,9 +194,10 @@ def waiting_html(runs: list[dict[str, Any]], reasons: Mapping[str, str]) -> str:
             _who(run),
             markup.run_link(run["run_id"]),
             markup.when(run["scheduled_at"], "ago"),
-            text(run["message"] or reasons.get(run["run_id"]) or "a condition"),
+            f'<span class="clamp" title="{text(markup.cut(why, 400))}">{text(why)}</span>',
         ]
         for run in runs[:MOST_ROWS]
+        if (why := run["message"] or reasons.get(run["run_id"]) or "a condition")
     ]
     heads = [("Job", "who"), ("Run", "tight"), ("Was due", "tight"), ("Waits for", "wide")]
     body = markup.table(

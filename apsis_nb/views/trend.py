@@ -77,7 +77,12 @@ class Trend(Viewer):
         self.figure = self._make_figure()
         self._words = Board()
         self._table = Board()
-        self._picture = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width", visible=False)
+        # Of a figure itself that is not to be seen the room would be kept.
+        self._picture = pn.Column(
+            pn.pane.Bokeh(self.figure, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+            visible=False,
+        )
 
     def __panel__(self) -> Any:
         return pn.Column(self._words, self._picture, self._table, sizing_mode="stretch_width")
