@@ -41,14 +41,15 @@ const symbol = (name) =>
   `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[name]}</svg>`
 const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
-// A plot is a tab stop without a name: whoever does not see it is told where its words are.
+// What the libraries draw has no name for whoever does not see it: plots, which are tab stops, and the bar of the head.
 const PLOT = "A plot. What it shows is also told in a table."
-function namePlots(root) {
+function nameParts(root) {
   for (const el of root.querySelectorAll("*")) {
-    if (el.shadowRoot) { namePlots(el.shadowRoot) }
-    if (el.classList.contains("bk-events") && !el.hasAttribute("aria-label")) {
-      el.setAttribute("role", "group")
-      el.setAttribute("aria-label", PLOT)
+    if (el.shadowRoot) { nameParts(el.shadowRoot) }
+    const isPlot = el.classList.contains("bk-events")
+    if ((isPlot || el.getAttribute("role") === "progressbar") && !el.hasAttribute("aria-label")) {
+      if (isPlot) { el.setAttribute("role", "group") }
+      el.setAttribute("aria-label", isPlot ? PLOT : "What the page is at")
     }
   }
 }
@@ -224,9 +225,9 @@ export function render({model}) {
   model.on(["feed", "running", "failed"], state)
   model.on("own_zone", names)
   model.on("failure", failure)
-  const timers = [setInterval(beat, 3000), setInterval(() => { if (!document.hidden) { namePlots(document) } }, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
+  const timers = [setInterval(beat, 3000), setInterval(() => { if (!document.hidden) { nameParts(document) } }, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
-  setTimeout(watch, 500)
+  setTimeout(() => { watch(); nameParts(document) }, 500)
   names(); painted(); hidden(); state(); beat(); offer()
   model.zone = window.apsis.zoneSaid
   return head
