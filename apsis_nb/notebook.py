@@ -55,6 +55,32 @@ class NotebookClient(Client):
         figure = timeline_figure(frame, start=start, stop=stop, now=now, dark=dark, width=width)
         return Picture(figure)
 
+    def counts(
+        self,
+        since: When = "30d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        unit: str = "day",
+        tz: str = "UTC",
+        dark: bool = False,
+    ) -> "Picture":
+        """How runs ended, a bar a period with the states on each other.
+
+        Args:
+            since, until: when the runs were due; by default the last 30 days.
+            job: only this job's; or several.
+            unit: the period of a bar: hour, day, week or month.
+            tz: whose days they are.
+            dark: for a dark notebook.
+        """
+        from apsis_nb.core.times import zone
+        from apsis_nb.views.counts_plot import counts_figure
+
+        start, stop = self.moment(since), datetime.now(UTC) if until is None else self.moment(until)
+        frame = self.history.counts(start, stop, job=job, unit=unit, tz=tz)
+        return Picture(counts_figure(frame, unit=unit, zone=zone(tz), since=start, until=stop, dark=dark))
+
 
 class NotebookJobs(Jobs):
     """The jobs of a server, which can draw."""
@@ -77,7 +103,7 @@ class NotebookJob(Job):
 
     @property
     def plot(self) -> "Plots":
-        """Pictures of its runs: `.timeline()`, `.lateness()`, `.durations()`."""
+        """Pictures of its runs: `.timeline()`, `.counts()`, `.lateness()`, `.durations()`."""
         return Plots(self._notebook, self.job_id)
 
 
@@ -97,6 +123,12 @@ class Plots:
     ) -> "Picture":
         """The runs as bars over time; as `client.timeline`."""
         return self._client.timeline(since, until, job=self._job, dark=dark, width=width)
+
+    def counts(
+        self, since: When = "30d", until: When | None = None, *, unit: str = "day", dark: bool = False
+    ) -> "Picture":
+        """How its runs ended, a bar a period; as `client.counts`."""
+        return self._client.counts(since, until, job=self._job, unit=unit, dark=dark)
 
     def lateness(
         self, since: When = "90d", until: When | None = None, *, unit: str = "day", dark: bool = False
@@ -119,7 +151,7 @@ class Plots:
         return _trend(f"{self._job}: duration", frame, dark=dark)
 
     def __repr__(self) -> str:
-        return f"<pictures of {self._job}: .timeline(), .lateness(), .durations()>"
+        return f"<pictures of {self._job}: .timeline(), .counts(), .lateness(), .durations()>"
 
 
 def _trend(title: str, frame: "pd.DataFrame", *, dark: bool) -> "Picture":
@@ -159,7 +191,7 @@ class Picture:
         self.figure = figure
 
     def __repr__(self) -> str:
-        return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page>"
+        return "<a picture: it shows in a notebook; `.save(FILE)` writes it as a page, or as a .png>"
 
     def save(self, file: str | Path, *, width: int | None = None, scale: float = 2) -> None:
         """Write it as a page of HTML that needs nothing but itself, or as a PNG: the ending of the name says.

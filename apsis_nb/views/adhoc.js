@@ -96,7 +96,7 @@ export function render({model, el}) {
     } else {
       what.innerHTML = `<div class="field"><label for="find">Job</label><input id="find" role="combobox" aria-expanded="true"
         aria-controls="choices" placeholder="Words of its id, label or description" autocomplete="off" spellcheck="false">
-        <ul class="choices" id="choices" role="listbox" aria-label="Jobs"><li class="muted">Loading …</li></ul></div>`
+        <ul class="choices" id="choices" role="listbox" aria-label="Jobs"><li class="muted" role="option" aria-disabled="true">Loading …</li></ul></div>`
       drawChoices()
       ask("jobs", {words: ""})
       by("find").focus()
@@ -126,10 +126,10 @@ export function render({model, el}) {
     if (!list || words === undefined || words !== (by("find")?.value.trim() ?? "")) { return }
     choices = items ?? []
     at = 0
-    list.innerHTML = error ? `<li class="muted">${html(error)}</li>` : choices.length
+    list.innerHTML = error ? `<li class="muted" role="option" aria-disabled="true">${html(error)}</li>` : choices.length
       ? choices.map((c, n) => `<li role="option" data-n="${n}" aria-selected="${n === 0}"><b>${html(c.title)}</b><span>${html(c.detail)}</span></li>`).join("")
-        + (count > choices.length ? `<li class="muted">and ${count - choices.length} more: type more words</li>` : "")
-      : `<li class="muted">${words ? `No job has “${html(words)}”.` : "There are no jobs."}</li>`
+        + (count > choices.length ? `<li class="muted" role="option" aria-disabled="true">and ${count - choices.length} more: type more words</li>` : "")
+      : `<li class="muted" role="option" aria-disabled="true">${words ? `No job has “${html(words)}”.` : "There are no jobs."}</li>`
   }
   const mark = () => what.querySelectorAll("[data-n]").forEach((li, n) => {
     li.setAttribute("aria-selected", String(n === at))
@@ -147,7 +147,7 @@ export function render({model, el}) {
     const said = field.value.trim()
     if (choice === "in") { return said ? (/^[+-]/.test(said) ? said : `+${said}`) : "?" }
     if (!said) { return "?" }
-    return window.apsis.zone === "utc" ? `${said}Z` : new Date(said).toISOString()
+    return new Date(window.apsis.instant(said)).toISOString()
   }
   const wanted = () => {
     const given = {}

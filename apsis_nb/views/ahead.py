@@ -1,11 +1,12 @@
 """What the schedules will make: some of each job, so that a busy one does not hide the others."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
-from apsis_nb.client import Client
+from apsis_nb.client import Client, NoSuch
 
 MOST = 1000  #: runs that are asked for at once
 MOST_OF_A_JOB = 100  #: beyond it the rest of the window is one strip
@@ -38,6 +39,15 @@ def expected_of_each(client: Client, since: datetime, until: datetime) -> pd.Dat
         for job_id in client.jobs
     ]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def expected_of_one(client: Client, job_id: str, since: datetime, until: datetime) -> pd.DataFrame:
+    """The expected runs of one job, as `expected_of_each` gives them."""
+    found = pd.DataFrame()
+    if since < until:
+        with suppress(NoSuch):  # its file is gone, and its runs are all there is
+            found = client.expected(since, until, job=job_id, limit=MOST_OF_A_JOB)
+    return _some_of(found, until) if len(found) else nothing_expected()
 
 
 def _never(found: pd.DataFrame) -> "pd.Series[Any]":

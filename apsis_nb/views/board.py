@@ -13,7 +13,7 @@ PAGE_CSS = (_HERE / "page.css").read_text(encoding="utf-8")
 #: Of a row of two: a wide part, and a narrow one that goes below it where there is no room.
 COLUMNS_CSS = """
 :host { display: grid !important; grid-template-columns: minmax(0, 2.1fr) minmax(290px, 1fr); gap: 16px; }
-@media (max-width: 900px) { :host { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 1100px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 
 #: Called with the message of a button or field: {"action": ..., "value": ..., "form": {...}}.

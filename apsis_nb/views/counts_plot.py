@@ -17,6 +17,7 @@ from apsis_nb.core.times import format_clock, format_day, format_month, zone_nam
 from . import markup, palette
 from .axes import TimePlot, calm
 from .ranges import period_after
+from .timeline_figure import paint
 
 #: From below: what went well lies at the bottom, what did not on top.
 ORDER = (
@@ -87,10 +88,10 @@ def period_words(at: datetime, unit: str, zone: ZoneInfo) -> str:
 
 
 class CountsPlot(Viewer):
-    """The bars; `on_time` is told the time that was tapped, or the two between which a box was drawn."""
+    """The bars. `on_time` is told a time that was tapped, or the two ends of a box; None: nobody is told."""
 
     def __init__(
-        self, on_time: Callable[[datetime, datetime | None], None], zone: str, **params: Any
+        self, on_time: Callable[[datetime, datetime | None], None] | None, zone: str, **params: Any
     ) -> None:
         super().__init__(**params)
         self._on_time = on_time
@@ -112,14 +113,21 @@ class CountsPlot(Viewer):
                 name=f"ended-{state.value}",
             )
         calm(figure)
-        box = BoxSelectTool(dimensions="width")
-        figure.add_tools(box, HoverTool(tooltips=_HOVER, point_policy="follow_mouse", attachment="vertical"))
-        figure.toolbar.active_drag = box
-        figure.on_event(Tap, self._tapped)
-        figure.on_event(SelectionGeometry, self._boxed)
+        figure.add_tools(HoverTool(tooltips=_HOVER, point_policy="follow_mouse", attachment="vertical"))
+        if on_time is not None:
+            box = BoxSelectTool(dimensions="width")
+            figure.add_tools(box)
+            figure.toolbar.active_drag = box
+            figure.on_event(Tap, self._tapped)
+            figure.on_event(SelectionGeometry, self._boxed)
 
     def __panel__(self) -> Any:
         return pn.pane.Bokeh(self._plot.figure, sizing_mode="stretch_width")
+
+    @property
+    def figure(self) -> Any:
+        """The picture itself."""
+        return self._plot.figure
 
     def set_zone(self, zone: str) -> None:
         """The head of the page has another zone."""
@@ -137,13 +145,31 @@ class CountsPlot(Viewer):
                 self._sources[state].data = columns
 
     def _tapped(self, event: Any) -> None:
-        if event.x is not None:
+        if event.x is not None and self._on_time is not None:
             self._on_time(_time_of(event.x), None)
 
     def _boxed(self, event: Any) -> None:
         geometry = event.geometry
-        if event.final and geometry.get("type") == "rect":
+        if event.final and geometry.get("type") == "rect" and self._on_time is not None:
             self._on_time(_time_of(geometry["x0"]), _time_of(geometry["x1"]))
+
+
+def counts_figure(
+    counts: pd.DataFrame, *, unit: str, zone: ZoneInfo, since: datetime, until: datetime, dark: bool = False
+) -> Any:
+    """A Bokeh figure of how runs ended, for a notebook or a file.
+
+    Args:
+        counts: `client.history.counts(...)`.
+        unit: of a period: hour, day, week or month.
+        zone: of the periods.
+        since, until: what is to be seen; aware.
+        dark: colours for a dark background.
+    """
+    plot = CountsPlot(None, zone.key)
+    plot.draw(counts, unit, zone, since, until)
+    paint(plot.figure, dark=dark)
+    return plot.figure
 
 
 def _time_of(ms: float) -> datetime:

@@ -74,6 +74,19 @@ def after(known: Known, job_id: str) -> list[Link]:
     return [*waits, *starts]
 
 
+def joined(known: Known) -> dict[tuple[str, str], str]:
+    """All that joins two jobs: the first, the other, and whether that `waits` or the first `starts` it.
+
+    Where both is so it waits, for without that it does not run.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for job_id, facts in known.jobs.items():
+        found.update({(job_id, link.job_id): "starts" for link in _actions(facts)})
+    for job_id, facts in known.jobs.items():
+        found.update({(link.job_id, job_id): "waits" for link in _conditions(facts)})
+    return found
+
+
 def grow(links_of: Callable[[str], list[Link]], job_id: str) -> tuple[list[Node], int]:
     """The tree beyond a job, and how many nodes were left out.
 
@@ -109,13 +122,15 @@ def job_ids(nodes: Iterable[Node]) -> set[str]:
     return found
 
 
-def tree_html(nodes: list[Node], known: Known, last: Mapping[str, Mapping[str, Any]], omitted: int) -> str:
+def tree_html(
+    nodes: list[Node], known: Known, last: Mapping[str, Mapping[str, Any]] | None, omitted: int
+) -> str:
     """The tree as nested lists.
 
     Args:
         nodes: of the first level.
         known: which jobs there are.
-        last: of each job `last_run_id` and `last_state`.
+        last: of each job `last_run_id` and `last_state`; None: that is not known yet.
         omitted: how many more there are.
     """
     items = "".join(_node_html(node, known, last) for node in nodes)
@@ -123,12 +138,13 @@ def tree_html(nodes: list[Node], known: Known, last: Mapping[str, Mapping[str, A
     return f'<ul class="tree">{items}{more}</ul>'
 
 
-def _node_html(node: Node, known: Known, last: Mapping[str, Mapping[str, Any]]) -> str:
+def _node_html(node: Node, known: Known, last: Mapping[str, Mapping[str, Any]] | None) -> str:
     job_id = node.link.job_id
+    state = _state_html(job_id, known, None if last is None else last.get(job_id, {}))
     below = f"<ul>{''.join(_node_html(n, known, last) for n in node.below)}</ul>" if node.below else ""
     again = ' <span class="muted">(see above)</span>' if node.is_again else ""
     return (
-        f"<li>{_state_html(job_id, known, last.get(job_id))} {markup.job_link(job_id)} "
+        f"<li>{state} {markup.job_link(job_id)} "
         f'<span class="muted">{text(node.link.words)}</span>{again}{below}</li>'
     )
 
@@ -138,7 +154,9 @@ def _state_html(job_id: str, known: Known, last: Mapping[str, Any] | None) -> st
         return f'<span class="mark bad">{palette.WARNING_SIGN} broken file</span>'
     if job_id not in known.jobs:
         return f'<span class="mark bad">{palette.WARNING_SIGN} no such job</span>'
-    if last is None or not markup.given(last["last_run_id"]):
+    if last is None:
+        return ""
+    if not markup.given(last.get("last_run_id")):
         return '<span class="mark">never ran</span>'
     run_id = f"r{str(last['last_run_id']).removeprefix('r')}"
     badge = markup.badge(last["last_state"])

@@ -117,7 +117,7 @@ def _table(kind: str, heads: str, rows: Sequence[str], caption: str) -> str:
     )
 
 
-def scale_html(most: str) -> str:
-    """What light and dark mean."""
+def scale_html(most: str, colour: str = "blue") -> str:
+    """What light and dark mean; `colour` is that of the map: the last part of its CSS class."""
     cells = "".join(f'<i class="cell l{n}"></i>' for n in range(LEVELS + 1))
-    return f'<span class="scale"><span>none</span>{cells}<span>{text(most)}</span></span>'
+    return f'<span class="scale heat-{colour}"><span>none</span>{cells}<span>{text(most)}</span></span>'

@@ -543,7 +543,7 @@ def calendar_html(seen: Seen) -> str:
     filters = {"job": seen.wish.words, "state": seen.wish.state}
     address = urlencode(window | {k: v for k, v in filters.items() if v})
     body = (
-        f'<div class="bar under">{metrics}{heat.scale_html(words(most))}'
+        f'<div class="bar under">{metrics}{heat.scale_html(words(most), colour)}'
         f'<a class="push" href="timeline?{text(address)}">these runs one by one</a></div>'
         f'<div class="heat-{colour}">{drawn}</div>'
     )

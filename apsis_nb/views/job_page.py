@@ -19,6 +19,7 @@ from . import dependencies, job_acts, job_parts, markup, strips, trend
 from .board import COLUMNS_CSS, Board
 from .catalogue import Known
 from .job_parts import Told
+from .job_timeline import JobTimeline
 from .markup import text
 from .page import Page
 from .trend import Trend
@@ -38,7 +39,7 @@ class Past:
 
     stats: Mapping[str, Any] | None
     runs: list[dict[str, Any]]  #: the last ones, oldest first
-    last: dict[str, dict[str, Any]]  #: the last run of each job of the trees
+    last: dict[str, dict[str, Any]] | None  #: the last run of each job of the trees; None: not known yet
 
 
 class JobPage(Viewer):
@@ -50,7 +51,7 @@ class JobPage(Viewer):
         self._job_id = page.said.get("id", "")
         self._told: Told | None = None
         self._known: Known | None = None
-        self._past = Past(None, [], {})
+        self._past = Past(None, [], None)
         self._version: int | None = None
         self._drafts = 0
         self._tag = ""  # of the text that the reader is about to replace
@@ -61,6 +62,7 @@ class JobPage(Viewer):
         self._note = Board(visible=False)
         self._side = Board(stylesheets=[CSS])
         self._took, self._late = Trend("Duration", page.shell.zone), Trend("Lateness", page.shell.zone)
+        self._timeline = JobTimeline(page, self._job_id)
         self._backfills = Board(on_action=self._act, visible=False)
         self._editor = YamlEditor(self._act)
         self._versions = Board(on_action=self._act, stylesheets=[CSS])
@@ -68,9 +70,14 @@ class JobPage(Viewer):
         page.shell.param.watch(self._set_zone, "zone")
         page.adhoc.param.watch(lambda event: self._draw(), "role")
         if self._job_id:
+            for picture in (self._took, self._late):
+                picture.say("Loading …")
             self._look = page.keep(self._load, self._show, wants=self._is_about_it, every_s=20.0)
             self._look_back = page.keep(
                 self._load_past, self._show_past, wants=self._is_run_of_it, every_s=15.0
+            )
+            self._look_at_runs = page.keep(
+                self._timeline.load, self._timeline.draw, wants=self._is_run_of_it, every_s=30.0
             )
             page.keep(self._load_trends, self._show_trends, wants=lambda event: False, every_s=60.0)
         else:
@@ -87,6 +94,7 @@ class JobPage(Viewer):
         file = pn.Column(heading, self._editor, sizing_mode="stretch_width", styles=surface)
         left = pn.Column(
             self._backfills,
+            self._timeline,
             trends,
             file,
             self._versions,
@@ -117,6 +125,7 @@ class JobPage(Viewer):
     def _show(self, loaded: tuple[Known, Told]) -> None:
         self._known, self._told = loaded
         told = self._told
+        self._page.shell.own_zone = job_parts.own_zone(told.facts)
         if told.facts is None:
             self._page.shell.failed = bool(told.errors)
         if told.yaml is not None:
@@ -125,17 +134,21 @@ class JobPage(Viewer):
         self._look_back()
 
     def _load_past(self) -> Past:
-        client, jobs = self._page.client, {self._job_id}
-        if self._known is not None:
-            jobs |= dependencies.job_ids(self._trees(self._known)[0][0])
-            jobs |= dependencies.job_ids(self._trees(self._known)[1][0])
-        last = {row["job_id"]: row for row in markup.records(client.history.jobs("90d", job=sorted(jobs)))}
+        client, last = self._page.client, None
+        if self._known is not None:  # else it is not known yet who stands in the trees
+            jobs = {self._job_id}
+            for nodes, _ in self._trees(self._known):
+                jobs |= dependencies.job_ids(nodes)
+            rows = markup.records(client.history.jobs("90d", job=sorted(jobs)))
+            last = {row["job_id"]: row for row in rows}
         recent = markup.records(client.history.jobs("30d", job=self._job_id))
         runs = strips.last_runs(client, [self._job_id])[self._job_id]
         return Past(recent[0] if recent else None, runs, last)
 
     def _show_past(self, past: Past) -> None:
         self._past = past
+        self._timeline.follow(past.runs)
+        self._look_at_runs()
         self._page.shell.running = sum(run["state"] in {"running", "stopping"} for run in past.runs)
         self._draw()
 
@@ -184,7 +197,7 @@ class JobPage(Viewer):
         self._body.visible = told.yaml is not None or not absent
 
     def _set_zone(self, event: Any) -> None:
-        for picture in (self._took, self._late):
+        for picture in (self._timeline, self._took, self._late):
             picture.set_zone(event.new)
 
     # ---- What is done ----
@@ -300,9 +313,9 @@ def told_of(client: Client, known: Known, job_id: str) -> Told:
     facts = known.jobs.get(job_id)
     versions: list[dict[str, Any]] = []
     source, tag = None, ""
-    with suppress(NoSuch):  # it was never in a file, or its texts are not kept yet
+    with suppress(NoSuch, BadRequest):  # its texts are not kept yet, or it is no id for which they could be
         versions = client.versions(job_id)
-    with suppress(NoSuch, BadRequest):  # there is none, or it is no id that a file could have
+    with suppress(NoSuch, BadRequest):  # there is none
         source, tag = client.yaml(job_id)
     return Told(
         facts=facts,

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from . import job_acts, markup, strips
 from .catalogue import is_disabled
 from .difference import difference_html
+from .jobs_table import label_link
 from .markup import text
 
 NEXT_TIMES = 10
@@ -55,9 +56,7 @@ def head_html(
     if facts is not None and is_disabled(facts):
         marks += '<span class="mark">disabled</span>'
     labels = [] if facts is None else facts["metadata"]["labels"]
-    chips = "".join(
-        f'<a class="label" href="jobs?{urlencode({"label": label})}">{text(label)}</a>' for label in labels
-    )
+    chips = markup.unfolding([label_link(label) for label in labels]) if labels else ""
     description = "" if facts is None else str(facts["metadata"].get("description") or "")
     said = f'<p class="intro">{text(description)}</p>' if description else ""
     buttons, templates = _acts(job_id, told, role)
@@ -65,13 +64,24 @@ def head_html(
         f'<a href="{page}?{text(urlencode({"job": job_id}))}">{words}</a>'
         for page, words in (("timeline", "Timeline"), ("history", "History"), ("late", "Late and missed"))
     )
+    links += f'<a href="jobs?{text(urlencode({"q": job_id, "view": "graph"}))}">As a graph</a>'
     return (
         f'<section class="card job-head"><div class="who"><div class="line">{title}{marks}'
-        f'<span class="chips">{chips}</span></div>{said}{_when_html(told)}'
+        f"{chips}</div>{said}{_when_html(told)}"
         f'<p class="ways">{links}</p></div>'
         f'<div class="acts"><div class="bar">{buttons}</div>{_strip_html(stats, runs)}</div></section>'
         f"{templates}"
     )
+
+
+def own_zone(facts: Mapping[str, Any] | None) -> str:
+    """The zone of a job's schedules, by its name; empty: they have none, or not the same."""
+    zones = set()
+    for schedule in (facts or {}).get("schedule") or []:
+        start = schedule.get("start")  # of one that also says when to stop
+        zones.add(schedule.get("tz") or (start.get("tz") if isinstance(start, dict) else None))
+    zones.discard(None)  # an interval looks at no clock
+    return str(zones.pop()) if len(zones) == 1 else ""
 
 
 def _when_html(told: Told) -> str:

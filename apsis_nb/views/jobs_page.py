@@ -15,6 +15,7 @@ from apsis_nb.client import ServerEvent
 from . import job_acts, markup, strips
 from .board import Board
 from .catalogue import Known, is_disabled
+from .controls import joined
 from .jobs_table import (
     ONLY,
     PAGE_ROWS,
@@ -32,6 +33,8 @@ from .jobs_table import (
 )
 from .markup import text
 from .page import Page
+from .sql_box import PAST_CSS
+from .workflow import Workflow, drawn, graph_of, words_of
 
 CSS = (Path(__file__).parent / "jobs.css").read_text(encoding="utf-8")
 
@@ -59,6 +62,8 @@ class JobsPage(Viewer):
         self._broken = Board(visible=False)
         loading = markup.card("Jobs", markup.nothing("Loading …"))
         self._rows = Board(loading, on_action=self._act, stylesheets=[CSS])
+        self._graph_head = Board(visible=False, stylesheets=[PAST_CSS])
+        self._graph = Workflow(visible=False)
         self._look = page.keep(self._load, self._show, wants=_is_about_jobs, every_s=20.0)
         self._look_ahead = page.keep(self._load_next, self._show_next, wants=_is_about_jobs, every_s=20.0)
         page.keep(self._load_stats, self._show_stats, wants=lambda event: False, every_s=15.0)
@@ -72,6 +77,7 @@ class JobsPage(Viewer):
             self._note,
             self._broken,
             self._rows,
+            joined(self._graph_head, self._graph),
             sizing_mode="stretch_width",
             styles={"gap": "14px"},
         )
@@ -131,22 +137,44 @@ class JobsPage(Viewer):
         if self._known is None:
             return
         chosen = chosen_jobs(self._known, self._choice, self._last_state)
+        is_graph = self._choice.is_graph
+        self._rows.visible, self._graph_head.visible = not is_graph, is_graph
+        if is_graph:
+            self._draw_graph(self._known, chosen)
+            return
+        self._graph.visible = False
         rows = tree(chosen, self._choice.closed) if self._choice.sort == "" else self._sorted(chosen)
         pages = max(1, -(-len(rows) // PAGE_ROWS))
         if self._choice.page >= pages:
             self._choice = replace(self._choice, page=pages - 1)
         seen = rows[self._choice.page * PAGE_ROWS : (self._choice.page + 1) * PAGE_ROWS]
         shown = tuple(row.name for row in seen if row.kind == "job")
-        if shown != self._shown:
-            self._shown = shown
-            if any(job_id not in self._strips for job_id in shown):
-                self._look_at_runs()
-            if any(job_id not in self._next_at for job_id in shown):
-                self._look_ahead()
+        if self._follow_runs_of(shown) and any(job_id not in self._next_at for job_id in shown):
+            self._look_ahead()
         cells = {job_id: self._cells(job_id) for job_id in shown}
         self._rows.content = rows_html(
             seen, cells, len(chosen), len(rows), self._choice, self._picked, self._acts_html(chosen)
         )
+
+    def _follow_runs_of(self, jobs: tuple[str, ...]) -> bool:
+        """Show how the runs of these jobs go; gives whether they are others than before."""
+        if jobs == self._shown:
+            return False
+        self._shown = jobs
+        if any(job_id not in self._strips for job_id in jobs):
+            self._look_at_runs()
+        return True
+
+    def _draw_graph(self, known: Known, chosen: list[str]) -> None:
+        graph = graph_of(known, chosen)
+        can_be_drawn = bool(graph.jobs) and not graph.is_too_large
+        words = words_of(graph)
+        body = f'<p class="hint">{text(words)}</p>' if can_be_drawn else markup.nothing(words)
+        kind = "upper" if can_be_drawn else ""
+        self._graph_head.content = markup.card("What waits for what", body, count=len(graph.jobs), kind=kind)
+        self._follow_runs_of(tuple(job for job in graph.jobs if job in known.jobs)[:MOST_ASKED])
+        self._graph.draw(drawn(graph, known, self._last_state) if can_be_drawn else {})
+        self._graph.visible = can_be_drawn
 
     def _last(self, job_id: str) -> dict[str, Any] | None:
         runs = self._strips.get(job_id)
@@ -230,6 +258,8 @@ class JobsPage(Viewer):
                 self._choose(sort=value, page=0)
             case "page" if value.isdigit():
                 self._choose(page=int(value))
+            case "view":
+                self._choose(is_graph=value == "graph", page=0)
             case "fold":
                 self._choose(closed=self._choice.closed ^ {value})
             case "fold-all":
@@ -246,6 +276,8 @@ class JobsPage(Viewer):
         self._choice = replace(self._choice, **changes)
         if changes.get("sort") == "next":
             self._look_ahead()
+        if "is_graph" in changes and self._known is not None:
+            self._bar.content = bar_html(self._choice, self._known.labels)
         self._page.put_in_address(**self._choice.said())
         self._draw()
 

@@ -9,6 +9,7 @@ from apsis_nb.core.states import ACTIVE, State
 
 from . import job_acts, markup, strips
 from .catalogue import Known, is_disabled
+from .controls import choices, group
 from .markup import text
 
 PAGE_ROWS = 50  #: jobs and folders
@@ -45,6 +46,7 @@ class Choice:
     sort: str = ""
     page: int = 0
     closed: frozenset[str] = frozenset()  #: folders
+    is_graph: bool = False  #: whether it is shown what they wait for, and no table
 
     def said(self) -> dict[str, str]:
         """As the address says it."""
@@ -55,6 +57,7 @@ class Choice:
             "sort": self.sort,
             "page": str(self.page + 1) if self.page else "",
             "closed": ",".join(sorted(self.closed)),
+            "view": "graph" if self.is_graph else "",
         }
 
 
@@ -68,6 +71,7 @@ def choice_of(said: Mapping[str, str]) -> Choice:
         sort=said["sort"] if said.get("sort") in SORTS else "",
         page=int(page) - 1 if page.isdecimal() and 0 < int(page) < 10**6 else 0,
         closed=frozenset(folder for folder in said.get("closed", "").split(",") if folder),
+        is_graph=said.get("view") == "graph",
     )
 
 
@@ -166,16 +170,26 @@ def bar_html(choice: Choice, labels: Mapping[str, int]) -> str:
     """The fields that choose jobs, and what is for all of them."""
     known = {choice.label: 0, **labels} if choice.label else labels
     of_labels = [("", "all labels"), *((label, f"{label} ({count})") for label, count in known.items())]
+    view = "graph" if choice.is_graph else "table"
+    shown = choices("view", {"table": "Table", "graph": "What waits for what"}, view)
     return (
         '<div class="bar">'
         f'<input type="search" data-action="words" value="{text(choice.words)}" size="28" '
         'placeholder="Filter: id, label, description" aria-label="Filter by words">'
         f"{_select('label', 'Label', of_labels, choice.label)}"
         f"{_select('only', 'Which', list(ONLY.items()), choice.only)}"
+        f"{'' if choice.is_graph else _of_table(choice)}"
+        f'<span class="push bar">{group("How they are shown", shown)}'
+        '<button data-action="reload?">Reload files</button></span></div>'
+    )
+
+
+def _of_table(choice: Choice) -> str:
+    """The fields that only the table has."""
+    return (
         f"{_select('sort', 'Order', list(SORTS.items()), choice.sort)}"
-        '<span class="group push"><button data-action="fold-all" data-value="open">Expand</button>'
+        '<span class="group"><button data-action="fold-all" data-value="open">Expand</button>'
         '<button data-action="fold-all" data-value="close">Collapse</button></span>'
-        '<button data-action="reload?">Reload files</button></div>'
     )
 
 
@@ -277,11 +291,13 @@ def _folder_html(row: Row, choice: Choice, picked: frozenset[str]) -> str:
     is_picked = bool(row.jobs) and all(job_id in picked for job_id in row.jobs)
     arrow = "▸" if is_closed else "▾"
     return (
-        f'<tr class="folder" data-key="f:{text(row.name)}" data-fold="{text(row.name)}" tabindex="0" '
-        f'aria-expanded="{str(not is_closed).lower()}"><td class="pick">'
+        f'<tr class="folder" data-key="f:{text(row.name)}" data-fold="{text(row.name)}" tabindex="0">'
+        '<td class="pick">'
         f"{_box(f'{row.name}/', is_picked, f'Choose all below {row.name}')}</td>"
-        f'<td colspan="6" style="--depth:{row.depth}"><span class="arrow" aria-hidden="true">{arrow}</span>'
-        f'<b>{text(name)}/</b> <span class="muted">{job_acts.many(len(row.jobs))}</span></td></tr>'
+        f'<td colspan="6" style="--depth:{row.depth}"><button class="fold" data-action="fold" '
+        f'data-value="{text(row.name)}" aria-expanded="{str(not is_closed).lower()}" tabindex="-1">'
+        f'<span class="arrow" aria-hidden="true">{arrow}</span>{text(name)}/</button> '
+        f'<span class="muted">{job_acts.many(len(row.jobs))}</span></td></tr>'
     )
 
 
@@ -313,9 +329,11 @@ def job_cells(
     shown = f'<span class="folder">{text(folder + slash)}</span>{text(name)}' if is_flat else text(name)
     link = f'<a class="job" href="{text(markup.job_url(job_id))}" tabindex="-1">{shown}</a>'
     labels = [] if facts is None else facts["metadata"]["labels"]
-    chips = "".join(
-        f'<a class="label" href="jobs?label={quote(label, safe="")}">{text(label)}</a>' for label in labels
-    )
+    chips = "".join(label_link(label, most=markup.LONGEST_CHIP) for label in labels[: markup.MOST_CHIPS])
+    beyond = labels[markup.MOST_CHIPS :]
+    if beyond:
+        named = markup.cut(", ".join(beyond), 4 * markup.LONGEST_CHIP)
+        chips += f'<span class="label" title="{text(named)}">+{len(beyond):,}</span>'
     marks = ""
     if is_broken:
         marks += '<span class="mark bad">broken file</span>'
@@ -324,7 +342,11 @@ def job_cells(
     if facts is not None and is_disabled(facts):
         marks += '<span class="mark">disabled</span>'
     description = "" if facts is None else str(facts["metadata"].get("description") or "").partition("\n")[0]
-    said = f'<span class="said-of">{text(description)}</span>' if description else ""
+    said = (
+        f'<span class="said-of" title="{text(markup.cut(description, 400))}">{text(description)}</span>'
+        if description
+        else ""
+    )
     first = f'<div class="line">{link}{marks}<span class="chips">{chips}</span></div>{said}'
     return [
         first,
@@ -334,6 +356,14 @@ def job_cells(
         markup.duration(stats["p50_s"]) if stats is not None else "",
         strips.strip_svg(runs),
     ]
+
+
+def label_link(label: str, *, most: int | None = None) -> str:
+    """A label, as a link to the jobs that have it; of a long one so many characters."""
+    shown = label if most is None else markup.cut(label, most)
+    return (
+        f'<a class="label" href="jobs?label={quote(label, safe="")}" title="{text(label)}">{text(shown)}</a>'
+    )
 
 
 def _next_cell(facts: Mapping[str, Any] | None, pause: Mapping[str, Any] | None, next_at: Any) -> str:

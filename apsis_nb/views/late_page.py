@@ -1,6 +1,6 @@
 """The page of late and missed runs: which jobs, why, over time, one by one, and what to do about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,13 +12,13 @@ import panel as pn
 from panel.viewable import Viewer
 
 from apsis_nb.client import BadRequest, ServerEvent
-from apsis_nb.core.states import State
 
 from . import connection, late_runs, markup, past
 from .board import Board
-from .controls import SURFACE, WHOLE, as_table, button, joined, question, search
+from .controls import SURFACE, WHOLE, as_table, button, joined, search
 from .counts_plot import period_words
-from .late_runs import APPLIES, WHYS, Done, budget_of, kind_of
+from .late_runs import WHYS, budget_of
+from .many_runs import actions_html, carry_out, done_html, kind_of
 from .markup import text
 from .page import Page
 from .past import Chosen
@@ -31,12 +31,13 @@ from .trend_band import TrendBand
 NAMES = ("24h", "7d", MONTH, "30d", "90d")
 DEFAULT = "30d"
 MOST_JOBS = 25
-MOST_NAMED = 8  #: runs that a question names
 WHY_COLOURS = {
     "for_condition": "#b38a00", "for_limit": "#2f6df6", "for_host": "#a846b0", "for_server": "#bf3b26",
     "at_end": "#0f8f9c", "not_started": "#858b96",
 }  # fmt: skip
 TITLES = {"late": "Late runs", "missed": "Missed times"}
+#: What can be done with the runs of each list.
+ACTIONS = {"late": ("start", "skip", "mark"), "missed": ("start", "mark")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class LatePage(Viewer):
     async def _carry_out(self, action: str, which: str, mark: str) -> None:
         """Do what was asked and confirmed, and tell of each that was refused why."""
         picked = self._kinds(which)
-        done = await self._page.act(late_runs.carry_out, self._page.client, action, picked, mark)
+        done = await self._page.act(carry_out, self._page.client, action, picked, mark)
         if done is None:
             return
 
@@ -432,7 +433,7 @@ def list_html(
     pager = pager_html(count, page).replace('data-action="page"', f'data-action="page:{which}"')
     if not seen.may_act:
         return markup.card(title, f"{body}{pager}", count=count)
-    buttons, templates = actions_html(which, kinds)
+    buttons, templates = actions_html(which, kinds, ACTIONS[which])
     return markup.card(
         title, f'<div class="bar acts">{ticks}{buttons}</div>{body}{pager}{templates}', count=count
     )
@@ -480,107 +481,3 @@ def late_by(row: dict[str, Any], budget_s: float | None) -> str:
             else '<span class="late">late</span>'
         )
     return '<span class="late">late end</span>'
-
-
-def actions_html(which: str, kinds: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """The buttons for what is ticked, and what each says before it does anything."""
-    by_kind: dict[str, list[str]] = {"waits": [], "runs": [], "ended": []}
-    for name, kind in kinds:
-        by_kind[kind].append(name)
-    told = [
-        ("start", "Run now", "primary", "Run them now?", _start_words(by_kind)),
-        ("skip", "Skip", "", "Skip them?", _skip_words(by_kind)),
-        ("mark", "Mark &hellip;", "", "Mark how they ended?", _mark_words(by_kind)),
-    ]
-    if which == "missed":
-        told.pop(1)
-    buttons, templates = "", ""
-    for action, words, kind, title, body in told:
-        disabled = "" if any(by_kind[k] for k in APPLIES[action]) else " disabled"
-        name = f"{action}:{which}"
-        yes = "Mark" if action == "mark" else words
-        buttons += (
-            f'<button class="{kind}" data-action="{name}" data-title="{title}" data-yes="{yes}"{disabled}>'
-            f"{words}</button>"
-        )
-        templates += question(name, body)
-    chosen = f"{len(kinds)} chosen" if kinds else "Tick runs to do something with them."
-    return f'{buttons}<span class="muted num">{chosen}</span>', templates
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f'<span class="muted">{", ".join(names[:MOST_NAMED])}{more}</span>'
-
-
-def _runs(names: list[str]) -> str:
-    return f"<b>{len(names)} run{'' if len(names) == 1 else 's'}</b>"
-
-
-def _left(names: list[str], why: str) -> str:
-    return (
-        f"<p>{_runs(names)} {why}, and {'is' if len(names) == 1 else 'are'} left alone: {_named(names)}</p>"
-        if names
-        else ""
-    )
-
-
-def _start_words(kinds: dict[str, list[str]]) -> str:
-    waits, ended = kinds["waits"], kinds["ended"]
-    parts = []
-    if waits:
-        parts.append(
-            f"<p>{_runs(waits)} that wait start at once, whatever they wait for: {_named(waits)}</p>"
-        )
-    if ended:
-        parts.append(
-            f"<p>For {_runs(ended)} that did not run, or have ended, a new run with the same args is made, "
-            f"and is due now: {_named(ended)}</p>"
-        )
-    return "".join(parts) + _left(kinds["runs"], "run already")
-
-
-def _skip_words(kinds: dict[str, list[str]]) -> str:
-    waits = kinds["waits"]
-    first = (
-        f"<p>{_runs(waits)} will not run, and stay in the history as skipped: {_named(waits)}</p>"
-        if waits
-        else ""
-    )
-    return first + _left(kinds["runs"] + kinds["ended"], "have started or ended")
-
-
-def _mark_words(kinds: dict[str, list[str]]) -> str:
-    ended = kinds["ended"]
-    options = "".join(f'<option value="{s.value}">{s.value}</option>' for s in _ENDS)
-    first = (
-        f"<p>{_runs(ended)} will count as ended so. What waits for them hears of it; their jobs' actions are "
-        f"not done: {_named(ended)}</p>"
-        f'<label class="field">They ended in<select name="state">{options}</select></label>'
-        if ended
-        else ""
-    )
-    return first + _left(kinds["waits"] + kinds["runs"], "have not ended")
-
-
-_ENDS = (State.SUCCESS, State.FAILURE, State.ERROR, State.SKIPPED)
-_VERBS: dict[str, Callable[[str], str]] = {
-    "start": lambda mark: "started, or made anew",
-    "skip": lambda mark: "skipped",
-    "mark": lambda mark: f"marked as {mark}",
-}
-
-
-def done_html(action: str, done: list[Done], mark: str) -> str:
-    """How many were done, and which were refused, and why."""
-    good = [d for d in done if d.refused is None]
-    bad = [d for d in done if d.refused is not None]
-    made = ", ".join(markup.run_link(d.made) for d in good if d.made)
-    words = f"{len(good):,} {text(_VERBS[action](mark))}" + (f": {made}" if made else "") + "."
-    note = f'<p class="said" role="status">{words}</p>' if good or not bad else ""
-    if not bad:
-        return note
-    items = "".join(f"<li>{markup.run_link(d.run_id)}: {text(d.refused)}</li>" for d in bad)
-    return (
-        f'{note}<div class="wrong" role="alert"><div><b>{len(bad):,} refused</b><ul>{items}</ul></div></div>'
-    )

@@ -1,13 +1,10 @@
-"""What the page of late and missed runs asks, and what it does with those that a reader picked."""
+"""What the page of late and missed runs asks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from apsis_nb.client import Client, ClientError
-from apsis_nb.core.states import State
+from apsis_nb.client import Client
 
 from .markup import duration
 from .past import MOST_OUTLIERS, Chosen
@@ -22,9 +19,6 @@ WHYS: dict[str, str] = {
     "at_end": "ended late",
     "not_started": "still waits",
 }
-#: What can be done with runs that have not started.
-NOT_STARTED = frozenset({State.SCHEDULED, State.WAITING})
-
 _BY_JOB = """
 SELECT job_id, count(*) FILTER (late_s IS NOT NULL AND state <> 'skipped') AS due,
     count(*) FILTER (late) AS late_runs,
@@ -84,54 +78,6 @@ def worst(client: Client, chosen: Chosen) -> pd.DataFrame:
     where, values = chosen.where()
     found = client.sql(_WORST.format(where=where, limit=MOST_OUTLIERS), values)
     return found.assign(says=[f"late {duration(s)}" for s in found["value_s"]])
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of one run that something was asked for."""
-
-    run_id: str
-    made: str | None = None  #: the run that was made of it
-    refused: str | None = None  #: why it was not done
-
-
-def kind_of(state: State) -> str:
-    """What can be done with a run in a state: `waits`, `runs` or `ended`."""
-    return "waits" if state in NOT_STARTED else "ended" if state.is_finished else "runs"
-
-
-def carry_out(client: Client, action: str, picked: Sequence[tuple[str, str]], mark: str = "") -> list[Done]:
-    """Do something with each of some runs; what is refused for one is done for the others all the same.
-
-    Args:
-        client: whom to ask.
-        action: `start` (those that wait start, those that have ended are run again), `skip` or `mark`.
-        picked: each with its kind, as `kind_of` says.
-        mark: the state that they are given, for `mark`.
-    """
-    done = []
-    for run_id, kind in picked:
-        if kind not in APPLIES[action]:
-            continue
-        try:
-            run = client.run(run_id)
-            if action == "start" and kind == "ended":
-                done.append(Done(run_id, made=run.rerun().run_id))
-                continue
-            if action == "start":
-                run.start()
-            elif action == "skip":
-                run.skip()
-            else:
-                run.mark(mark)
-            done.append(Done(run_id))
-        except ClientError as error:
-            done.append(Done(run_id, refused=str(error)))
-    return done
-
-
-#: Which kinds of runs each action is for.
-APPLIES: dict[str, tuple[str, ...]] = {"start": ("waits", "ended"), "skip": ("waits",), "mark": ("ended",)}
 
 
 def budget_of(facts: dict[str, Any] | None) -> tuple[float | None, str]:

@@ -24,7 +24,7 @@ def late_html(runs: list[dict[str, Any]]) -> str:
         for run in runs
     ]
     heads = [
-        ("Job", ""),
+        ("Job", "who"),
         ("Run", "tight"),
         ("Was due", "tight"),
         ("By", "tight"),
@@ -32,4 +32,4 @@ def late_html(runs: list[dict[str, Any]]) -> str:
         ("State", "tight"),
     ]
     body = markup.table(heads, rows, caption="Runs that were late", ids=[run["run_id"] for run in runs])
-    return markup.card("Late", body, more='<a href="timeline?late=1">all</a>')
+    return markup.card("Late", body, more='<a href="late?range=24h">all</a>')

@@ -142,11 +142,72 @@ def labels_of(value: Any) -> list[str]:
     return [str(v) for v in value] if isinstance(value, list | tuple) else []
 
 
-def chips(args: Any = None, labels: Any = None) -> str:
-    """Args and labels as small boxes."""
-    parts = [f'<span class="arg"><i>{text(k)}</i>{text(v)}</span>' for k, v in objects(args).items()]
-    parts += [f'<span class="label">{text(v)}</span>' for v in labels_of(labels)]
-    return f'<span class="chips">{"".join(parts)}</span>' if parts else ""
+#: Of args and labels: so many are shown in a row of a table, elsewhere so many before one asks for the rest;
+#: in a row only the beginning of one that is longer.
+MOST_CHIPS, MOST_AT_ONCE, LONGEST_CHIP = 6, 24, 120
+#: As many characters are seen of one in a row; of a longer one the whole is told.
+_SEEN = 36
+
+
+def chips(args: Any = None, labels: Any = None, *, has_all: bool = False) -> str:
+    """Args and labels as small boxes.
+
+    Args:
+        has_all: whether all are there, whatever their number and length; else some, as in a row of a table.
+    """
+    told = [("arg", k, v) for k, v in objects(args).items()]
+    told += [("label", "", v) for v in labels_of(labels)]
+    if not told:
+        return ""
+    if not has_all:
+        return (
+            f'<span class="chips">{"".join(_chip(*each) for each in told[:MOST_CHIPS])}{_rest(told)}</span>'
+        )
+    boxes = [_box(kind, k, v) for kind, k, v in told]
+    return unfolding(boxes)
+
+
+def unfolding(boxes: list[str]) -> str:
+    """Small boxes, the first of them and, if there are many, the others on demand."""
+    first, rest = boxes[:MOST_AT_ONCE], boxes[MOST_AT_ONCE:]
+    html = f'<span class="chips whole">{"".join(first)}</span>'
+    if rest:
+        more = f'<span class="chips whole">{"".join(rest)}</span>'
+        summary = f"<summary>{len(rest):,} more</summary>"
+        html += f'<details class="more-chips" data-key="chips">{summary}{more}</details>'
+    return html
+
+
+def _box(kind: str, name: str, value: str, title: str = "") -> str:
+    named = f"<i>{text(name)}</i>" if kind == "arg" else ""
+    told = f' title="{text(title)}"' if title else ""
+    return f'<span class="{kind}"{told}>{named}{text(value)}</span>'
+
+
+def _chip(kind: str, name: str, value: str) -> str:
+    """One that may be cut: the pointer is told the rest."""
+    whole = f"{name}: {value}" if kind == "arg" else value
+    title = cut(whole, 4 * LONGEST_CHIP) if len(whole) > _SEEN else ""
+    return _box(kind, cut(name, LONGEST_CHIP), cut(value, LONGEST_CHIP), title)
+
+
+def _rest(told: list[tuple[str, str, str]]) -> str:
+    """How many more there are, and what the first of them are."""
+    rest = [value for _, _, value in told[MOST_CHIPS:]]
+    if not rest:
+        return ""
+    title = cut(", ".join(rest[:20]), 4 * LONGEST_CHIP)
+    return f'<span class="rest" title="{text(title)}">+{len(rest):,}</span>'
+
+
+def clipped(words: object) -> str:
+    """Text where it may have no room: the pointer is told the whole."""
+    return f'<span title="{text(cut(str(words), 4 * LONGEST_CHIP))}">{text(words)}</span>'
+
+
+def cut(words: str, most: int) -> str:
+    """Words, and of long ones the beginning."""
+    return words if len(words) <= most else words[: most - 1] + "…"
 
 
 def card(title: str, body: str, *, count: int | None = None, more: str = "", kind: str = "") -> str:

@@ -103,6 +103,10 @@ export function render({model}) {
     find(".found").textContent = model.found
     find(".found").hidden = !model.found
   }
+  if (innerWidth < 720) {  // of a phone: there is no room to the right
+    find(".wrap").checked = true
+    pane.classList.add("wrapped")
+  }
   const paint = () => pane.classList.toggle("dark", window.apsis.dark())
 
   model.on("msg:custom", (message) => {

@@ -54,6 +54,13 @@ WHERE ts >= utc_now() - INTERVAL 24 HOUR AND starts_with(message, 'action: ')
     AND NOT starts_with(message, 'action: scheduled ')
 ORDER BY ts DESC LIMIT 20"""
 
+#: Of runs that failed within a day, which run was made anew of each last, and how it is.
+_AGAIN = """
+SELECT rerun_of, max(run_id) AS again_id, arg_max(state, run_id) AS again_state
+FROM runs
+WHERE scheduled_at >= $since::TIMESTAMP AND rerun_of IN ({failed})
+GROUP BY rerun_of"""
+
 #: How many runs a pause has held back since it began.
 _HELD = """
 SELECT count(*) AS runs FROM missed
@@ -70,6 +77,9 @@ class Present:
     late: list[dict[str, Any]]
     hourly: pd.DataFrame  #: hour, state, runs, late; of 24 hours
     now: datetime
+    again: Mapping[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  #: by run: what was made of it, its state
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class Plans:
     untold: Sequence[Mapping[str, Any]] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)  #: why runs wait that do not say it, by run
     role: str | None = None  #: of the reader
+    jobs: frozenset[str] = frozenset()  #: that there are
 
 
 class Overview(Viewer):
@@ -124,12 +135,14 @@ class Overview(Viewer):
     def _load_present(self) -> Present:
         client, now = self._page.client, self._page.now()
         since = now - timedelta(days=1)
+        failed = client.list_runs(state=["error", "failure"], since=since, limit=MOST_ROWS)
         return Present(
             live=client.list_runs(state=LIVE_STATES, limit=200),
-            failed=client.list_runs(state=["error", "failure"], since=since, limit=MOST_ROWS),
+            failed=failed,
             late=client.list_runs(late=True, since=since, limit=MOST_ROWS),
             hourly=client.sql(_HOURLY, {"now": format_time(now)}),
             now=now,
+            again=made_again(client, [run["run_id"] for run in failed], since),
         )
 
     def _load_plans(self) -> Plans:
@@ -145,6 +158,7 @@ class Overview(Viewer):
             untold=untold(client),
             reasons=reasons_of(client, self._present.live if self._present else []),
             role=before.role or str(client.version()["role"]),
+            jobs=frozenset(known.jobs) | frozenset(known.broken),
         )
 
     def _load_health(self) -> Sequence[Mapping[str, Any]]:
@@ -180,7 +194,7 @@ class Overview(Viewer):
                 broken_html(plans.broken),
                 held_html(plans.pauses, plans.backfills, may_run=may_run, may_write=may_write),
                 overview_html.untold_html(plans.untold),
-                overview_html.health_html(self._findings, may_mend=may_write),
+                overview_html.health_html(self._findings, may_mend=may_write, jobs=plans.jobs),
                 overview_html.following_html(plans.following),
             ]
             self._right.content = f'<div class="stack">{"".join(parts)}</div>'
@@ -278,6 +292,16 @@ def reasons_of(client: Client, live: Sequence[Mapping[str, Any]]) -> dict[str, s
                 causes = client.run(run["run_id"]).why()
                 found[str(run["run_id"])] = str(causes[0]["text"]) if causes else ""
     return found
+
+
+def made_again(client: Client, failed: Sequence[str], since: datetime) -> dict[str, tuple[str, str]]:
+    """What was made anew of runs that failed since a time: by run the newest one, and its state."""
+    if not failed:
+        return {}
+    ids = {f"id{n}": int(run_id.removeprefix("r")) for n, run_id in enumerate(failed)}
+    query = _AGAIN.format(failed=", ".join(f"${name}" for name in ids))
+    found = markup.records(client.sql(query, {"since": format_time(since), **ids}))
+    return {f"r{row['rerun_of']}": (f"r{row['again_id']}", str(row["again_state"])) for row in found}
 
 
 def held_by(client: Client, pause: Mapping[str, Any]) -> int:

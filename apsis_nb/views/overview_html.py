@@ -1,14 +1,15 @@
 """What the overview says, as HTML."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pandas as pd
 
 from apsis_nb.core.states import State
-from apsis_nb.core.times import format_local
+from apsis_nb.core.times import format_local, format_time
 
 from . import markup
 from .late_table import late_html
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 12  #: of a list; what is beyond is a link away
 MOST_FINDINGS = 5  #: that are shown before one asks for all
+
+
+_HOUR = timedelta(hours=1)
 
 
 def figures_html(present: "Present | None") -> str:
@@ -37,7 +41,7 @@ def figures_html(present: "Present | None") -> str:
     rate = f"{100 * done / ended:.1f} % of {ended:,}" if ended else "none ended"
     figures = [
         _figure("Running", f"{running:,}", "now"),
-        _figure("Waiting", f"{waiting:,}", "for a condition", mark="wait" if waiting else ""),
+        _figure("Waiting", f"{waiting:,}", "for what they need", mark="wait" if waiting else ""),
         _figure("Late", f"{late:,}", "in 24 hours", mark="late" if late else ""),
         _figure("Failed", f"{failed:,}", "in 24 hours", mark="bad" if failed else ""),
         _figure("Succeeded", f"{done:,}", rate),
@@ -45,13 +49,20 @@ def figures_html(present: "Present | None") -> str:
     return f'<div class="figures">{"".join(figures)}{hours_html(present)}</div>'
 
 
-_FIGURES = ("Running", "Waiting", "Late", "Failed", "Succeeded")
+#: Each with the page that has what it counts, one by one.
+_FIGURES = {
+    "Running": "timeline?state=running",
+    "Waiting": "timeline?state=waiting",
+    "Late": "late?range=24h",
+    "Failed": "timeline?state=bad",
+    "Succeeded": "timeline?state=success",
+}
 
 
 def _figure(name: str, number: str, words: str = "", *, mark: str = "") -> str:
     return (
-        f'<div class="figure {mark}"><span class="name">{text(name)}</span><b class="num">{text(number)}</b>'
-        f'<span class="words">{text(words)}</span></div>'
+        f'<a class="figure {mark}" href="{_FIGURES[name]}"><span class="name">{text(name)}</span>'
+        f'<b class="num">{text(number)}</b><span class="words" title="{text(words)}">{text(words)}</span></a>'
     )
 
 
@@ -69,18 +80,21 @@ def hours_html(present: "Present") -> str:
     columns = []
     for n in range(24):
         high, above = (max(40 * count / most, 1.5) if count else 0.0 for count in (good[n], bad[n]))
-        shown = format_local(first + timedelta(hours=n), UTC, "minute", with_zone=True)
+        start = first + timedelta(hours=n)
+        shown = format_local(start, UTC, "minute", with_zone=True)
         title = f"{shown}: {good[n]:,} succeeded, {bad[n]:,} failed"
+        window = {key: format_time(at, "second") for key, at in (("from", start), ("to", start + _HOUR))}
         columns.append(
-            f"<g><title>{title}</title>"
+            f'<a href="timeline?{text(urlencode(window))}" tabindex="-1" aria-label="{title}">'
+            f"<title>{title}</title>"
             f'<rect class="back" x="{n * 9}" y="0" width="7.5" height="44" />'
             f'<rect class="good" x="{n * 9}" y="{44 - high:.1f}" width="7.5" height="{high:.1f}"/>'
             f'<rect class="bad" x="{n * 9}" y="{44 - high - above:.1f}" width="7.5" height="{above:.1f}"/>'
-            "</g>"
+            "</a>"
         )
     return (
         '<div class="figure hours"><span class="name">Last 24 hours</span>'
-        f'<svg viewBox="0 0 216 44" preserveAspectRatio="none" role="img" '
+        f'<svg viewBox="0 0 216 44" preserveAspectRatio="none" role="group" '
         f'aria-label="Runs that succeeded and failed, by hour">{"".join(columns)}'
         '</svg><span class="words"><i class="key good"></i>succeeded <i class="key bad"></i>failed</span>'
         "</div>"
@@ -100,7 +114,7 @@ def now_html(present: "Present", usual: Mapping[str, Mapping[str, Any]], reasons
     parts = [running_html(running, usual, present.now)]
     if waiting:
         parts.append(waiting_html(waiting, reasons))
-    parts += [failed_html(present.failed), late_html(present.late)]
+    parts += [failed_html(present.failed, present.again), late_html(present.late)]
     return f'<div class="stack">{"".join(parts)}</div>'
 
 
@@ -125,7 +139,7 @@ def running_html(runs: list[dict[str, Any]], usual: Mapping[str, Mapping[str, An
         for run in runs[:MOST_ROWS]
     ]
     heads = [
-        ("Job", ""),
+        ("Job", "who"),
         ("Run", "tight"),
         ("State", "tight"),
         ("Elapsed", "right"),
@@ -134,7 +148,7 @@ def running_html(runs: list[dict[str, Any]], usual: Mapping[str, Mapping[str, An
     body = markup.table(
         heads, rows, caption="Runs that are running", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
     )
-    return markup.card("Running", body, count=len(runs), more=_beyond(runs))
+    return markup.card("Running", body, count=len(runs), more=_beyond(runs, "running"))
 
 
 def _who(run: Mapping[str, Any]) -> str:
@@ -180,18 +194,20 @@ def waiting_html(runs: list[dict[str, Any]], reasons: Mapping[str, str]) -> str:
             _who(run),
             markup.run_link(run["run_id"]),
             markup.when(run["scheduled_at"], "ago"),
-            text(run["message"] or reasons.get(run["run_id"]) or "a condition"),
+            f'<span class="clamp" title="{text(markup.cut(why, 400))}">{text(why)}</span>',
         ]
         for run in runs[:MOST_ROWS]
+        if (why := run["message"] or reasons.get(run["run_id"]) or "a condition")
     ]
-    heads = [("Job", ""), ("Run", "tight"), ("Was due", "tight"), ("Waits for", "wide")]
+    heads = [("Job", "who"), ("Run", "tight"), ("Was due", "tight"), ("Waits for", "wide")]
     body = markup.table(
         heads, rows, caption="Runs that wait", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
     )
-    return markup.card("Waiting", body, count=len(runs), more=_beyond(runs))
+    return markup.card("Waiting", body, count=len(runs), more=_beyond(runs, "waiting"))
 
 
-def failed_html(runs: list[dict[str, Any]]) -> str:
+def failed_html(runs: list[dict[str, Any]], again: Mapping[str, tuple[str, str]]) -> str:
+    """What failed; `again`: by run, what was made anew of it, and its state."""
     if not runs:
         return markup.card("Failed", markup.nothing("No run failed in the last 24 hours."), count=0)
     rows = [
@@ -200,13 +216,21 @@ def failed_html(runs: list[dict[str, Any]]) -> str:
             markup.run_link(run["run_id"]),
             markup.badge(run["state"]),
             markup.when(run["finished_at"], "ago"),
-            text(run["message"] or ""),
+            _again_html(again.get(run["run_id"])) + markup.clipped(run["message"] or ""),
         ]
         for run in runs
     ]
-    heads = [("Job", ""), ("Run", "tight"), ("State", "tight"), ("Ended", "tight"), ("Says", "clip")]
+    heads = [("Job", "who"), ("Run", "tight"), ("State", "tight"), ("Ended", "tight"), ("Says", "clip")]
     body = markup.table(heads, rows, caption="Runs that failed", ids=[run["run_id"] for run in runs])
     return markup.card("Failed", body, more='<a href="timeline?state=bad">all</a>')
+
+
+def _again_html(made: tuple[str, str] | None) -> str:
+    """That somebody has seen to it."""
+    if made is None:
+        return ""
+    run_id, state = made
+    return f'run again as {markup.run_link(run_id)} <span class="muted">({text(state)})</span> &middot; '
 
 
 def following_html(following: pd.DataFrame) -> str:
@@ -225,7 +249,8 @@ def following_html(following: pd.DataFrame) -> str:
     ]
     heads = [("Job", "wide"), ("Next at", "right"), ("", "right")]
     body = markup.table(heads, rows, caption="The next run of each job")
-    more = f"{len(following) - 20} more jobs" if len(following) > 20 else ""
+    beyond = len(following) - 20
+    more = f'<a href="schedule">{beyond:,} more jobs</a>' if beyond > 0 else ""
     return markup.card("Next 24 hours", body, count=len(following), more=more)
 
 
@@ -243,12 +268,15 @@ def untold_html(untold: Sequence[Mapping[str, Any]]) -> str:
     return markup.card("Messages and actions that failed", body, count=len(untold), more=more, kind="bad")
 
 
-def health_html(findings: Sequence[Mapping[str, Any]] | None, *, may_mend: bool) -> str:
+def health_html(
+    findings: Sequence[Mapping[str, Any]] | None, *, may_mend: bool, jobs: Collection[str] = ()
+) -> str:
     """What is not as it should be, the worst first, and what to do about it.
 
     Args:
         findings: of the doctor; None: he has not answered yet.
         may_mend: whether the reader may have the server mend what it can.
+        jobs: the ids of all jobs, which have pages.
     """
     if findings is None:
         return markup.card("Health", markup.nothing("The doctor is looking …"))
@@ -257,11 +285,11 @@ def health_html(findings: Sequence[Mapping[str, Any]] | None, *, may_mend: bool)
     if not findings:
         return markup.card("Health", markup.nothing("Nothing is wrong."), count=0)
     first, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
-    body = f'<ul class="health">{"".join(map(_finding, first))}</ul>'
+    body = f'<ul class="health">{"".join(_finding(finding, jobs) for finding in first)}</ul>'
     if rest:
         body += (
             f'<details class="rest" data-key="rest"><summary>{len(rest)} more</summary>'
-            f'<ul class="health">{"".join(map(_finding, rest))}</ul></details>'
+            f'<ul class="health">{"".join(_finding(finding, jobs) for finding in rest)}</ul></details>'
         )
     mendable = [finding for finding in findings if finding["is_mendable"]]
     mend = ""
@@ -276,9 +304,12 @@ def health_html(findings: Sequence[Mapping[str, Any]] | None, *, may_mend: bool)
     return markup.card("Health", body, count=len(findings), more=mend, kind=kind)
 
 
-def _finding(finding: Mapping[str, Any]) -> str:
+def _finding(finding: Mapping[str, Any], jobs: Collection[str]) -> str:
     subject = str(finding["subject"])
-    who = markup.run_link(subject) if re.fullmatch(r"r\d+", subject) else f"<b>{text(subject)}</b>"
+    if subject in jobs:
+        who = markup.job_link(subject)
+    else:
+        who = markup.run_link(subject) if re.fullmatch(r"r\d+", subject) else f"<b>{text(subject)}</b>"
     level = text(finding["level"])
     return (
         f'<li data-level="{level}"><span class="level">{level}</span><div>{who} {text(finding["message"])}'
@@ -286,5 +317,7 @@ def _finding(finding: Mapping[str, Any]) -> str:
     )
 
 
-def _beyond(runs: list[dict[str, Any]]) -> str:
-    return f"{len(runs) - MOST_ROWS:,} more" if len(runs) > MOST_ROWS else ""
+def _beyond(runs: list[dict[str, Any]], state: str) -> str:
+    """The way to the runs for which a list has no room."""
+    beyond = len(runs) - MOST_ROWS
+    return f'<a href="timeline?state={state}">{beyond:,} more</a>' if beyond > 0 else ""

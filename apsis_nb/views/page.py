@@ -17,6 +17,7 @@ from . import connection, markup, palette
 from .adhoc import AdHoc
 from .board import Board
 from .catalogue import Catalogue, catalogue
+from .failures import Failures
 from .finder import Finder
 from .live import Early, Renewal
 from .shell import Shell, foot, frame
@@ -73,6 +74,7 @@ class Page:
         self._foot = Board()
         self._parts: list[_Part[Any]] = []
         self._client: Client | None = None
+        self._failures = Failures(doc, lambda told: setattr(self.shell, "failure", told))
         self._leave: Callable[[], None] = lambda: None
         try:
             self._client = connection.page_client()
@@ -205,6 +207,7 @@ class Page:
 
     def _heard(self, event: ServerEvent) -> None:
         """An event of the server, on the reader's thread."""
+        self._failures.hear(event)
         if self.shell.feed != self._feed.link:
             self.doc.add_next_tick_callback(lambda: setattr(self.shell, "feed", self._feed.link))
         everything = event.type in {"hello", "resync"}

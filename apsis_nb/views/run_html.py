@@ -55,7 +55,7 @@ def head_html(
         f'<span class="id">{text(facts["run_id"])}</span></div>'
         f'<div class="line big">{palette.icon(state, 18)}<b>{state.value}</b>{_clock(facts, state)}{late}'
         f"</div>{message}"
-        f'<div class="line">{markup.chips(facts["args"], facts["labels"])}</div></div>'
+        f'<div class="line">{markup.chips(facts["args"], facts["labels"], has_all=True)}</div></div>'
         f'<div class="acts"><div class="bar">{buttons}</div>{others_html(others, facts["run_id"])}</div>'
         f"{life_html(facts, now)}</section>{templates}"
     )
@@ -112,16 +112,17 @@ def others_html(others: pd.DataFrame, run_id: str) -> str:
         height = 4 + 30 * (float(row["elapsed_s"]) / longest if markup.given(row["elapsed_s"]) else 0)
         took = markup.duration(row["elapsed_s"]) or markup.NONE
         here = " here" if name == run_id else ""
+        words = f"{name}: {state.value}, {took}"
         columns.append(
-            f'<a href="{text(markup.run_url(name))}" class="col{here}">'
-            f"<title>{name}: {state.value}, {took}</title>"
+            f'<a href="{text(markup.run_url(name))}" class="col{here}" aria-label="{words}">'
+            f"<title>{words}</title>"
             f'<rect class="hit" x="{n * 8}" y="0" width="8" height="40"/>'
             f'<rect x="{n * 8 + 1}" y="{36 - height:.1f}" width="6" height="{height:.1f}" rx="1.5" '
             f'fill="{palette.LOOKS[state].colour}"/></a>'
         )
     return (
         f'<div class="others"><span class="muted">last {len(rows)} runs</span>'
-        f'<svg viewBox="0 0 {len(rows) * 8} 40" width="{len(rows) * 8}" height="40" role="img" '
+        f'<svg viewBox="0 0 {len(rows) * 8} 40" width="{len(rows) * 8}" height="40" role="group" '
         f'aria-label="How long the last runs of this job took">{"".join(columns)}</svg></div>'
     )
 

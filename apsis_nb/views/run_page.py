@@ -20,6 +20,7 @@ from apsis_nb.core.times import format_time
 from . import connection, markup, run_html
 from .board import COLUMNS_CSS, Board
 from .connection import READ_ONLY
+from .job_parts import own_zone
 from .output import OutputPane
 from .page import Page
 from .run_actions import do
@@ -176,6 +177,7 @@ class RunPage(Viewer):
     def _show_around(self, around: Around | None) -> None:
         if around is not None:
             self._around = around
+            self._page.shell.own_zone = own_zone(around.job)
             self._draw()
 
     def _draw(self) -> None:

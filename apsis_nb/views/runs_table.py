@@ -1,6 +1,6 @@
 """Runs as a table: one page of rows from SQL, however long the history. The readable twin of the timeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from apsis_nb.core.times import format_time
 
 from . import markup, palette
 from .board import Board
+from .many_runs import Picked, actions_html, kind_of
 from .markup import text
 from .timeline_rows import AD_HOC
 
@@ -78,13 +79,30 @@ def load(client: Client, filters: Filters) -> tuple[pd.DataFrame, int]:
     return rows, int(count["n"].iloc[0])
 
 
-class RunsTable(Viewer):
-    """The table with its filters. It is given rows; `on_filters` tells when others are wanted."""
+#: Called with an action of `many_runs`, the runs that were picked, and for `mark` the state.
+OnDo = Callable[[str, list[Picked], str], None]
 
-    def __init__(self, filters: Filters, on_filters: Callable[[Filters], None], **params: Any) -> None:
+ACTIONS = ("start", "skip", "stop", "mark")  #: what can be done with picked runs
+
+
+class RunsTable(Viewer):
+    """The table with its filters. It is given rows.
+
+    Args:
+        filters: which rows are wanted at first.
+        on_filters: told when others are wanted.
+        on_do: told what the reader wants done with the runs they picked.
+    """
+
+    def __init__(
+        self, filters: Filters, on_filters: Callable[[Filters], None], on_do: OnDo, **params: Any
+    ) -> None:
         super().__init__(**params)
         self.filters = filters
-        self._on_filters = on_filters
+        self._on_filters, self._on_do = on_filters, on_do
+        self._seen: tuple[pd.DataFrame, int] | None = None
+        self._picked: set[str] = set()
+        self._may_act = False
         self._bar = Board(filters_html(filters), on_action=self._act)
         self._rows = Board(markup.card("Runs", markup.nothing("Loading …")), on_action=self._act)
 
@@ -95,7 +113,30 @@ class RunsTable(Viewer):
 
     def draw(self, rows: pd.DataFrame, count: int) -> None:
         """Draw one page of rows."""
-        self._rows.content = rows_html(rows, count, self.filters)
+        self._seen = rows, count
+        self._picked &= {f"r{n}" for n in rows["run_id"]}
+        self._draw()
+
+    def allow(self, may_act: bool) -> None:
+        """Whether the reader may do something with runs: then they can be picked."""
+        self._may_act = may_act
+        self._draw()
+
+    def pick_only(self, run_ids: Collection[str]) -> None:
+        """Of the runs on the page only these are picked."""
+        self._picked = set(run_ids)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._seen is not None:
+            picked = self._picked if self._may_act else None
+            self._rows.content = rows_html(*self._seen, self.filters, picked)
+
+    def _kinds(self) -> list[Picked]:
+        """The picked runs, in the order of the page, and what can be done with each."""
+        if self._seen is None:
+            return []
+        return [pick for pick in kinds_of(self._seen[0]) if pick[0] in self._picked]
 
     def set_window(self, since: datetime, until: datetime, jobs: tuple[str, ...] = ()) -> None:
         """Only the runs of this time, and of these jobs if any; the first page of them if that is new."""
@@ -104,7 +145,19 @@ class RunsTable(Viewer):
 
     def _act(self, message: dict[str, Any]) -> None:
         value = str(message.get("value", ""))
-        match message["action"]:
+        action, _, of_runs = str(message["action"]).partition(":")
+        if of_runs and action in ACTIONS:
+            self._on_do(action, self._kinds(), str((message.get("form") or {}).get("state", "")))
+            return
+        match action:
+            case "pick":
+                name = str(message.get("name", ""))
+                (self._picked.add if value == "true" else self._picked.discard)(name)
+                self._draw()
+                return
+            case "pick-all" if self._seen is not None:
+                self.pick_only({name for name, _ in kinds_of(self._seen[0])} if value == "true" else set())
+                return
             case "words":
                 self.filters = replace(self.filters, words=value, page=0)
             case "state" if value == "" or value in GROUPS or value in {s.value for s in State}:
@@ -147,8 +200,16 @@ def legend_html() -> str:
     )
 
 
-def rows_html(rows: pd.DataFrame, count: int, filters: Filters) -> str:
-    """The table itself."""
+def kinds_of(rows: pd.DataFrame) -> list[Picked]:
+    """The runs of these rows, and what can be done with each."""
+    return [
+        (f"r{row['run_id']}", kind_of(markup.state_of(row["state"])))
+        for row in markup.records(rows[["run_id", "state"]])
+    ]
+
+
+def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collection[str] | None = None) -> str:
+    """The table itself; `picked`: the runs that are, or None where nothing can be done with any."""
     if not count:
         return markup.card("Runs", markup.nothing("No run in this time fits the filters."), count=0)
     ids, cells = [], []
@@ -161,21 +222,43 @@ def rows_html(rows: pd.DataFrame, count: int, filters: Filters) -> str:
         cells.append(
             [
                 markup.run_link(run_id),
-                markup.job_link(row["job_id"]) + " " + markup.chips(row["args"], row["labels"]),
                 markup.badge(row["state"]),
+                markup.job_link(row["job_id"]) + " " + markup.chips(row["args"], row["labels"]),
                 markup.when(row["scheduled_at"]),
                 markup.when(row["started_at"], "time", empty=markup.NONE),
                 _took(row),
                 markup.late_badge(row["late_s"]) if row["late"] else "",
-                text(says) if markup.given(says) else "",
+                markup.clipped(says) if markup.given(says) else "",
             ]
         )
     heads = [
-        ("Run", "tight"), ("Job", "job"), ("State", "tight"), ("Due", "tight"), ("Started", "tight"),
+        ("Run", "tight"), ("State", "tight"), ("Job", "job"), ("Due", "tight"), ("Started", "tight"),
         ("Took", "right"), ("", "tight"), ("Says", "clip"),
     ]  # fmt: skip
+    acts = ""
+    if picked is not None:
+        heads = [("", "pick"), *heads]
+        cells = [[_box(name, name in picked), *row] for name, row in zip(ids, cells, strict=True)]
+        acts = _acts_html([pick for pick in kinds_of(rows) if pick[0] in picked], len(ids))
     body = markup.table(heads, cells, caption="Runs, newest first", ids=ids)
-    return markup.card("Runs", body + pager_html(count, filters.page), count=count)
+    return markup.card("Runs", acts + body + pager_html(count, filters.page), count=count)
+
+
+def _box(name: str, is_picked: bool) -> str:
+    checked = " checked" if is_picked else ""
+    return (
+        f'<input type="checkbox" data-action="pick" data-value="{name}" data-key="{name}" '
+        f'aria-label="Choose {name}"{checked}>'
+    )
+
+
+def _acts_html(picked: list[Picked], shown: int) -> str:
+    """What can be done with the runs that are picked; the box is for all of the page."""
+    checked = " checked" if len(picked) == shown else ""
+    box = f'<input type="checkbox" data-action="pick-all"{checked}>'
+    buttons, templates = actions_html("runs", picked, ACTIONS)
+    label = f'<label class="check">{box}all on this page</label>'
+    return f'<div class="bar acts">{label}{buttons}</div>{templates}'
 
 
 def _took(row: dict[str, Any]) -> str:

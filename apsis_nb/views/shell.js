@@ -5,6 +5,12 @@ const WORDS = {
   amber: "the dashboards lost the scheduler: trying again",
   red: "disconnected: what you see may be old",
 }
+// What a server that answers may not do: the word in the head, and what it means.
+const MODES = {
+  broken: ["starts nothing", "the scheduler starts nothing any more"],
+  draining: ["stopping", "the scheduler starts nothing more, and ends when all runs have"],
+  observing: ["observing", "the scheduler only observes: it starts no program"],
+}
 const ICON = {
   // A ring that turns while something runs; red after a failure; grey when disconnected.
   draw(turn, colour) {
@@ -35,6 +41,19 @@ const symbol = (name) =>
   `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[name]}</svg>`
 const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
+// What the libraries draw has no name for whoever does not see it: plots, which are tab stops, and the bar of the head.
+const PLOT = "A plot. What it shows is also told in a table."
+function nameParts(root) {
+  for (const el of root.querySelectorAll("*")) {
+    if (el.shadowRoot) { nameParts(el.shadowRoot) }
+    const isPlot = el.classList.contains("bk-events")
+    if ((isPlot || el.getAttribute("role") === "progressbar") && !el.hasAttribute("aria-label")) {
+      if (isPlot) { el.setAttribute("role", "group") }
+      el.setAttribute("aria-label", isPlot ? PLOT : "What the page is at")
+    }
+  }
+}
+
 export function render({model}) {
   const head = document.createElement("div")
   head.className = "shell"
@@ -55,13 +74,14 @@ export function render({model}) {
     <button class="new" title="Run a job or a command ( n )" aria-label="New run">${symbol("run")}<span
       class="word">New run</span></button>
     <div class="link" role="status" aria-live="polite"><span class="dot"></span><span class="word"></span></div>
-    <button class="zone" title="Change between local time and UTC"></button>
+    <button class="zone"></button>
     <button class="theme"></button>
     <button class="more" popovertarget="more" aria-label="More" title="More">${symbol("more")}</button>
     <div class="menu" id="more" popover>
-      <button class="other-zone"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
+      <button class="other-zone"></button><button class="notify"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
       ${own ? `<a href="../status">Page for a phone</a><a href="../docs">Reference of the API</a>
-      <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>`
+      <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>
+    <p class="cut-off" role="alert" hidden></p>`
   const link = head.querySelector(".link"), word = head.querySelector(".link .word")
   const zone = head.querySelector(".zone"), theme = head.querySelector(".theme")
   const tell = (name, detail) => window.apsis.events.dispatchEvent(new CustomEvent(name, {detail}))
@@ -69,19 +89,33 @@ export function render({model}) {
   head.querySelector(".new").addEventListener("click", () => tell("adhoc", {}))
   head.querySelector(".help").addEventListener("click", () => { head.querySelector("#more").hidePopover(); tell("help") })
 
-  let answers = true, boot = null, lost = false
+  let failedUntil = 0
+  let answers = true, boot = null, lost = false, since = null
+  let mode = null, why = ""  // of `MODES`; and why it is broken
+  const cutOff = head.querySelector(".cut-off")
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
   const state = () => {
     const now = colour()
-    link.dataset.colour = now
-    word.textContent = {green: "live", amber: "reconnecting", red: "disconnected"}[now]
-    link.title = WORDS[now]
+    const [name, means] = MODES[mode] ?? ["live", WORDS.green]
+    link.dataset.colour = now === "green" && mode ? "amber" : now
+    word.textContent = {green: name, amber: "reconnecting", red: "disconnected"}[now]
+    link.title = now === "green" ? means : WORDS[now]
+    const isCut = now === "red", isBroken = now === "green" && mode === "broken"
+    if (isBroken) { cutOff.textContent = `${means[0].toUpperCase()}${means.slice(1)}: ${why}.` }
+    if (isCut && since === null) {
+      since = new Date().toISOString()
+      cutOff.innerHTML = `No connection since <time datetime="${since}" data-show="time"></time>: what you see is of then. The page
+        comes back by itself.`
+      window.apsis.write(cutOff)
+    }
+    if (!isCut) { since = null }
+    cutOff.hidden = !isCut && !isBroken
     icon()
   }
   let turn = 0
   const icon = () => {
     const dead = colour() === "red"
-    const tint = dead ? "#8a8f98" : model.failed ? "#d6452b" : "#2f6df6"
+    const tint = dead ? "#8a8f98" : model.failed || Date.now() < failedUntil ? "#d6452b" : "#2f6df6"
     const turns = !dead && model.running > 0 && !matchMedia("(prefers-reduced-motion: reduce)").matches
     let el = document.querySelector('link[rel="icon"]')
     if (!el) { el = document.head.appendChild(document.createElement("link")); el.rel = "icon" }
@@ -90,6 +124,42 @@ export function render({model}) {
       el.dataset.key = key
       el.href = ICON.draw(turns ? turn * Math.PI / 4 : null, tint)
     }
+  }
+
+  // Failures: the tab counts those of while nobody saw it, and the browser tells them to whoever wants it.
+  const notify = head.querySelector(".notify")
+  const canNotify = "Notification" in window && window.isSecureContext
+  const wantsNotes = () => canNotify && Notification.permission === "granted" && window.apsis.keeps("notify") === "yes"
+  const offer = () => {
+    notify.hidden = !canNotify
+    notify.setAttribute("aria-pressed", String(wantsNotes()))
+    const isDenied = canNotify && Notification.permission === "denied"
+    notify.disabled = isDenied
+    notify.textContent = isDenied ? "Notifications: the browser forbids them" : wantsNotes() ? "Failures are notified: stop it" : "Notify me of failures"
+  }
+  notify.addEventListener("click", async () => {
+    const wanted = !wantsNotes()
+    if (wanted && Notification.permission !== "granted") { await Notification.requestPermission() }
+    window.apsis.keep("notify", wanted ? "yes" : "no")
+    offer()
+  })
+  let unseen = 0, title = null
+  const badge = () => {
+    title ??= document.title
+    document.title = unseen ? `(${unseen}) ${title}` : title
+  }
+  const failure = () => {
+    const {count, run_id, job_id, state, message} = model.failure
+    if (!count) { return }
+    failedUntil = Date.now() + 600_000
+    if (document.hidden) { unseen += count; badge() }
+    if (wantsNotes()) {
+      const others = count > 1 ? `, and ${count - 1} more` : ""
+      // Of several open pages each tells it, and the browser shows what has the same tag once.
+      const note = new Notification(`${job_id}: ${state}${others}`, {body: message, tag: run_id, icon: ICON.draw(null, "#d6452b")})
+      note.onclick = () => { window.focus(); location.href = `run?id=${run_id}` }
+    }
+    icon()
   }
 
   // The page asks the scheduler itself, so that it knows within seconds that nobody is there; a scheduler that was
@@ -105,7 +175,9 @@ export function render({model}) {
       }
       answers = !model.alive || answer.ok
       if (model.alive && answer.ok) {
-        const {boot_id} = await answer.json()
+        const {boot_id, ...how} = await answer.json()
+        mode = Object.keys(MODES).find(name => how[name]) ?? null
+        why = how.broken
         if (boot !== null && boot_id && boot_id !== boot) { location.reload(); return }
         boot = boot_id ?? boot
       }
@@ -124,12 +196,16 @@ export function render({model}) {
 
   const other = head.querySelector(".other-zone")
   const names = () => {
-    zone.textContent = window.apsis.zoneName()
-    zone.setAttribute("aria-label", `Times are in ${window.apsis.zoneName()}; change`)
-    other.textContent = window.apsis.zone === "utc" ? "Times in local time" : "Times in UTC"
+    window.apsis.own = model.own_zone
+    const name = window.apsis.zoneName(), next = window.apsis.nextZone()
+    const words = `Times in ${next === "own" ? "the job's own zone, " : ""}${window.apsis.zoneName(next)}`
+    zone.textContent = name
+    zone.title = `Times are in ${name}; change to: ${words}`
+    zone.setAttribute("aria-label", zone.title)
+    other.textContent = words
   }
   for (const button of [zone, other]) {
-    button.addEventListener("click", () => { window.apsis.zone = window.apsis.zone === "utc" ? "local" : "utc" })
+    button.addEventListener("click", () => { window.apsis.zone = window.apsis.nextZone() })
   }
   const painted = () => {
     const now = window.apsis.theme
@@ -140,14 +216,19 @@ export function render({model}) {
   }
   theme.addEventListener("click", () => { window.apsis.theme = THEMES[window.apsis.theme] })
   window.apsis.events.addEventListener("theme", painted)
-  window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zone })
-  const hidden = () => { model.hidden = document.hidden }
+  window.apsis.events.addEventListener("zone", () => { names(); model.zone = window.apsis.zoneSaid })
+  const hidden = () => {
+    model.hidden = document.hidden
+    if (!document.hidden && unseen) { unseen = 0; badge() }
+  }
   document.addEventListener("visibilitychange", hidden)
   model.on(["feed", "running", "failed"], state)
-  const timers = [setInterval(beat, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
+  model.on("own_zone", names)
+  model.on("failure", failure)
+  const timers = [setInterval(beat, 3000), setInterval(() => { if (!document.hidden) { nameParts(document) } }, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
   model.on("remove", () => timers.forEach(clearInterval))
-  setTimeout(watch, 500)
-  names(); painted(); hidden(); state(); beat()
-  model.zone = window.apsis.zone
+  setTimeout(() => { watch(); nameParts(document) }, 500)
+  names(); painted(); hidden(); state(); beat(); offer()
+  model.zone = window.apsis.zoneSaid
   return head
 }

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from hashlib import md5
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import panel as pn
-import panel_material_ui
 import param
 from panel_material_ui.template.base import Page as MaterialPage
 
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 #: The script of Material's components. A browser that is told of it by the page itself need not wait for the
 #: document, which comes much later; with another address than the one that is asked for then it is of no use.
 _SCRIPT = (
-    f"panel-material-ui/panel-material-ui.bundle.js?{md5(panel_material_ui.__version__.encode()).hexdigest()}"
+    f"panel-material-ui/panel-material-ui.bundle.js?{md5(version('panel-material-ui').encode()).hexdigest()}"
 )
 
 #: Material's components in the colours of page.html.
@@ -67,8 +67,12 @@ class Shell(pn.custom.JSComponent):
     feed = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
+    failure = param.Dict(
+        default={}, doc="What failed since the page was opened: how many, and of the last run its facts."
+    )
     dark = param.Boolean(default=False, doc="Whether the page is dark now, by choice or by the system.")
-    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone in which times are shown.")
+    zone = param.String(default="local", doc="The zone in which times are shown: local, utc or a name.")
+    own_zone = param.String(doc="The zone of the job that the page is about; empty: it has none of its own.")
     hidden = param.Boolean(default=False, doc="Whether nobody can see the page: it is then not renewed.")
 
     _bundle = _HERE / "shell.js"

@@ -51,7 +51,7 @@ def strip_svg(runs: list[dict[str, Any]], height: int = 22, *, links: bool = Fal
     words = strip_words(run["state"] for run in runs)
     return (
         f'<svg class="strip" viewBox="-2 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{words}"><title>{words}</title>{lines}'
+        f'role="{"group" if links else "img"}" aria-label="{words}"><title>{words}</title>{lines}'
         f"{_links(runs, height) if links else ''}</svg>"
     )
 
@@ -59,13 +59,16 @@ def strip_svg(runs: list[dict[str, Any]], height: int = 22, *, links: bool = Fal
 def _links(runs: list[dict[str, Any]], height: int) -> str:
     """What is tapped: as wide as the column and the gap beside it."""
     return "".join(
-        f'<a href="{markup.text(markup.run_url(name))}">'
-        f"<title>{name}: {markup.state_of(run['state']).value}, "
-        f"{markup.duration(run['elapsed_s']) or markup.NONE}</title>"
+        f'<a href="{markup.text(markup.run_url(name))}" aria-label="{words}"><title>{words}</title>'
         f'<rect class="hit" x="{n * 5 - 2.5}" y="0" width="5" height="{height}" fill="transparent"/></a>'
         for n, run in enumerate(runs)
         if (name := f"r{run['run_id']}")
+        and (words := f"{name}: {markup.state_of(run['state']).value}, {_took(run)}")
     )
+
+
+def _took(run: dict[str, Any]) -> str:
+    return markup.duration(run["elapsed_s"]) or markup.NONE
 
 
 def strip_words(states: Iterable[Any]) -> str:

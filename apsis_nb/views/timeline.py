@@ -20,7 +20,7 @@ from .timeline_rows import Row, plain_rows, rows_of
 
 ROW_PX = 26  #: height of a row
 TOP_PX, BOTTOM_PX = 6, 46  #: of the picture, above and below the rows
-LEAST_ROWS = 3  #: of a picture, though it may have fewer jobs
+LEAST_ROWS = 3
 CUT_EACH_S = 120  #: after so many seconds all bars are sent anew
 
 #: Called with what a box encloses: its start and end, and the jobs of its rows.
@@ -39,9 +39,10 @@ class Timeline(Viewer):
         height, width: pixels; by default as high as the rows need and as wide as the place allows.
         dark: colours for a dark or a light background; None: as the page's theme has them.
         has_labels: whether the rows have their names beside them; else somebody else writes them.
+        least_rows: of the picture, though it may have fewer jobs.
     """
 
-    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone of the axis.")
+    zone = param.String(default="local", doc="The zone of the axis: local, utc or a name.")
     page = param.String(default="", doc="Address of a run's page up to its id; empty: a tap opens nothing.")
     clock = param.Parameter(default=None, doc="The zone whose changes of the clocks are shaded; None: none.")
 
@@ -54,10 +55,12 @@ class Timeline(Viewer):
         width: int | None = None,
         dark: bool | None = None,
         has_labels: bool = True,
+        least_rows: int = LEAST_ROWS,
         **params: Any,
     ) -> None:
         super().__init__(**params)
         self._height, self._width, self._has_labels = height, width, has_labels
+        self._least_rows = least_rows
         self._rows: list[Row] = []
         self._is_moving_itself = False
         self._cut = epoch_ms(stop)  # what had ended by then is among `bars`, the rest among `fresh`
@@ -191,7 +194,7 @@ class Timeline(Viewer):
         self._now.future.left = epoch_ms(now)
 
     def _label_rows(self) -> None:
-        count = max(LEAST_ROWS, len(self._rows))
+        count = max(self._least_rows, len(self._rows))
         if self._has_labels:
             self._axes.rows.ticker = FixedTicker(ticks=[n + 0.5 for n in range(len(self._rows))])
             self._axes.rows.major_label_overrides = {n + 0.5: row.title for n, row in enumerate(self._rows)}

@@ -1,13 +1,25 @@
-// Ticks of the time axis, in local time or UTC: on round minutes, hours, days and months of the reader's clock, also
-// where the clocks change. `zone` is "local" or "utc".
+// Ticks of the time axis: on round minutes, hours, days and months of the reader's clock, also where the clocks
+// change. `zone` is "local", "utc" or the name of a zone.
 const S = 1000, M = 60 * S, H = 60 * M, D = 24 * H
 const STEPS = [S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, M, 2 * M, 5 * M, 10 * M, 15 * M, 30 * M,
   H, 2 * H, 3 * H, 4 * H, 6 * H, 12 * H, D, 2 * D, 7 * D, 14 * D, 30 * D, 91 * D, 365 * D]
-const utc = zone === "utc"
-const shift = (ms) => (utc ? 0 : -new Date(ms).getTimezoneOffset() * M)
+const FIELDS = ["year", "month", "day", "hour", "minute", "second"]
+const clock = ["local", "utc"].includes(zone) ? null : new Intl.DateTimeFormat("en-GB", {timeZone: zone, hourCycle: "h23",
+  ...Object.fromEntries(FIELDS.map(field => [field, "numeric"]))})
+// How far a zone is ahead of UTC at an instant.
+const shift = (ms) => {
+  if (zone === "utc") { return 0 }
+  if (clock === null) { return -new Date(ms).getTimezoneOffset() * M }
+  const of = Object.fromEntries(clock.formatToParts(ms).map(({type, value}) => [type, Number(value)]))
+  return Date.UTC(of.year, of.month - 1, of.day, of.hour, of.minute, of.second) - Math.floor(ms / S) * S
+}
 // What the reader's clock shows, as the fields of a UTC date.
 const shown = (ms) => new Date(ms + shift(ms))
-const at = (y, mo, d) => (utc ? Date.UTC(y, mo, d) : new Date(y, mo, d).getTime())
+const at = (y, mo, d) => {
+  if (zone === "local") { return new Date(y, mo, d).getTime() }
+  const wall = Date.UTC(y, mo, d)
+  return wall - shift(wall - shift(wall))
+}
 
 function timesBetween(start, end, most) {
   if (!(end > start)) { return [] }

@@ -91,7 +91,7 @@ def time_axis(fig: Any, zone: str) -> tuple[CustomJSTicker, CustomJSTickFormatte
 
     Args:
         fig: the figure.
-        zone: local or utc.
+        zone: local, utc or a name.
     """
     ticker = CustomJSTicker(
         args={"zone": zone, "fig": fig},

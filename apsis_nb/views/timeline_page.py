@@ -18,6 +18,7 @@ from apsis_nb.core.times import format_time, zone
 from . import runs_table, timeline_strip
 from .ahead import Ahead
 from .board import Board
+from .many_runs import Picked, carry_out, done_html
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
 from .timeline import Timeline, default_window
@@ -69,7 +70,8 @@ class TimelinePage(Viewer):
         self._picture.on_box(self._boxed)
         self._extent = extent_of(start, stop, now)
         self._strip = Strip(self._picture.figure.x_range, self._extent, zone=page.shell.zone)
-        self._table = RunsTable(filters_of(said, start, stop), self._filtered)
+        self._table = RunsTable(filters_of(said, start, stop), self._filtered, self._do)
+        self._note = Board(visible=False)
         self._arrangement = arrangement_of(said)
         self._seen: Sequence[str] = ()  # every job that was seen since the filter changed: rows do not jump
         self._first_row = 0
@@ -84,6 +86,9 @@ class TimelinePage(Viewer):
         self._labels = Board(**style)
         self._keys = Keys(self._act)
         page.shell.param.watch(self._set_zone, "zone")
+        page.adhoc.param.watch(
+            lambda event: self._table.allow(event.new in {"run", "write", "admin"}), "role"
+        )
         page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
         self._list = page.keep(self._load_table, self._show_table, wants=_is_about_runs, every_s=15.0)
         self._count = page.keep(self._load_strip, self._show_strip, wants=_is_about_nothing, every_s=60.0)
@@ -104,6 +109,7 @@ class TimelinePage(Viewer):
             self._bar,
             filters,
             picture,
+            self._note,
             table,
             self._keys,
             sizing_mode="stretch_width",
@@ -312,6 +318,22 @@ class TimelinePage(Viewer):
         """The table has the runs of the box, else those of the window."""
         start, stop, jobs = self._box or (*self._picture.window, ())
         self._table.set_window(start, stop, jobs)
+
+    def _do(self, action: str, picked: list[Picked], mark: str) -> None:
+        pn.state.execute(partial(self._carry_out, action, picked, mark))
+
+    async def _carry_out(self, action: str, picked: list[Picked], mark: str) -> None:
+        """Do what was asked and confirmed, and tell of each that was refused why."""
+        done = await self._page.act(carry_out, self._page.client, action, picked, mark)
+        if done is None:
+            return
+
+        def told() -> None:
+            self._note.param.update(content=done_html(action, done, mark), visible=True)
+            self._table.pick_only([d.run_id for d in done if d.refused])
+            self._list()
+
+        self._page.later(told)
 
     def _filtered(self, filters: Filters) -> None:
         self._seen, self._first_row = (), 0

@@ -59,7 +59,7 @@ def extent_of(start: datetime, stop: datetime, now: datetime) -> Extent:
 class Strip(Viewer):
     """The strip; dragging in it moves `x_range`, and it follows that."""
 
-    zone = param.String(default="local", regex="^(local|utc)$", doc="The zone of the axis.")
+    zone = param.String(default="local", doc="The zone of the axis: local, utc or a name.")
 
     def __init__(self, x_range: Any, extent: Extent, **params: Any) -> None:
         super().__init__(**params)

@@ -60,7 +60,7 @@ class Trend(Viewer):
 
     Args:
         title: what it is about.
-        zone: in which the days are named: local or utc.
+        zone: in which the days are named: local, utc or a name.
     """
 
     def __init__(self, title: str, zone: str = "local", **params: Any) -> None:
@@ -77,10 +77,19 @@ class Trend(Viewer):
         self.figure = self._make_figure()
         self._words = Board()
         self._table = Board()
-        self._picture = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width", visible=False)
+        # Of a figure itself that is not to be seen the room would be kept.
+        self._picture = pn.Column(
+            pn.pane.Bokeh(self.figure, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+            visible=False,
+        )
 
     def __panel__(self) -> Any:
         return pn.Column(self._words, self._picture, self._table, sizing_mode="stretch_width")
+
+    def say(self, words: str) -> None:
+        """Words in the place of the picture, as long as there is none."""
+        self._words.content = markup.nothing(words)
 
     def set_zone(self, zone: str) -> None:
         """Name the days in this zone."""

@@ -1,6 +1,8 @@
 """The frame's dialogs, the pages of jobs, the form for a new run: in a real browser, before the demo."""
 
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -147,6 +149,18 @@ def test_jobs_are_filtered_folded_and_the_address_keeps_it(reader):
     again.wait_for_url("**/job?id=sales%2F*")
 
 
+def test_what_waits_for_what_is_drawn_for_those_that_fit(reader):
+    tab = reader().open("jobs?q=sales")
+    click(tab, "button[data-action=view][data-value=graph]")
+    until(tab, "() => deep('.workflow a.node').length >= 3")
+    lines = "() => deep('.workflow path[data-from]').map(p => [p.dataset.from, p.dataset.to, p.classList[0]])"
+    assert ["sales/import", "sales/report", "waits"] in tab.evaluate(lines)
+    assert ["sales/report", "sales/chart", "starts"] in tab.evaluate(lines)
+    assert "view=graph" in tab.url
+    click(tab, "a.node[aria-label^='sales/report']")
+    tab.wait_for_url("**/job?id=sales%2Freport")
+
+
 def test_many_jobs_are_paused_and_resumed_after_a_question(reader, client):
     tab = reader().open("jobs?q=ops/")
     until(tab, "() => deep('table.jobs tr[data-href]').length === 2")
@@ -194,6 +208,25 @@ def test_a_job_tells_when_it_runs_how_it_went_and_what_depends_on_it(reader):
     wait_for_words(tab, ".trend-words", "Duration")
     wait_for_words(tab, ".yaml .y-key", "schedule")
     until(tab, "() => deep('svg.strip a').length > 1")
+    until(tab, "() => Bokeh.documents[0].get_model_by_name('bars').data_source.data.run_id?.length > 1")
+
+
+def test_times_may_be_told_in_the_zone_of_the_job(reader):
+    tab = reader(zone="Asia/Tokyo").open("job?id=etl/nightly")
+    until(tab, "() => deep('td time').length >= 10")
+    for zone in ("UTC", "Europe/London"):
+        click(tab, ".shell .zone")
+        until(tab, "zone => deep('.shell .zone')[0].textContent === zone", zone)
+    iso, shown = tab.evaluate("() => { const t = deep('td time')[0]; return [t.dateTime, t.textContent] }")
+    at = datetime.fromisoformat(iso).astimezone(ZoneInfo("Europe/London"))
+    assert shown == at.strftime("%Y-%m-%d %H:%M:%S")
+    until(
+        tab,
+        """() => [...Bokeh.documents[0].all_models]
+          .some(model => model.type === 'CustomJSTicker' && model.args.zone === 'Europe/London')""",
+    )
+    click(tab, ".shell .zone")
+    until(tab, "() => deep('.shell .zone')[0].textContent === 'Asia/Tokyo'")
 
 
 def test_a_file_is_edited_with_what_is_wrong_and_what_will_change(reader, demo, client):

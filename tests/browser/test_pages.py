@@ -1,12 +1,24 @@
 """The dashboards in a real browser, before the real demo."""
 
+import os
 import re
+import signal
+import time
 from contextlib import suppress
 
 import pytest
 
 from apsis_nb.client import Client, RequestRefused
-from tests.browser.conftest import DEEP, PATIENCE_MS, PICTURES, end_demo, run_demo, settle
+from tests.browser.axe import axe_faults
+from tests.browser.conftest import (
+    DEEP,
+    PATIENCE_MS,
+    PICTURES,
+    end_demo,
+    run_demo,
+    settle,
+    wait_for_dashboards,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -302,6 +314,41 @@ def test_the_theme_is_the_systems_until_one_chooses(reader):
     assert page.open("timeline").evaluate(background) == "rgb(245, 246, 248)"
 
 
+# ---- What fails while nobody looks ----
+
+
+def test_failures_are_notified_and_counted_by_the_tab_that_nobody_sees(reader, client):
+    page = reader()
+    page.context.grant_permissions(["notifications"], origin=page.demo.url)
+    # The browser's own notifications are shown by nobody here: what they are asked is kept.
+    page.context.add_init_script(
+        """window.Notification = class extends window.Notification {
+          constructor(title, options) {
+            super(title, options)
+            ;(window.told ??= []).push([title, options.tag])
+          }
+        }"""
+    )
+    tab = page.open("schedule")
+    click(tab, ".shell .more")
+    click(tab, ".shell .notify")
+    wait_for_words(tab, ".notify", "Failures are notified")
+    title = tab.title()
+
+    tab.evaluate(
+        """() => { Object.defineProperty(document, "hidden", {value: true, configurable: true})
+          document.dispatchEvent(new Event("visibilitychange")) }"""
+    )
+    run = client.adhoc("echo no >&2; exit 3").wait(30)
+    tab.wait_for_function("id => window.told?.some(([, tag]) => tag === id)", arg=run.run_id)
+    assert re.fullmatch(r"\(\d+\) " + re.escape(title), tab.title())
+    told = {tag: words for words, tag in tab.evaluate("() => window.told")}
+    assert told[run.run_id].startswith(f"{run.job_id}: failure")
+
+    tab.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    tab.wait_for_function("title => document.title === title", arg=title)
+
+
 # ---- Empty and broken ----
 
 
@@ -346,23 +393,69 @@ def test_a_phone_has_room_for_every_page(reader, client):
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), address
 
 
-def test_a_server_that_goes_is_missed_and_its_return_seen(browser, tmp_path):
+#: Remembers, also over a page that is loaded anew, when the connection was told to be gone.
+WATCH = """
+() => {
+  window.is_of_before = true
+  sessionStorage.removeItem("red")
+  const link = deep(".link")[0]
+  const look = () => { if (link.dataset.colour === "red") { sessionStorage.red ??= Date.now() } }
+  new MutationObserver(look).observe(link, {attributes: true})
+}"""
+
+
+@pytest.mark.alone
+def test_whatever_dies_is_missed_and_its_return_seen(browser, tmp_path):
     process, demo = run_demo(tmp_path)
     try:
         context = browser.new_context()
         context.add_init_script(DEEP)
-        tab = context.new_page()
-        tab.set_default_timeout(PATIENCE_MS)
-        tab.goto(f"{demo.url}/?token={demo.token}")
-        settle(tab)
-        assert tab.evaluate("() => deep('.link')[0].dataset.colour") == "green"
+        context.request.get(f"{demo.url}/?token={demo.token}")
+        with demo.client() as client:
+            run = client.adhoc("echo begun; sleep 600", label="outlives")
+        row = "deep('tr').some(tr => tr.textContent.includes(id) && tr.textContent.includes('running'))"
+        fresh = "Bokeh.documents[0].get_model_by_name('fresh')?.data_source.data.run_id"
+        head = "deep('.big b')[0]?.textContent === 'running'"
+        shown = {
+            "overview": row,
+            "timeline?span=1h": f"{row} && [...{fresh} ?? []].includes(id)",
+            f"run?id={run.run_id}": f"{head} && deep('.blocks')[0]?.textContent.includes('begun')",
+        }
+        tabs = {page: context.new_page() for page in shown}
+        for page, tab in tabs.items():
+            tab.set_default_timeout(PATIENCE_MS)
+            tab.goto(f"{demo.url}/dash/{page}")
 
-        process.kill()
+        def are_right(timeout):
+            for page, tab in tabs.items():
+                is_live = "!window.is_of_before && deep('.link')[0]?.dataset.colour === 'green'"
+                tab.wait_for_function(f"id => {is_live} && {shown[page]}", arg=run.run_id, timeout=timeout)
+
+        def miss(kill):
+            for tab in tabs.values():
+                tab.evaluate(WATCH)
+            at = time.time()
+            kill()
+            for tab in tabs.values():
+                tab.wait_for_function("() => sessionStorage.red")
+                assert tab.evaluate("() => Number(sessionStorage.red)") / 1000 - at < 5
+
+        are_right(PATIENCE_MS)
+        log = (demo.folder / "state" / "server.log").read_text()
+        (dashboards,) = re.findall(r"the dashboards process is (\d+)", log)
+        miss(lambda: os.kill(int(dashboards), signal.SIGKILL))
+        wait_for_dashboards(demo)
+        are_right(10_000)
+
+        miss(process.kill)
         process.communicate(timeout=30)
-        tab.wait_for_function("() => deep('.link')[0].dataset.colour === 'red'")
-        tab.evaluate("() => { window.of_before = true }")
         process, _ = run_demo(tmp_path, port=int(demo.url.rpartition(":")[2]))
-        tab.wait_for_function("() => !window.of_before && deep('.link')[0]?.dataset.colour === 'green'")
+        are_right(10_000)
+
+        with demo.client() as client:
+            client.run(run.run_id).stop()
+        for tab in tabs.values():
+            tab.wait_for_function("() => deep('.state, .big b').some(e => e.textContent === 'failure')")
         context.close()
     finally:
         end_demo(process)
@@ -371,21 +464,27 @@ def test_a_server_that_goes_is_missed_and_its_return_seen(browser, tmp_path):
 # ---- Pictures ----
 
 
-def test_each_page_is_painted_in_light_and_dark(browser, tmp_path):
+def test_each_page_is_painted_in_light_and_dark_and_kept_from_nobody(browser, tmp_path):
     PICTURES.mkdir(parents=True, exist_ok=True)
     process, demo = run_demo(tmp_path, history=20_000)
     try:
         with demo.client() as client:
             run = client.schedule("ml/train")
-            for theme in ("light", "dark"):
-                picture_all(browser, demo, theme, run.run_id)
+            faults = [
+                fault
+                for theme in ("light", "dark")
+                for fault in picture_all(browser, demo, theme, run.run_id)
+            ]
             with suppress(RequestRefused):  # it may have ended meanwhile
                 run.stop()
     finally:
         end_demo(process)
+    assert not faults, "\n".join(faults)
 
 
 def picture_all(browser, demo, theme, run_id):
+    """Paint each page, and give what keeps anybody from using it."""
+    faults = []
     context = browser.new_context(
         viewport={"width": 1400, "height": 860}, color_scheme=theme, timezone_id="Europe/London"
     )
@@ -407,6 +506,10 @@ def picture_all(browser, demo, theme, run_id):
             wait_for_words(tab, ".blocks", "epoch   8")
         if name == "adhoc":
             wait_for_words(tab, ".plan pre", "score.py")
+        if name == "jobs":
+            tab.wait_for_function("() => deep('svg.strip').length > 5")
+        if name == "job":
+            tab.wait_for_function("() => deep('.tree .state').length > 1")
         if name == "timeline":  # its rows are there; what is drawn then is painted in the next frames
             tab.wait_for_function(
                 """() => [...Bokeh.documents[0].all_models]
@@ -419,4 +522,6 @@ def picture_all(browser, demo, theme, run_id):
         shade = tab.evaluate("() => getComputedStyle(deep('.card')[0]).backgroundColor")
         red, green, blue = (int(part) for part in re.findall(r"\d+", shade)[:3])
         assert (red + green + blue < 3 * 128) == (theme == "dark"), (name, shade)
+        faults += [f"{name}, {theme}: {fault}" for fault in axe_faults(tab)]
     context.close()
+    return faults

@@ -112,3 +112,20 @@ def test_the_strip_shows_a_longer_time_and_changes_of_the_clocks_are_shaded(read
         "() => [...Bokeh.documents[0].all_models].some("
         "m => m.type === 'Label' && m.visible && m.text === 'clocks back 1 h')"
     )
+
+
+def test_all_that_failed_is_run_again_at_once(reader, client):
+    made = [client.adhoc("exit 3", label="failed-together").wait(30) for _ in range(2)]
+    tab = reader().open("timeline?job=failed-together&state=bad")
+    tab.wait_for_function("() => deep('input[data-action=pick]').length === 2")
+
+    click(tab, "input[data-action=pick-all]")
+    tab.wait_for_function("() => deep('button[data-action=\"start:runs\"]')[0]?.disabled === false")
+    assert tab.evaluate("() => deep('button[data-action=\"stop:runs\"]')[0].disabled")
+    click(tab, 'button[data-action="start:runs"]')
+    wait_for_words(tab, "dialog", "a new run with the same args is made")
+    click(tab, "dialog button[value=yes]")
+    wait_for_words(tab, ".said", "2 started, or made anew")
+    again = tab.evaluate("() => deep('.said a.run').map(a => a.textContent)")
+    assert {client.run(run_id).facts["rerun_of"] for run_id in again} == {run.run_id for run in made}
+    tab.wait_for_function("() => deep('input[data-action=pick]').every(box => !box.checked)")

@@ -90,10 +90,11 @@ def test_a_job_draws_its_trends_as_pages_that_load_nothing(notebook: NotebookCli
     for name, picture in (
         ("durations", job.plot.durations(unit="hour")),
         ("lateness", job.plot.lateness(dark=True)),
+        ("counts", job.plot.counts(unit="hour")),
     ):
         picture.save(tmp_path / f"{name}.html")
         page = (tmp_path / f"{name}.html").read_text()
-        assert "greet/hello" in page
+        assert ("success" if name == "counts" else "greet/hello") in page
         assert fetched(page) == []
         assert ("no runs in this time" in page) == (name == "lateness"), "no schedule made a run of it"
 

@@ -10,6 +10,8 @@ from apsis_nb.views.job_parts import Told
 from tests.views.test_jobs_table import fault, known, pause
 
 EVIL = "<script>x</script>"
+CRON = {"type": "cron", "cron": "0 9 * * *", "tz": "America/New_York"}
+EVERY = {"type": "interval", "interval": 3600}
 FACTS = known(
     odd={
         "params": {"p": {"type": "choice", "choices": [EVIL, "b"], "default": "b", "description": EVIL}},
@@ -96,3 +98,20 @@ def test_a_trend_has_its_table():
     assert html.index("2026-11-02") < html.index("2026-11-01")
     assert "2 m 05 s" in html
     assert trend.table_html("Duration", frame.iloc[:0]) == ""
+
+
+@pytest.mark.parametrize(
+    ("schedules", "zone"),
+    [
+        ([CRON, EVERY], "America/New_York"),
+        ([{"start": CRON, "stop": {"type": "duration", "duration": 60}}], "America/New_York"),
+        ([CRON, CRON | {"tz": "Asia/Tokyo"}], ""),
+        ([EVERY], ""),
+        ([], ""),
+    ],
+)
+def test_a_job_has_a_zone_of_its_own_if_all_its_schedules_have_the_same(schedules, zone):
+    facts = known(a={"program": {"type": "no-op"}, "schedule": schedules}).jobs["a"]
+
+    assert job_parts.own_zone(facts) == zone
+    assert job_parts.own_zone(None) == ""

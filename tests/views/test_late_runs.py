@@ -3,8 +3,9 @@
 import pytest
 
 from apsis_nb.core.states import State
-from apsis_nb.views.late_page import actions_html, done_html
-from apsis_nb.views.late_runs import Done, budget_of, carry_out, kind_of
+from apsis_nb.views.late_page import ACTIONS
+from apsis_nb.views.late_runs import budget_of
+from apsis_nb.views.many_runs import Done, actions_html, carry_out, done_html, kind_of
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_a_question_says_what_will_happen_and_to_whom():
     buttons, templates = actions_html(
         "late",
         [("r1", "waits"), ("r2", "ended"), ("r3", "runs"), *((f"r{n}", "ended") for n in range(10, 20))],
+        ACTIONS["late"],
     )
 
     assert "disabled" not in buttons
@@ -61,8 +63,8 @@ def test_a_question_says_what_will_happen_and_to_whom():
     assert "<b>11 runs</b>" in templates
     assert "and 3 more" in templates
     assert "<b>1 run</b> run already, and is left alone" in templates
-    assert actions_html("late", [("r3", "runs")])[0].count("disabled") == 3
-    assert "Skip" not in actions_html("missed", [])[0]
+    assert actions_html("late", [("r3", "runs")], ACTIONS["late"])[0].count("disabled") == 3
+    assert "Skip" not in actions_html("missed", [], ACTIONS["missed"])[0]
 
 
 def test_kinds_and_budgets():

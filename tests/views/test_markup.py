@@ -38,10 +38,21 @@ ANY_TEXT = st.text(max_size=40) | st.sampled_from(
 
 @given(ANY_TEXT, ANY_TEXT)
 def test_args_and_labels_are_never_markup(name, value):
-    page = Tags(markup.chips({name: value}, [value]))
+    for has_all in (False, True):
+        page = Tags(markup.chips({name: value}, [value], has_all=has_all))
 
-    assert set(page.tags) <= {"span", "i"}
-    assert set(page.attributes) <= {"class"}
+        assert set(page.tags) <= {"span", "i"}
+        assert set(page.attributes) <= {"class", "title"}
+
+
+def test_a_row_has_some_labels_and_tells_how_many_more_there_are():
+    labels = [f"label {n}" for n in range(300)] + ["x" * 10_000]
+
+    row, whole = markup.chips(labels=labels), markup.chips(labels=labels, has_all=True)
+    assert len(row) < 2_000
+    assert "+295" in row
+    assert "277 more</summary>" in whole
+    assert all(label in whole for label in labels)
 
 
 @given(ANY_TEXT)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apsis_nb.views.held_html import held_html
-from apsis_nb.views.overview import do, held_by, untold, usual_of
-from apsis_nb.views.overview_html import MOST_FINDINGS, health_html, running_html, untold_html
+from apsis_nb.views.overview import do, held_by, made_again, untold, usual_of
+from apsis_nb.views.overview_html import MOST_FINDINGS, failed_html, health_html, running_html, untold_html
 from tests.views.test_markup import Tags
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -128,3 +128,20 @@ def test_an_action_that_failed_is_told(client):
     (told,) = [row for row in untold(client) if f"r{row['run_id']}" == run.run_id]
     assert told["event"] == "action"
     assert "gone" in told["message"]
+
+
+def test_a_failure_that_was_run_again_says_so(client):
+    failed = client.schedule("heard/fails").wait(30)
+    since = datetime.now(UTC) - timedelta(days=1)
+    assert made_again(client, [failed.run_id], since) == {}
+
+    failed.rerun().wait(30)
+    last = failed.rerun().wait(30)
+    assert made_again(client, [failed.run_id], since) == {failed.run_id: (last.run_id, "failure")}
+    page = failed_html([failed.facts], {failed.run_id: (last.run_id, "failure")})
+    assert f"run again as {last.run_id} (failure)" in Tags(page).words
+
+
+def test_a_finding_leads_to_its_job():
+    assert 'href="job?id=a"' in health_html([finding()], may_mend=False, jobs={"a"})
+    assert "href" not in health_html([finding()], may_mend=False)

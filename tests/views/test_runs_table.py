@@ -106,7 +106,7 @@ def test_the_last_page_leads_only_back():
 )
 def test_a_field_changes_its_filter_and_only_that(message, changed):
     asked: list[Filters] = []
-    table = runs_table.RunsTable(Filters(), asked.append)
+    table = runs_table.RunsTable(Filters(), asked.append, lambda action, picked, mark: None)
     table._act(message)
 
     assert table.filters == replace(Filters(), **changed)

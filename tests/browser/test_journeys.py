@@ -1,0 +1,107 @@
+"""What somebody new does who has read nothing, and in how many clicks."""
+
+import pytest
+
+from tests.browser.test_pages import wait_for_words
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+#: Fails for one date: its data has not come.
+COUNT = """
+params: {date: {type: date, description: The day whose orders are counted.}}
+metadata: {description: Counts the orders of a day.}
+program:
+  type: shell
+  command: |
+    if [ "$APSIS_ARG_DATE" = 2026-11-29 ]; then
+      echo "FileNotFoundError: no orders of 2026-11-29 have come"; exit 1
+    fi
+    echo "counted the orders of $APSIS_ARG_DATE"
+"""
+
+# The middle of what the words are on, once it is seen and nothing lies over it.
+PLACE = """
+([selector, words]) => {
+  const el = deep(selector).find(e => e.textContent.trim().includes(words) && e.checkVisibility())
+  el?.scrollIntoView({block: "center"})
+  const box = el?.getBoundingClientRect()
+  if (!box?.width) { return null }
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]
+  let top = document.elementFromPoint(x, y)
+  while (top?.shadowRoot) { top = top.shadowRoot.elementFromPoint(x, y) }
+  return el === top || el.contains(top) ? [x, y] : null
+}"""
+
+
+class Mouse:
+    """Clicks on what is seen, and counts."""
+
+    def __init__(self, tab):
+        self.tab, self.clicks = tab, 0
+
+    def click(self, selector, words):
+        place = self.tab.wait_for_function(PLACE, arg=[selector, words]).json_value()
+        self.tab.mouse.click(*place)
+        self.clicks += 1
+
+
+@pytest.fixture(scope="module")
+def client(demo):
+    with demo.client() as client:
+        yield client
+
+
+def test_what_failed_is_found_understood_and_run_for_another_date(reader, client, demo):
+    file = demo.folder / "jobs" / "sales" / "count.yaml"
+    file.write_text(COUNT)
+    try:
+        client.reload()
+        failed = client.schedule("sales/count", date="2026-11-29").wait(30)
+        tab = reader().open("overview")
+        mouse = Mouse(tab)
+
+        mouse.click("a.run", failed.run_id)
+        wait_for_words(tab, ".why", "no orders of 2026-11-29 have come")
+        mouse.click(".acts button", "Run again")
+        tab.wait_for_function("() => deep('dialog[open] input[type=date]').length")
+        tab.evaluate("() => { deep('dialog[open] input[type=date]')[0].value = '2026-11-28' }")
+        mouse.click("dialog[open] button", "Run again")
+        wait_for_words(tab, ".said", "was made")
+        mouse.click(".said a.run", "r")
+        wait_for_words(tab, ".big b", "success")
+        wait_for_words(tab, ".blocks", "counted the orders of 2026-11-28")
+        assert mouse.clicks <= 6
+        assert mouse.clicks == 4, "docs/dashboards.md says so"
+
+        # Whoever comes later sees that somebody has seen to it.
+        mouse.click("nav.wide a", "Overview")
+        wait_for_words(tab, "tr", f"run again as {client.runs(job='sales/count')['run_id'].iloc[0]}")
+    finally:
+        file.unlink()
+        client.reload()
+
+
+def test_which_jobs_are_late_most_often_this_month_and_why(reader, client):
+    tab = reader(zone="UTC").open("overview")
+    mouse = Mouse(tab)
+
+    mouse.click("nav.wide a", "Late and missed")
+    mouse.click("button[data-action=range]", "This month")
+    late = client.sql(
+        "SELECT job_id, mode(late_why) AS why FROM runs WHERE late AND origin <> 'test'"
+        " AND scheduled_at >= date_trunc('month', utc_now()) GROUP BY job_id ORDER BY count(*) DESC, job_id"
+    )
+    if not len(late):  # the month has just begun
+        wait_for_words(tab, ".nothing", "No run was late")
+        return
+    wait_for_words(tab, "button[aria-pressed=true]", "This month")
+    mouse.click("tbody tr:first-child button.job", late["job_id"].iloc[0])
+    wait_for_words(tab, "h2", f"How late {late['job_id'].iloc[0]} started")
+    words = {
+        "condition": "a condition",
+        "limit": "a limit of runs",
+        "host": "its host",
+        "server": "the server",
+    }
+    wait_for_words(tab, "tbody tr:first-child .whys b", words.get(late["why"].iloc[0], "ended late"))
+    assert mouse.clicks == 3
