@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from hashlib import md5
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import panel as pn
-import panel_material_ui
 import param
 from panel_material_ui.template.base import Page as MaterialPage
 
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 #: The script of Material's components. A browser that is told of it by the page itself need not wait for the
 #: document, which comes much later; with another address than the one that is asked for then it is of no use.
 _SCRIPT = (
-    f"panel-material-ui/panel-material-ui.bundle.js?{md5(panel_material_ui.__version__.encode()).hexdigest()}"
+    f"panel-material-ui/panel-material-ui.bundle.js?{md5(version('panel-material-ui').encode()).hexdigest()}"
 )
 
 #: Material's components in the colours of page.html.
