@@ -401,7 +401,7 @@ def _tap(tab: Page) -> Figure:
     began = time.perf_counter()
     tab.mouse.click(x, y)
     tab.wait_for_url("**/run?id=*")
-    tab.wait_for_function("id => deep('.card').some(e => e.textContent.includes(id))", arg=f"r{run_id}")
+    tab.wait_for_function("id => deep('.card').some(e => e.textContent.includes(id))", arg=run_id)
     return Figure("tap, until the run is seen", 1000 * (time.perf_counter() - began), "ms", ACT_MS)
 
 

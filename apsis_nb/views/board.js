@@ -129,7 +129,7 @@ export function render({model}) {
     const field = event.target.closest("input[type=search][data-action]")
     if (field) {
       clearTimeout(typing)
-      typing = setTimeout(() => send(field.dataset.action, {value: field.value}), 150)
+      typing = setTimeout(() => send(field.dataset.action, {value: field.value}), 100)
     }
   })
   // Rows: Enter opens, j and k or the arrows go down and up.

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from apsis_nb.client import RequestRefused
 
 #: What can paint, by the names of the programs; and where it lies on macOS, which has it not on the path.
@@ -18,6 +20,8 @@ APPLICATIONS = ("Google Chrome", "Chromium", "Microsoft Edge", "Brave Browser")
 PATIENCE_S = 60.0
 #: The page has so long to draw, of its own time, which passes as soon as there is nothing to do.
 DRAWING_MS = 5000
+#: Pixels that the window is larger than the picture: some browsers keep a part for what they do not show.
+MORE_PX = 200
 
 
 def find_browser() -> str:
@@ -44,7 +48,7 @@ def paint(page: str, file: Path, *, width: int, height: int, scale: float) -> No
     Args:
         page: HTML that needs nothing but itself.
         file: to be written, or replaced.
-        width, height: of the window, in pixels of the page.
+        width, height: of the part that is kept, in pixels of the page.
         scale: pixels of the PNG for each of them.
 
     Raises:
@@ -57,7 +61,7 @@ def paint(page: str, file: Path, *, width: int, height: int, scale: float) -> No
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
             "--disable-background-networking", "--disable-sync", "--disable-dev-shm-usage",
-            f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
+            f"--user-data-dir={folder}/profile", f"--window-size={width},{height + MORE_PX}",
             f"--force-device-scale-factor={scale:g}", f"--virtual-time-budget={DRAWING_MS}",
             f"--screenshot={picture}", source.as_uri(),
         ]  # fmt: skip
@@ -74,4 +78,5 @@ def paint(page: str, file: Path, *, width: int, height: int, scale: float) -> No
         if not picture.is_file():
             said = (told.stderr.strip().splitlines() or [f"exit code {told.returncode}"])[-1]
             raise RequestRefused(f"{browser} painted nothing ({said}): save as a page instead")
-        shutil.copyfile(picture, file)
+        with Image.open(picture) as png:
+            png.crop((0, 0, round(width * scale), round(height * scale))).save(file, format="PNG")

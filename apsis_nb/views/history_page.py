@@ -20,6 +20,7 @@ from . import heat, markup, palette, past
 from .board import Board
 from .controls import SURFACE, WHOLE, as_table, button, choices, group, joined, search, select
 from .counts_plot import ORDER, CountsPlot, period_words
+from .live import at_once
 from .markup import text
 from .page import Page
 from .past import Chosen
@@ -168,21 +169,29 @@ class HistoryPage(Viewer):
         chosen = Chosen(since, until, wish.words, wish.label, wish.state)
         units = units_of(since, until)
         unit = wish.unit if wish.unit in units else units[0]
-        counts = self._known(past.counts, chosen, unit, zone.key)
         calendar_unit = unit if unit == "hour" else "day" if "day" in units else "month"
-        has_longest = wish.metric == "p95"
+        questions: dict[str, Callable[[], Any]] = {
+            "counts": partial(self._known, past.counts, chosen, unit, zone.key),
+            "jobs": partial(self._known, past.jobs, chosen),
+            "labels": partial(self._known, past.labels, since),
+        }
+        if calendar_unit != unit:
+            questions["calendar"] = partial(self._known, past.counts, chosen, calendar_unit, zone.key)
+        if wish.metric == "p95":
+            questions["longest"] = partial(self._known, past.longest, chosen, calendar_unit, zone.key)
+        told = at_once(**questions)
         return Seen(
             wish=wish,
             chosen=chosen,
             unit=unit,
             units=units,
             zone=zone,
-            counts=counts,
+            counts=told["counts"],
             calendar_unit=calendar_unit,
-            calendar=self._known(past.counts, chosen, calendar_unit, zone.key),
-            jobs=self._known(past.jobs, chosen),
-            labels=self._known(past.labels, since)[:MOST_CHOICES],
-            longest=self._known(past.longest, chosen, calendar_unit, zone.key) if has_longest else None,
+            calendar=told.get("calendar", told["counts"]),
+            jobs=told["jobs"],
+            labels=told["labels"][:MOST_CHOICES],
+            longest=told.get("longest"),
             now=now,
         )
 
@@ -225,21 +234,23 @@ class HistoryPage(Viewer):
         wish, since, until = seen.wish, seen.chosen.since, seen.chosen.until
         known = seen.jobs["job_id"].tolist()
         job = wish.job if wish.job in known else (known[0] if known else "")
-        durations = outliers = table = None
+        questions: dict[str, Callable[[], Any]] = {}
         if job:
             chosen = replace(seen.chosen, job=job, words="")
-            durations = self._known(past.durations, chosen, seen.unit, seen.zone.key)
-            outliers = self._known(past.outliers, chosen)
+            questions["durations"] = partial(self._known, past.durations, chosen, seen.unit, seen.zone.key)
+            questions["outliers"] = partial(self._known, past.outliers, chosen)
         match wish.tab:
             case "on_time":
-                table = self._known(_on_time, since, until)
+                questions["table"] = partial(self._known, _on_time, since, until)
             case "drift":
-                table = self._known(_drift, seen.zone.key)
+                questions["table"] = partial(self._known, _drift, seen.zone.key)
             case "cost":
-                table = self._known(_cost, since, until)
+                questions["table"] = partial(self._known, _cost, since, until)
+        told = at_once(**questions)
+        table = told.get("table")
         if table is not None:
             table = table[table["job_id"].isin(known)]
-        return More(seen, job, durations, outliers, table)
+        return More(seen, job, told.get("durations"), told.get("outliers"), table)
 
     def _show_more(self, more: More | None) -> None:
         if more is not None and more.seen is self._seen:

@@ -18,6 +18,7 @@ from .board import Board
 from .controls import SURFACE, WHOLE, as_table, button, joined, search
 from .counts_plot import period_words
 from .late_runs import WHYS, budget_of
+from .live import at_once
 from .many_runs import actions_html, carry_out, done_html, kind_of
 from .markup import text
 from .page import Page
@@ -121,21 +122,27 @@ class LatePage(Viewer):
         chosen = Chosen(since, until, wish.words)
         of_job = replace(chosen, words="", job=wish.job) if wish.job else chosen
         unit = units_of(since, until)[0]
+        lists = zip(TITLES, wish.pages, strict=True)
+        told = at_once(
+            by_job=partial(late_runs.by_job, client, chosen),
+            trend=partial(past.lateness, client, of_job, unit, zone.key),
+            worst=partial(late_runs.worst, client, of_job) if wish.job else lambda: None,
+            counts=partial(past.counts, client, of_job, unit, zone.key),
+            may_act=lambda: connection.file_shown() is None and client.version()["role"] != "read",
+            **{which: partial(late_runs.page_of, client, of_job, which, page) for which, page in lists},
+        )
         return Seen(
             wish=wish,
             chosen=chosen,
             unit=unit,
             zone=zone,
-            by_job=late_runs.by_job(client, chosen),
-            trend=past.lateness(client, of_job, unit, zone.key),
-            worst=late_runs.worst(client, of_job) if wish.job else None,
-            counts=past.counts(client, of_job, unit, zone.key),
-            lists={
-                which: late_runs.page_of(client, of_job, which, page)
-                for which, page in zip(TITLES, wish.pages, strict=True)
-            },
+            by_job=told["by_job"],
+            trend=told["trend"],
+            worst=told["worst"],
+            counts=told["counts"],
+            lists={which: told[which] for which in TITLES},
             facts=self._facts,
-            may_act=connection.file_shown() is None and client.version()["role"] != "read",
+            may_act=told["may_act"],
         )
 
     def _load_facts(self) -> dict[str, dict[str, Any]]:

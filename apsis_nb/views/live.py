@@ -1,7 +1,8 @@
 """Changes, as they happen: one reader of the server's events for the process, and what renews a page.
 
 A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never
-holds more than one renewal back, and no page is renewed more than twice a second, or while nobody sees it.
+holds more than one renewal back, and no page is renewed by itself more than twice a second, or while nobody
+sees it.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if i
 
 #: What pages load while the browser still reads their scripts.
 _EARLY = ThreadPoolExecutor(8, "early")
+#: The questions of one load that do not wait for each other. Nothing that waits for one of them runs here.
+_QUESTIONS = ThreadPoolExecutor(8, "question")
 
 Link = Literal["live", "reconnecting"]
 
@@ -83,6 +86,16 @@ class Feed:
             listener(event)
 
 
+def at_once(**questions: Callable[[], Any]) -> dict[str, Any]:
+    """The answers to some questions, by name, which are asked side by side.
+
+    Raises:
+        ClientError: one of them has no answer.
+    """
+    asked = {name: _QUESTIONS.submit(ask) for name, ask in questions.items()}
+    return {name: answer.result() for name, answer in asked.items()}
+
+
 class Early(Generic[T]):
     """What a part of a page shows first: asked for at once, before the browser has drawn anything."""
 
@@ -127,6 +140,7 @@ class Renewal(Generic[T]):
         self._every_s, self._first = every_s, first
         self._loop = asyncio.get_running_loop()
         self._wanted = asyncio.Event()
+        self._hurries = asyncio.Event()
         self._visible = asyncio.Event()
         self._visible.set()
         self._failed = False
@@ -140,8 +154,9 @@ class Renewal(Generic[T]):
             self._loop.call_soon_threadsafe(self._wanted.set)
 
     def poke_here(self) -> None:
-        """The same, on the page's own thread."""
+        """The reader wants it, or the page itself: that waits for no pause. On the page's own thread."""
         self._wanted.set()
+        self._hurries.set()
 
     def set_visible(self, is_visible: bool) -> None:
         """Whether anybody can see the page."""
@@ -162,9 +177,12 @@ class Renewal(Generic[T]):
                     await self._wanted.wait()
             await self._visible.wait()
             self._wanted.clear()
+            self._hurries.clear()
             began = self._loop.time()
             await self._renew()
-            await asyncio.sleep(max(LEAST_PAUSE_S, REST * (self._loop.time() - began)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(LEAST_PAUSE_S, REST * (self._loop.time() - began))):
+                    await self._hurries.wait()
 
     async def _renew(self) -> None:
         first, self._first = self._first, None

@@ -21,6 +21,7 @@ from .ahead import expected_of_each
 from .board import COLUMNS_CSS, Board
 from .held_html import held_html
 from .jobs_table import broken_html
+from .live import at_once
 from .overview_html import MOST_ROWS
 from .page import Page
 
@@ -135,15 +136,14 @@ class Overview(Viewer):
     def _load_present(self) -> Present:
         client, now = self._page.client, self._page.now()
         since = now - timedelta(days=1)
-        failed = client.list_runs(state=["error", "failure"], since=since, limit=MOST_ROWS)
-        return Present(
-            live=client.list_runs(state=LIVE_STATES, limit=200),
-            failed=failed,
-            late=client.list_runs(late=True, since=since, limit=MOST_ROWS),
-            hourly=client.sql(_HOURLY, {"now": format_time(now)}),
-            now=now,
-            again=made_again(client, [run["run_id"] for run in failed], since),
+        told = at_once(
+            live=partial(client.list_runs, state=LIVE_STATES, limit=200),
+            failed=partial(client.list_runs, state=["error", "failure"], since=since, limit=MOST_ROWS),
+            late=partial(client.list_runs, late=True, since=since, limit=MOST_ROWS),
+            hourly=partial(client.sql, _HOURLY, {"now": format_time(now)}),
         )
+        again = made_again(client, [run["run_id"] for run in told["failed"]], since)
+        return Present(**told, now=now, again=again)
 
     def _load_plans(self) -> Plans:
         client, now = self._page.client, self._page.now()

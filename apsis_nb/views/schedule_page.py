@@ -17,6 +17,7 @@ from . import heat, markup
 from .board import Board
 from .controls import WHOLE, button, choices, group, search
 from .jobs_table import broken_html
+from .live import at_once
 from .markup import text
 from .page import Page
 from .reader_zone import ReaderZone
@@ -125,14 +126,20 @@ class SchedulePage(Viewer):
         client, now, zone, wish = self._page.client, self._page.now(), self._zone.wait(), self.wish
         today = now.astimezone(zone).date()
         week = Week(today - timedelta(days=today.weekday()) + timedelta(weeks=wish.week), zone)
-        typical = client.sql(_TYPICAL)
+        told = at_once(
+            typical=partial(client.sql, _TYPICAL),
+            expected=partial(client.expected_counts, week.since, week.until, every="1h"),
+            pauses=client.list_pauses,
+            jobs=client.jobs.find,
+        )
+        typical = told["typical"]
         return Seen(
             wish=wish,
             week=week,
-            expected=client.expected_counts(week.since, week.until, every="1h"),
+            expected=told["expected"],
             typical_s=dict(zip(typical["job_id"], typical["typical_s"], strict=True)),
-            pauses=Pauses(client.list_pauses()),
-            jobs={facts["job_id"]: facts for facts in client.jobs.find()},
+            pauses=Pauses(told["pauses"]),
+            jobs={facts["job_id"]: facts for facts in told["jobs"]},
             now=now,
         )
 

@@ -6,7 +6,7 @@ give each row a tenth of them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -19,6 +19,7 @@ from .timeline_rows import Grouping, Order, Row, arranged, row_of_job, rows_of
 MOST_ROWS = 40  #: at once; the others are a page away
 MOST_BARS = 750  #: single runs; beyond it those that are close together are one bar
 MOST_NAMED = 200  #: jobs that are named in a question; for more the bars of all are asked for
+KEEP_FOR = timedelta(seconds=5)  #: what was found of a window
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,34 @@ class Answer:
     groups: frozenset[str]  #: of all rows
 
 
+class Found:
+    """Which jobs have runs in a window, and how they were: kept while a reader types, pages, or sorts."""
+
+    def __init__(self) -> None:
+        self._known: tuple[object, datetime, pd.DataFrame] | None = None
+        self._moves = 0
+
+    def forget(self) -> None:
+        """A run has moved on; may be called by any thread."""
+        self._moves += 1
+        self._known = None
+
+    def ask(
+        self, client: Client, filters: Filters, since: datetime, until: datetime, now: datetime
+    ) -> pd.DataFrame:
+        """The jobs whose runs fit the filters, but for their words; not to be changed."""
+        of, known, moves = (filters.state, filters.late, since, until), self._known, self._moves
+        if known is not None and known[0] == of and now - known[1] < KEEP_FOR:
+            return known[2]
+        frame = _jobs_with_runs(client, filters, since, until)
+        self._known = (of, now, frame) if moves == self._moves else None
+        return frame
+
+
 def load(
-    client: Client, wish: Wish, labels: Mapping[str, Sequence[str]], ahead: Ahead, now: datetime
-) -> Answer:
+    client: Client, wish: Wish, labels: Mapping[str, Sequence[str]], ahead: Ahead, found_before: Found,
+    now: datetime,
+) -> Answer:  # fmt: skip
     """Ask for what is to be seen.
 
     Args:
@@ -68,12 +94,13 @@ def load(
         wish: what.
         labels: of the jobs.
         ahead: what the schedules will make.
+        found_before: what is known of the jobs of the window.
         now: the present, aware.
     """
     pad = (wish.stop - wish.start) / 4  # so that a small step to the side is already drawn
     since, until = wish.start - pad, wish.stop + pad
     filters = wish.filters
-    with_runs = _jobs_with_runs(client, filters, since, until)
+    with_runs = found_before.ask(client, filters, since, until, now)
     found = with_words(with_runs, filters.words, labels)
     is_chosen = bool(filters.state or filters.late)
     expected = ahead.ask(client, since, until, now)

@@ -23,7 +23,7 @@ from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
 from .timeline import Timeline, default_window
 from .timeline_bar import SPANS, TIMELINE_CSS, Keys, bar_html, labels_html
-from .timeline_load import MOST_ROWS, Answer, Arrangement, Wish, load
+from .timeline_load import MOST_ROWS, Answer, Arrangement, Found, Wish, load
 from .timeline_rows import GROUPINGS, ORDERS, Grouping, Order
 from .timeline_strip import Extent, Strip, extent_of
 
@@ -76,10 +76,11 @@ class TimelinePage(Viewer):
         self._seen: Sequence[str] = ()  # every job that was seen since the filter changed: rows do not jump
         self._first_row = 0
         self._box: tuple[datetime, datetime, tuple[str, ...]] | None = None
-        self._ahead = Ahead()
+        self._ahead, self._found = Ahead(), Found()
+        self._chosen = chosen_by(self._table.filters)
         self._answer: Answer | None = None
         self._moving = False
-        self._is_stale = self._is_fetching = False
+        self._is_stale = self._is_fetching = self._is_list_due = False
         self._moves = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
@@ -121,6 +122,7 @@ class TimelinePage(Viewer):
     def _is_about_bars(self, event: ServerEvent) -> bool:
         if event.type in {"job", "pause"}:
             self._ahead.forget()
+        self._found.forget()
         return event.type in {"run", "late", "job", "pause"}
 
     def _load(self) -> Answer:
@@ -136,7 +138,7 @@ class TimelinePage(Viewer):
         )
         jobs = self._page.catalogue.look().jobs
         labels = {job_id: facts["metadata"]["labels"] for job_id, facts in jobs.items()}
-        return load(self._page.client, wish, labels, self._ahead, self._page.now())
+        return load(self._page.client, wish, labels, self._ahead, self._found, self._page.now())
 
     def _fetch(self) -> None:
         """What is seen has changed: ask at once, and once more if it changes meanwhile.
@@ -157,6 +159,9 @@ class TimelinePage(Viewer):
                     self._page.later(partial(self._show, answer))
         finally:
             self._is_fetching = False
+            if self._is_list_due:
+                self._is_list_due = False
+                self._list()
 
     def _show(self, answer: Answer) -> None:
         if not self._still_wanted(answer.wish):
@@ -179,8 +184,7 @@ class TimelinePage(Viewer):
 
     def _still_wanted(self, wish: Wish) -> bool:
         """Whether the rows that were asked for are those that are chosen now."""
-        was, now = wish.filters, self._table.filters
-        is_same = (was.words, was.state, was.late) == (now.words, now.state, now.late)
+        is_same = chosen_by(wish.filters) == chosen_by(self._table.filters)
         return is_same and wish.how == self._arrangement
 
     def _load_table(self) -> tuple[pd.DataFrame, int]:
@@ -336,10 +340,14 @@ class TimelinePage(Viewer):
         self._page.later(told)
 
     def _filtered(self, filters: Filters) -> None:
+        if chosen_by(filters) == self._chosen:  # another page of the table
+            self._list()
+            return
+        self._chosen = chosen_by(filters)
         self._seen, self._first_row = (), 0
         self._keep_in_address()
+        self._is_list_due = True  # the bars come first: at once both would take longer
         self._fetch()
-        self._list()
 
     def _keep_in_address(self) -> None:
         filters = self._table.filters
@@ -363,6 +371,11 @@ class TimelinePage(Viewer):
             rows=(first, min(count, first + MOST_ROWS), count),
             step=MOST_ROWS,
         )
+
+
+def chosen_by(filters: Filters) -> tuple[str, str, bool]:
+    """What of the filters is about the bars, too."""
+    return filters.words, filters.state, filters.late
 
 
 def _one_of(names: Sequence[Any], value: str) -> Any:

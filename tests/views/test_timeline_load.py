@@ -8,7 +8,7 @@ import pytest
 from apsis_nb.views import timeline_load
 from apsis_nb.views.ahead import Ahead
 from apsis_nb.views.runs_table import Filters
-from apsis_nb.views.timeline_load import Arrangement, Wish, load
+from apsis_nb.views.timeline_load import Arrangement, Found, Wish, load
 from apsis_nb.views.timeline_rows import AD_HOC, row_of_job
 
 LABELS = {"quiet/daily": ["daily"]}
@@ -29,7 +29,7 @@ def ask(client):
             Arrangement(order=order),
             first_row=first_row,
         )
-        return load(client, wish, LABELS, Ahead(), now)
+        return load(client, wish, LABELS, Ahead(), Found(), now)
 
     return ask
 
