@@ -516,7 +516,8 @@ def picture_all(browser, demo, run_id):
         for theme in ("light", "dark"):
             tab.emulate_media(color_scheme=theme)
             tab.evaluate(
-                "() => document.fonts.ready.then(() => new Promise(done => setTimeout(() => done(true), 500)))"
+                "() => document.fonts.ready"
+                ".then(() => new Promise(done => setTimeout(() => done(true), 500)))"
             )
             tab.screenshot(path=PICTURES / f"{name}-{theme}.png")
             shade = tab.evaluate("() => getComputedStyle(deep('.card')[0]).backgroundColor")
