@@ -101,7 +101,9 @@ class JobPage(Viewer):
             sizing_mode="stretch_width",
             styles={"gap": "16px", "min-width": "0"},
         )
-        return pn.Row(left, self._side, sizing_mode="stretch_width", visible=False, stylesheets=[COLUMNS_CSS])
+        columns = pn.Row(left, self._side, sizing_mode="stretch_width", stylesheets=[COLUMNS_CSS])
+        # The grid says itself how it is displayed, so what hides it stands around it.
+        return pn.Column(columns, sizing_mode="stretch_width", visible=False)
 
     def __panel__(self) -> Any:
         return pn.Column(
