@@ -93,6 +93,7 @@ def full(folder: Path) -> Iterator[Scene]:
 @contextmanager
 def empty(folder: Path) -> Iterator[Scene]:
     """A server as it is after its first start: no job, no run."""
+    (folder / "jobs").mkdir()
     with served(folder, {}, dashboards="process") as server:
         wait_for_dashboards(Demo(server.url, server.token, folder))
         pages = pages_of("", "", "") | {"run": "run", "job": "job", "adhoc": "adhoc"}

@@ -304,6 +304,7 @@ export function render({model, el}) {
     job = model.wish.job ?? ""
     args = {...model.wish.args}
     what.innerHTML = '<p class="muted">Loading …</p>'
+    go.disabled = true
     if (model.role) { setTimeout(draw) }
   }
   return root

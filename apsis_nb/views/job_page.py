@@ -12,7 +12,7 @@ import pandas as pd
 import panel as pn
 from panel.viewable import Viewer
 
-from apsis_nb.client import Backfill, BadRequest, Client, NoSuch, ServerEvent
+from apsis_nb.client import Backfill, BadRequest, Client, NoSuch, RequestRefused, ServerEvent
 from apsis_nb.core.errors import ApsisError
 
 from . import dependencies, job_acts, job_parts, markup, strips, trend
@@ -101,7 +101,9 @@ class JobPage(Viewer):
             sizing_mode="stretch_width",
             styles={"gap": "16px", "min-width": "0"},
         )
-        return pn.Row(left, self._side, sizing_mode="stretch_width", visible=False, stylesheets=[COLUMNS_CSS])
+        columns = pn.Row(left, self._side, sizing_mode="stretch_width", stylesheets=[COLUMNS_CSS])
+        # The grid says itself how it is displayed, so what hides it stands around it.
+        return pn.Column(columns, sizing_mode="stretch_width", visible=False)
 
     def __panel__(self) -> Any:
         return pn.Column(
@@ -313,9 +315,10 @@ def told_of(client: Client, known: Known, job_id: str) -> Told:
     facts = known.jobs.get(job_id)
     versions: list[dict[str, Any]] = []
     source, tag = None, ""
-    with suppress(NoSuch, BadRequest):  # its texts are not kept yet, or it is no id for which they could be
+    # There is none, or it is an id that the server takes for no file's name.
+    with suppress(NoSuch, BadRequest, RequestRefused):
         versions = client.versions(job_id)
-    with suppress(NoSuch, BadRequest):  # there is none
+    with suppress(NoSuch, BadRequest, RequestRefused):
         source, tag = client.yaml(job_id)
     return Told(
         facts=facts,

@@ -92,7 +92,7 @@ class RunPage(Viewer):
         self._side = Board(**style)
         self._output = OutputPane(page.later)
         self._below = Board(**style)
-        self._body = pn.Row(
+        columns = pn.Row(
             pn.Column(
                 self._why,
                 self._output,
@@ -102,9 +102,10 @@ class RunPage(Viewer):
             ),
             self._side,
             sizing_mode="stretch_width",
-            visible=False,
             stylesheets=[COLUMNS_CSS],
         )
+        # The grid says itself how it is displayed, so what hides it stands around it.
+        self._body = pn.Column(columns, sizing_mode="stretch_width", visible=False)
         if re.fullmatch(r"r\d+", self._name):
             page.keep(self._load, self._show, wants=self._is_about_it, every_s=5.0)
             page.keep(self._load_around, self._show_around, wants=self._is_about_it, every_s=15.0)

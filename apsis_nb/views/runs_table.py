@@ -211,7 +211,8 @@ def kinds_of(rows: pd.DataFrame) -> list[Picked]:
 def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collection[str] | None = None) -> str:
     """The table itself; `picked`: the runs that are, or None where nothing can be done with any."""
     if not count:
-        return markup.card("Runs", markup.nothing("No run in this time fits the filters."), count=0)
+        fits = " fits the filters" if filters.words or filters.state or filters.late else ""
+        return markup.card("Runs", markup.nothing(f"No run in this time{fits}."), count=0)
     ids, cells = [], []
     for row in markup.records(rows):
         run_id = f"r{row['run_id']}"

@@ -370,7 +370,7 @@ def list_html(seen: Seen) -> str:
     is_today = day == seen.now.astimezone(week.zone).date()
     if is_today and wish.hour is None:  # what is to come, and not what was
         starts = {at for at in starts if at + timedelta(hours=1) > seen.now}
-    frame = seen.expected[[markup.instant(at) in starts for at in seen.expected["period"]]]
+    frame = seen.expected.loc[[markup.instant(at) in starts for at in seen.expected["period"]]]
     hour = f", {wish.hour:02d}:00" if wish.hour is not None else ", from this hour on" if is_today else ""
     title = format_day(day) + hour
     counted = frame.groupby("job_id")["runs"].sum()

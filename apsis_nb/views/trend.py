@@ -48,7 +48,7 @@ _SECONDS_JS = """
 const s = Math.abs(tick), sign = tick < 0 ? "-" : ""
 const short = (x) => (x >= 9.95 || x % 1 < 0.05 ? x.toFixed(0) : x.toFixed(1))
 if (s === 0) { return "0" }
-if (s < 1) { return `${sign}${(s * 1000).toFixed(0)} ms` }
+if (s < 1) { return `${sign}${short(s * 1000)} ms` }
 if (s < 60) { return `${sign}${short(s)} s` }
 if (s < 3600) { return `${sign}${short(s / 60)} m` }
 return s < 172800 ? `${sign}${short(s / 3600)} h` : `${sign}${short(s / 86400)} d`

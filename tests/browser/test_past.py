@@ -200,7 +200,9 @@ def test_a_change_of_the_clocks_is_marked_in_its_week(reader):
     ],
 )
 def test_what_is_empty_says_so(reader, address, words):
-    wait_for_words(reader().open(address), ".nothing", words)
+    tab = reader().open(address)
+    wait_for_words(tab, ".nothing", words)
+    assert tab.evaluate("() => deep('.wrong').every(part => !part.checkVisibility())")
 
 
 def test_a_phone_has_room_for_them(reader):
