@@ -11,7 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import door, history, jobfiles, load, programs, scheduler, schedules, sqlite, start, steps
+from benchmarks import (
+    door,
+    history,
+    jobfiles,
+    load,
+    notebook,
+    programs,
+    scheduler,
+    schedules,
+    sqlite,
+    start,
+    steps,
+)
 from benchmarks.histories import History
 from benchmarks.histories import history as made_history
 
@@ -55,6 +67,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "steps": steps.report,
     "start": start.report,
     "door": door.report,
+    "notebook": notebook.report,
 }
 #: Those that need a long history.
 ON_HISTORY: dict[str, Callable[[History], None]] = {
