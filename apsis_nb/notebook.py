@@ -3,12 +3,12 @@
 import html
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb.client import Client, When
-from apsis_nb.client.jobs import Job, Jobs
+from apsis_nb.client.jobs import Job, Jobs, completed
 from apsis_nb.local import start_or_join
 
 if TYPE_CHECKING:
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from apsis_nb.client.jobs import Job
     from apsis_nb.history_file import FileConnection
 
-__all__ = ["HistoryFile", "NotebookClient", "Picture", "connect", "local", "open", "schedule_notebook"]
+__all__ = [
+    "Calendar",
+    "HistoryFile",
+    "NotebookClient",
+    "Picture",
+    "connect",
+    "local",
+    "open",
+    "schedule_notebook",
+]
+
+#: What a calendar may count.
+CALENDARS = ("runs", "failed", "late", "skipped")
+#: So many days of it stay small.
+MOST_DAYS = 370
 
 PNG_PX = 1200  #: width of a PNG of a picture that is as wide as its place
 
@@ -25,7 +39,7 @@ PNG_PX = 1200  #: width of a PNG of a picture that is as wide as its place
 class NotebookClient(Client):
     """A `Client` that can also draw."""
 
-    @property
+    @completed
     def jobs(self) -> "NotebookJobs":
         """The jobs by id: `client.jobs["team/report"]`; each can draw, by `.plot`."""
         return NotebookJobs(self)
@@ -81,6 +95,43 @@ class NotebookClient(Client):
         frame = self.history.counts(start, stop, job=job, unit=unit, tz=tz)
         return Picture(counts_figure(frame, unit=unit, zone=zone(tz), since=start, until=stop, dark=dark))
 
+    def calendar(
+        self,
+        since: When = "90d",
+        until: When | None = None,
+        *,
+        job: str | Sequence[str] = (),
+        of: str = "runs",
+    ) -> "Calendar":
+        """The days as a calendar, the more runs the darker.
+
+        Args:
+            since, until: the window, of at most a year; by default the last 90 days up to now.
+            job: only this job's; or several.
+            of: what is counted: runs, failed, late or skipped.
+
+        Raises:
+            BadRequest: something else is to be counted, or the window is longer.
+        """
+        from apsis_nb.client import BadRequest
+        from apsis_nb.views.days import BAD, GOOD, days_html
+
+        if of not in CALENDARS:
+            raise BadRequest(f"of: {of!r} is not counted by day; {', '.join(CALENDARS)} are")
+        start = self.moment(since).astimezone(self.zone)
+        stop = (datetime.now(UTC) if until is None else self.moment(until)).astimezone(self.zone)
+        if stop - start > timedelta(days=MOST_DAYS):
+            raise BadRequest(f"a calendar has at most {MOST_DAYS} days: give a later `since`")
+        frame = self.history.calendar(start, stop, job=job, tz=self.zone.key)
+        values = {
+            at.astimezone(self.zone).date(): float(count)
+            for at, count in zip(frame["period"], frame[of], strict=True)
+        }
+        last = max(start, stop - timedelta(microseconds=1)).date()
+        what = {"failed": "failures", "late": "late runs", "skipped": "runs that were skipped"}.get(of, of)
+        colour = GOOD if of == "runs" else BAD
+        return Calendar(days_html(values, start.date(), last, what, colour))
+
 
 class NotebookJobs(Jobs):
     """The jobs of a server, which can draw."""
@@ -103,7 +154,7 @@ class NotebookJob(Job):
 
     @property
     def plot(self) -> "Plots":
-        """Pictures of its runs: `.timeline()`, `.counts()`, `.lateness()`, `.durations()`."""
+        """Pictures of its runs: `.timeline()`, `.counts()`, `.calendar()`, `.lateness()`, `.durations()`."""
         return Plots(self._notebook, self.job_id)
 
 
@@ -130,6 +181,10 @@ class Plots:
         """How its runs ended, a bar a period; as `client.counts`."""
         return self._client.counts(since, until, job=self._job, unit=unit, dark=dark)
 
+    def calendar(self, since: When = "90d", until: When | None = None, *, of: str = "runs") -> "Calendar":
+        """The days as a calendar; as `client.calendar`."""
+        return self._client.calendar(since, until, job=self._job, of=of)
+
     def lateness(
         self, since: When = "90d", until: When | None = None, *, unit: str = "day", dark: bool = False
     ) -> "Picture":
@@ -151,7 +206,7 @@ class Plots:
         return _trend(f"{self._job}: duration", frame, dark=dark)
 
     def __repr__(self) -> str:
-        return f"<pictures of {self._job}: .timeline(), .counts(), .lateness(), .durations()>"
+        return f"<pictures of {self._job}: .timeline(), .counts(), .calendar(), .lateness(), .durations()>"
 
 
 def _trend(title: str, frame: "pd.DataFrame", *, dark: bool) -> "Picture":
@@ -246,6 +301,19 @@ class Picture:
             f"<style>body {{ margin: 0 }}</style><script>{library}</script></head>"
             f"<body>{place}{script}</body></html>"
         )
+
+
+class Calendar:
+    """Days, as HTML of a few kB that stays in the saved notebook."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def __repr__(self) -> str:
+        return "<a calendar: it shows in a notebook>"
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def connect(url: str | None = None, token: str | None = None) -> NotebookClient:

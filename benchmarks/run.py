@@ -16,6 +16,7 @@ from benchmarks import (
     history,
     jobfiles,
     load,
+    notebook,
     pages,
     programs,
     scheduler,
@@ -67,6 +68,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "steps": steps.report,
     "start": start.report,
     "door": door.report,
+    "notebook": notebook.report,
 }
 #: Those that need a long history.
 ON_HISTORY: dict[str, Callable[[History], None]] = {

@@ -49,8 +49,8 @@ def get_ready() -> bool:
 
 def job_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """The ids of jobs that begin so."""
-    found = _asked(ctx, "/jobs", {}).get("jobs", ())
-    return [job["job_id"] for job in found if job["job_id"].startswith(incomplete)]
+    found = _asked(ctx, "/job-ids", {}).get("job_ids", ())
+    return [job_id for job_id in found if job_id.startswith(incomplete)]
 
 
 def run_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from apsis_nb.client.backfills import Backfill
 from apsis_nb.client.connection import Connection, ServerEvent, When, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, RequestRefused
 from apsis_nb.client.history import History
-from apsis_nb.client.jobs import Job, Jobs
+from apsis_nb.client.jobs import Job, Jobs, completed
 from apsis_nb.client.runs import Run, arg_text
 from apsis_nb.client.why import Why
 from apsis_nb.config import system_zone
@@ -380,7 +380,7 @@ class Client:
 
     # ---- Jobs ----
 
-    @property
+    @completed
     def jobs(self) -> Jobs:
         """The jobs by id: `client.jobs["team/report"]`."""
         return Jobs(self)

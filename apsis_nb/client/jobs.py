@@ -1,9 +1,11 @@
 """The jobs of a server, as a mapping: they tell when they run, and can be asked for a run."""
 
 import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, cast
+from inspect import Parameter, Signature
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from apsis_nb.client.connection import quoted
 from apsis_nb.client.runs import Run, arg_text
@@ -15,6 +17,30 @@ if TYPE_CHECKING:
     from apsis_nb.client.backfills import Backfill
     from apsis_nb.client.client import Client
     from apsis_nb.client.connection import When
+
+
+T = TypeVar("T", covariant=True)
+
+
+class completed(Generic[T]):
+    """As `property`, for what notebooks complete the keys of: IPython never looks into a property.
+
+    Args:
+        make: gives the value, each time that it is asked for.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, owner: None, of: type) -> "completed[T]": ...
+
+    @overload
+    def __get__(self, owner: object, of: type | None = None) -> T: ...
+
+    def __get__(self, owner: object | None, of: type | None = None) -> "completed[T] | T":
+        return self if owner is None else self._make(owner)
 
 
 class Jobs(Mapping[str, "Job"]):
@@ -65,7 +91,8 @@ class Jobs(Mapping[str, "Job"]):
         return self._client.connection.json("GET", "/jobs", params={"q": query, "label": label, "path": path})
 
     def _ids(self) -> list[str]:
-        return [facts["job_id"] for facts in self.find()]
+        ids: list[str] = self._client.connection.json("GET", "/job-ids")["job_ids"]
+        return ids
 
 
 class Job:
@@ -85,9 +112,28 @@ class Job:
         """Its next `n` times: job_id, args (dict), nominal_at, scheduled_at."""
         return self._client.next(self.job_id, n)
 
-    def schedule(self, **args: Any) -> Run:
-        """Ask for a run of it now; `Client.schedule` takes a time, labels and args with difficult names."""
-        return self._client.schedule(self.job_id, args=args)
+    @property
+    def schedule(self) -> Callable[..., Run]:
+        """Ask for a run of it now; `Client.schedule` takes a time, labels and args with difficult names.
+
+        It is a function whose keywords are the job's params, so that a notebook completes them.
+        """
+
+        def schedule(**args: Any) -> Run:
+            return self._client.schedule(self.job_id, args=args)
+
+        params = self.facts["params"]
+        schedule.__doc__ = f"Ask for a run of {self.job_id} now.\n\nArgs:\n" + "".join(
+            f"    {name}: {_about(param)}\n" for name, param in params.items()
+        )
+        keywords = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=param.get("default", Parameter.empty))
+            for name, param in params.items()
+            if name.isidentifier() and not iskeyword(name)
+        ]
+        others = Parameter("args", Parameter.VAR_KEYWORD)
+        schedule.__signature__ = Signature([*keywords, others])  # type: ignore[attr-defined]
+        return schedule
 
     def runs(self, **filters: Any) -> "pd.DataFrame":
         """Its runs, as `Client.runs` gives them."""
@@ -188,17 +234,21 @@ class Job:
     def _repr_html_(self) -> str:
         metadata = self.facts["metadata"]
         rows = [("description", metadata.get("description", "")), ("when", _in_words(self.facts))]
-        for name, param in self.facts["params"].items():
-            more = [param["type"]]
-            if "default" in param:
-                more.append(f"default {param['default']}")
-            if "choices" in param:
-                more.append("one of " + ", ".join(param["choices"]))
-            if "description" in param:
-                more.append(param["description"])
-            rows.append((f"param {name}", "; ".join(more)))
+        rows += [(f"param {name}", _about(param)) for name, param in self.facts["params"].items()]
         rows.append(("labels", ", ".join(metadata["labels"])))
         return f"<b>{html.escape(self.job_id)}</b>" + _html_table((), [r for r in rows if r[1]])
+
+
+def _about(param: Mapping[str, Any]) -> str:
+    """What a param is, in words."""
+    told = [param["type"]]
+    if "default" in param:
+        told.append(f"default {param['default']}")
+    if "choices" in param:
+        told.append("one of " + ", ".join(param["choices"]))
+    if "description" in param:
+        told.append(param["description"])
+    return "; ".join(told)
 
 
 def _cell_text(value: Any) -> str:

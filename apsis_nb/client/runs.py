@@ -12,8 +12,10 @@ from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from apsis_nb import frames
+from apsis_nb.client.cells import in_kernel, show_live
 from apsis_nb.client.connection import Connection, quoted
 from apsis_nb.client.errors import BadRequest, ClientError, NoSuch, RunFailed, WaitTimeout
+from apsis_nb.client.notices import ask_leave, tell_end
 from apsis_nb.client.why import Why
 from apsis_nb.config import system_zone
 from apsis_nb.core.states import FINISHED
@@ -28,6 +30,7 @@ _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.5
 _START_S = 10.0  # that a program may take to be there
 _OUTPUT_PIECE = 1 << 20  # bytes of output asked for at once
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_MOST_WORDS = 1000  # of args, labels or a message on a card
 #: Of the card's edge; the state itself stands there in words.
 _OUTCOME_COLOURS = {"success": "#2e8b57", "failure": "#c0392b", "error": "#c0392b", "skipped": "#888888"}
 
@@ -102,17 +105,23 @@ class Run:
         """Whether it has ended."""
         return self.state in _FINISHED
 
-    def wait(self, timeout: float | None = None) -> "Run":
+    def wait(self, timeout: float | None = None, *, notify: bool = False) -> "Run":
         """Wait until it has ended, well or badly.
 
         Args:
             timeout: seconds; None: as long as it takes.
+            notify: then tell it, by the browser that shows the notebook, if its reader allows that; by the
+                terminal where there is none.
 
         Raises:
             WaitTimeout: it has not ended in that time.
         """
+        if notify:
+            ask_leave()
         for pause_s in self._looks(timeout):
             time.sleep(pause_s)
+        if notify:
+            tell_end(self._facts)
         return self
 
     def __await__(self) -> Generator[Any, None, "Run"]:
@@ -351,6 +360,17 @@ class Run:
     def _repr_html_(self) -> str:
         return self.card_html()
 
+    def _ipython_display_(self) -> None:
+        """While it is under way, its card follows it."""
+        if not in_kernel() or self._latest()["state"] in _FINISHED:
+            raise NotImplementedError  # so IPython shows what stays as it is
+        show_live(self._shown)
+
+    def _shown(self) -> tuple[dict[str, str], bool]:
+        """How it is in a cell now, and whether it has ended."""
+        card = {"text/html": self._repr_html_(), "text/plain": repr(self)}
+        return card, self._facts["state"] in _FINISHED
+
     def card_html(self, *, with_output: bool = True) -> str:
         """A card that needs nothing but itself, so that it stays in a saved notebook.
 
@@ -359,7 +379,7 @@ class Run:
         """
         facts = self._latest() if with_output else self._facts
         colour = _OUTCOME_COLOURS.get(facts["state"], "#2979b8")
-        args = ", ".join(f"{k}={v}" for k, v in facts["args"].items())
+        args = _short(", ".join(f"{k}={v}" for k, v in facts["args"].items()))
         told = [
             ("scheduled", self._local(facts["scheduled_at"])),
             ("started", self._local(facts["started_at"])),
@@ -368,8 +388,8 @@ class Run:
                 "late",
                 _in_words(facts["late_s"]) if facts["late"] else None,
             ),
-            ("labels", ", ".join(facts["labels"])),
-            ("says", facts["message"] or facts["skip_reason"]),
+            ("labels", _short(", ".join(facts["labels"]))),
+            ("says", _short(facts["message"] or facts["skip_reason"] or "")),
         ]
         progress = progress_of((facts.get("meta") or {}).get("meta"))
         bar = ""
@@ -428,6 +448,11 @@ def arg_text(value: Any) -> str:
             return format_iso(value)
         case _:
             return str(value)
+
+
+def _short(text: str) -> str:
+    """A text for a card, which stays small in a saved notebook."""
+    return text if len(text) <= _MOST_WORDS else text[:_MOST_WORDS] + " …"
 
 
 def _in_words(seconds: float) -> str:

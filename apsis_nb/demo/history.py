@@ -36,11 +36,12 @@ class PastJob:
     spread: float = 0.4  #: of the logarithm of the durations
     failing: float = 0.02  #: share of the runs that end in failure or error
     is_daytime: bool = False  #: only in office hours: 08:00 to 18:00, Monday to Friday
-    params: str = ""  #: which it has: none, a date, or a date and a region
+    params: str = ""  #: which it has: none, a date, the day before, or a date and a region
     labels: tuple[str, ...] = ()
     slower: float = 0.0  #: by which share the median grows in four weeks, up to `median_s` now
     cpu_share: float = 0.3  #: processors that it keeps busy while it runs
     memory_mb: float = 120  #: typical size
+    failed_last: str = ""  #: the newest run failed, and said this; `{date}` is that of its args
 
 
 #: The jobs of the demo. The most frequent is due every few minutes, the rarest every day.
@@ -85,6 +86,31 @@ JOBS = (
         slower=-0.1,
         cpu_share=0.9,
         memory_mb=1500,
+    ),
+    PastJob("ml/tune", weight=2, median_s=25, spread=0.2, params="rate", labels=("ml",), memory_mb=400),
+    PastJob("ml/embed", weight=2, median_s=12, spread=0.1, labels=("ml",), memory_mb=300),
+    PastJob("etl/rates", weight=4, median_s=0.4, failing=0.05, labels=("etl",)),
+    PastJob("sales/export", weight=4, median_s=19, spread=0.3, is_daytime=True, labels=("sales",)),
+    PastJob("sales/top", weight=2, median_s=0.6, is_daytime=True, params="date", labels=("sales",)),
+    PastJob(
+        "finance/reconcile",
+        weight=1,
+        median_s=0.8,
+        params="yesterday",
+        labels=("finance", "daily"),
+        failed_last="LookupError: there are no orders of {date}: run this again for a day that has some",
+    ),
+    PastJob("finance/settle", weight=1, median_s=0.1, params="date", labels=("finance",)),
+    PastJob("ops/cleanup", weight=0.5, median_s=0.5, params="what", labels=("ops",)),
+    PastJob(
+        "reports/daily",
+        weight=1,
+        median_s=6,
+        spread=0.2,
+        is_daytime=True,
+        params="date",
+        labels=("reports", "daily"),
+        memory_mb=250,
     ),
 )
 
@@ -134,6 +160,11 @@ def make_history(
             stop = min(count, first + CHUNK)
             first_id, _ = store.reserve_ids(stop - first)
             cursor.execute(sql["lives"], {**common, "first": first, "stop": stop, "first_id": first_id})
+            if stop == count:
+                for job in JOBS:
+                    if job.failed_last:
+                        told = {"job_id": job.job_id, "message": job.failed_last, "until": common["until"]}
+                        cursor.execute(sql["failed"], told)
             cursor.begin()
             cursor.execute(sql["runs"])
             cursor.execute(sql["log"])

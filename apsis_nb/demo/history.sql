@@ -87,6 +87,12 @@ WITH drawn AS (
     SELECT *,
         CASE
             WHEN params = 'date' THEN '{"date":"' || strftime(nominal_at, '%Y-%m-%d') || '"}'
+            WHEN params = 'yesterday' THEN
+                '{"date":"' || strftime(nominal_at - INTERVAL 1 DAY, '%Y-%m-%d') || '"}'
+            WHEN params = 'rate' THEN
+                '{"rate":"' || ['0.1', '0.03', '0.01'][1 + k % 3] || '","rounds":"20"}'
+            WHEN params = 'what' THEN
+                '{"what":"' || ['reports', 'archive'][1 + k % 2] || '","older_than":"30d","dry_run":"false"}'
             WHEN params = 'region' THEN '{"date":"' || strftime(nominal_at, '%Y-%m-%d') || '","region":"'
                 || ['emea', 'apac', 'amer', 'latam'][1 + k % 4] || '"}'
             ELSE '{}'
@@ -119,6 +125,14 @@ SELECT
         WHEN state = 'error' THEN 'cannot start: No such file or directory'
     END AS message
 FROM whole;
+
+-- failed --
+-- The newest run of a job failed, and says why.
+UPDATE made_lives SET
+    state = 'failure', skip_reason = NULL, started_at = began_at, return_code = 1, elapsed_s = 0.8,
+    finished_at = least(began_at + INTERVAL 800 MILLISECONDS, $until::TIMESTAMP),
+    message = replace($message, '{date}', args::JSON->>'date')
+WHERE run_id = (SELECT max_by(run_id, nominal_at) FROM made_lives WHERE job_id = $job_id);
 
 -- runs --
 -- As the store writes a finished run, in the order in which they finished.

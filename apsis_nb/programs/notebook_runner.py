@@ -11,6 +11,7 @@ a cell with the tag `injected-parameters` comes after the one with the tag `para
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime
 import importlib
 import json
@@ -326,7 +327,10 @@ class _Kept:
         except ImportError:
             _print(f"{sys.executable} has no nbconvert: the notebook is not kept as a page")
             return
-        body, _ = exporter.from_notebook_node(self.notebook)
+        notebook = copy.deepcopy(self.notebook)
+        # With it, a page would ask another host for what draws widgets; without, they are as they were last.
+        notebook.metadata.pop("widgets", None)
+        body, _ = exporter.from_notebook_node(notebook)
         _replace(f"{self._file}.html", page(os.path.basename(self._file), body))
 
 

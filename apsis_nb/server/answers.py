@@ -344,6 +344,12 @@ class Jobs(Answer):
     errors: list[FileFault]
 
 
+class JobIds(Answer):
+    """The ids of the jobs."""
+
+    job_ids: list[str] = Field(examples=[["sales/import", "sales/report"]])
+
+
 class JobTemplate(Answer):
     """A template of a job file."""
 

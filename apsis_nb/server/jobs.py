@@ -94,6 +94,11 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         return await asyncio.to_thread(listing)
 
+    @router.get("/job-ids", response_model=answers.JobIds)
+    async def job_ids(request: Request) -> Response:
+        """The ids of the jobs, in order, and nothing else: for whoever completes what is typed."""
+        return answer({"job_ids": sorted(seen(caller_of(request), engine.jobs))})
+
     @router.post("/jobs/reload", response_model=answers.Reloaded)
     async def reload(request: Request, dry_run: bool = False, force: bool = False) -> Response:
         """Read the job files again.

@@ -63,6 +63,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("DELETE", f"{API}/tokens/{{name}}"): _ADMIN,
     # -- jobs. To check a text takes `write`, as its route says: it can import the classes that it names.
     ("GET", f"{API}/jobs"): _LOOK_AT_JOBS,
+    ("GET", f"{API}/job-ids"): _LOOK_AT_JOBS,
     ("POST", f"{API}/jobs/reload"): _WRITE_ALL,
     ("GET", f"{API}/templates"): _LOOK_AT_ALL,
     ("POST", f"{API}/jobs/check"): _LOOK_AT_JOBS,

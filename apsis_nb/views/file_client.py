@@ -9,7 +9,7 @@ import pandas as pd
 
 from apsis_nb._version import __version__
 from apsis_nb.client import Client
-from apsis_nb.client.jobs import Jobs
+from apsis_nb.client.jobs import Jobs, completed
 from apsis_nb.history_file import FileConnection
 
 from .connection import READ_ONLY
@@ -39,7 +39,7 @@ class FileClient(Client):
         last = self.sql("SELECT max(scheduled_at) AS at FROM runs")["at"].iloc[0]
         return datetime(1970, 1, 1, tzinfo=UTC) if pd.isna(last) else pd.Timestamp(last).to_pydatetime()
 
-    @property
+    @completed
     def jobs(self) -> Jobs:
         """None: a file has runs, and the jobs are the server's."""
         return _NoJobs(self)
@@ -72,6 +72,9 @@ class _NoJobs(Jobs):
         self, query: str | None = None, label: str | None = None, path: str | None = None
     ) -> dict[str, Any]:
         return {"jobs": [], "errors": []}
+
+    def _ids(self) -> list[str]:
+        return []
 
 
 class StillFeed(Feed):

@@ -256,6 +256,7 @@ def _notebook_html(data: bytes, content_type: str) -> str:
         )
     try:
         notebook = nbformat.reads(data.decode(errors="replace"), as_version=4)
+        notebook.metadata.pop("widgets", None)  # what would draw them comes from another host
         exporter = HTMLExporter(template_name="basic", log=_SILENT)
         body, _ = exporter.from_notebook_node(notebook)
     except Exception as error:  # whatever its libraries raise of a file that somebody else wrote

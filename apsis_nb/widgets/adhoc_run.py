@@ -7,14 +7,14 @@ import ipywidgets
 
 from apsis_nb.client import Client, ClientError, Run
 from apsis_nb.widgets.run_card import RunCard
-from apsis_nb.widgets.shown import wrong
+from apsis_nb.widgets.shown import Shown, cut, table, wrong
 
 _KINDS = (("shell command", "shell"), ("Python", "python"))
 _WIDE = ipywidgets.Layout(width="100%", max_width="760px")
 _NAMES = {"description_width": "60px"}
 
 
-class AdhocRun:
+class AdhocRun(Shown):
     """A form for something that is no job: it runs in the notebook's folder, with its interpreter.
 
     Args:
@@ -31,6 +31,7 @@ class AdhocRun:
     """
 
     def __init__(self, client: Client, command: str = "", *, python: bool = False) -> None:
+        super().__init__()
         self._client = client
         self.run: Run | None = None
         self.card: RunCard | None = None
@@ -57,16 +58,21 @@ class AdhocRun:
 
     def wait(self, timeout: float | None = None) -> Run | None:
         """Wait until the run that was asked for last has ended; see `Run.wait`."""
-        return None if self.run is None else self.run.wait(timeout)
+        return None if self.card is None else self.card.wait(timeout)
+
+    def still(self) -> str:
+        """How it is now, as HTML that needs nothing but itself."""
+        fields = [(widget.description, widget.value) for widget in (self.label, self.at, self.stop_at)]
+        text = cut(self.text.value, 12_000) or "<i>no command</i>"
+        below = "" if self.card is None else self.card.still()
+        return f"<pre style='margin:.3em 0'>{text}</pre>{table(fields)}{self._said.value}{below}"
 
     def __repr__(self) -> str:
         return "<a form for a run that is no job: it shows in a notebook>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.ui._repr_mimebundle_(**options)
-
     def _changed(self, change: Any) -> None:
         self.button.disabled = not change["new"].strip()
+        self.keep()
 
     def _ask(self, button: Any = None) -> None:
         self._said.value = ""
@@ -80,8 +86,10 @@ class AdhocRun:
             )
         except ClientError as error:
             self._said.value = wrong(str(error))
+            self.keep()
             return
         if self.card is not None:
             self.card.close()
-        self.card = RunCard(self._client, self.run)
+        self.card = RunCard(self._client, self.run, inside=self)
         self._place.children = (self.card.ui,)
+        self.keep()

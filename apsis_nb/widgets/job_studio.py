@@ -12,8 +12,9 @@ import ipywidgets
 from apsis_nb.client import Client, ClientError, NoSuch, Run
 from apsis_nb.core.times import format_local
 from apsis_nb.widgets.editor import YamlEditor
+from apsis_nb.widgets.job_fields import JobFields
 from apsis_nb.widgets.run_form import RunForm
-from apsis_nb.widgets.shown import box, wrong
+from apsis_nb.widgets.shown import MOST_BYTES, Shown, box, cut, wrong
 
 #: What a new job begins with.
 FIRST = """\
@@ -30,14 +31,15 @@ program:
   type: shell
   command: echo hello
 """
-_WIDE = ipywidgets.Layout(width="100%")
+_ROW = ipywidgets.Layout(flex_flow="row wrap", width="100%")
 
 
-class JobStudio:
+class JobStudio(Shown):
     """Write a job file, see what it would do, and save it.
 
     While one types, the server checks the text: faults are marked in it, and below stand what the schedules
-    mean, the next ten runs, and how the text differs from the file. Nothing is kept before Save.
+    mean, the next ten runs, and how the text differs from the file. Fields beside it change single lines, and
+    leave all others and the comments. Nothing is kept before Save.
 
     Args:
         client: as `ap.local` or `ap.connect` gives it.
@@ -47,18 +49,22 @@ class JobStudio:
     Attributes:
         job_id: the widget of the id.
         editor: the widget of the text: `editor.value`.
+        fields: those beside the text: `fields.when.value`.
         save_button, reload_button, run_button, template: the other widgets.
         faults: what is wrong with the text, as the server said last.
+        form: the `RunForm` of Run once; None at first.
         ui: the whole, as one widget.
     """
 
     def __init__(self, client: Client, job_id: str = "", *, text: str | None = None) -> None:
+        super().__init__()
         self._client = client
         self._tag: str | None = None  # of the text that is on disk, None: there is none
         self._disk = ""
         self._asked = 0
         self._lock = threading.Lock()
         self.faults: list[dict[str, Any]] = []
+        self.form: RunForm | None = None
         self.job_id = ipywidgets.Text(
             value=job_id,
             description="job",
@@ -70,7 +76,8 @@ class JobStudio:
         self.template = ipywidgets.Dropdown(
             options=[("begin with …", "")], layout=ipywidgets.Layout(width="440px"), tooltip="A template"
         )
-        self.editor = YamlEditor(layout=_WIDE)
+        self.editor = YamlEditor(layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
+        self.fields = JobFields(lambda: client.zone.key, self._write)
         self.save_button = ipywidgets.Button(description="Save", button_style="primary", disabled=True)
         self.reload_button = ipywidgets.Button(description="Reload", tooltip="Take the text that is on disk")
         self.run_button = ipywidgets.Button(description="Run once", tooltip="Run the job as it is on disk")
@@ -86,19 +93,18 @@ class JobStudio:
         self.ui = ipywidgets.VBox(
             [
                 ipywidgets.HBox([self.job_id, self.template]),
-                self.editor,
+                ipywidgets.HBox([self.fields.ui, self.editor], layout=_ROW),
                 self._faults,
                 ipywidgets.HBox([self.save_button, self.reload_button, self.run_button, self._said]),
                 self._question,
-                ipywidgets.HBox(
-                    [self._does, self._differs], layout=ipywidgets.Layout(flex_flow="row wrap", width="100%")
-                ),
+                ipywidgets.HBox([self._does, self._differs], layout=_ROW),
                 self._run,
             ]
         )
         self._templates: dict[str, str] = {}  # their texts, by name
         self._begin_with_templates()
         self._take(job_id, text)
+        self.fields.read(self.editor.value)
         self.editor.observe(self._changed, names="value")
         self.editor.on_save(self._save)
         self.job_id.observe(self._renamed, names="value")
@@ -118,8 +124,21 @@ class JobStudio:
     def __repr__(self) -> str:
         return f"<a studio for {self.job_id.value or 'a new job'}: it shows in a notebook>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.ui._repr_mimebundle_(**options)
+    def still(self) -> str:
+        """How it is now, as HTML that needs nothing but itself: as many of its parts as fit."""
+        parts = [
+            f"<b>{html.escape(self.job_id.value or 'a new job')}</b> {self._said.value}"
+            f"<pre style='margin:.3em 0'>{cut(self.editor.value, 20_000)}</pre>",
+            self._faults.value,
+            "" if self.form is None else self.form.still(),
+            self._does.value,
+            self._differs.value,
+        ]
+        shown, room = "", MOST_BYTES - 1_000
+        for part in parts:
+            if len((shown + part).encode()) < room:
+                shown += part
+        return shown
 
     # ---- The text ----
 
@@ -158,7 +177,12 @@ class JobStudio:
         if change["new"] in self._templates:
             self.editor.value = self._templates[change["new"]]
 
+    def _write(self, text: str) -> None:
+        """Take the text that the fields made."""
+        self.editor.value = text
+
     def _changed(self, change: Any = None) -> None:
+        self.fields.read(self.editor.value)
         self._check()
 
     # ---- What the server says of it ----
@@ -182,8 +206,9 @@ class JobStudio:
                 return
             if told is None:
                 self._say(failed, is_bad=True)
-                return
-            self._show(job_id, text, told)
+            else:
+                self._show(job_id, text, told)
+        self.keep()
 
     def _show(self, job_id: str, text: str, told: Mapping[str, Any]) -> None:
         self.faults = told["errors"]
@@ -220,6 +245,7 @@ class JobStudio:
         self.save_button.disabled = True
         self._differs.value = ""
         self._say("saved")
+        self.keep()
 
     def _reload(self, button: Any = None) -> None:
         """Take the text on disk; where one has changed it, only after a question."""
@@ -239,7 +265,7 @@ class JobStudio:
     def _run_once(self, button: Any = None) -> None:
         """Show the form of the job as it is on disk; one without params runs at once."""
         try:
-            form = RunForm(self._client, self.job_id.value.strip())
+            form = RunForm(self._client, self.job_id.value.strip(), inside=self)
         except ClientError as error:
             self._say(str(error), is_bad=True)
             return
@@ -247,13 +273,13 @@ class JobStudio:
             self._say("this runs the job as it was saved last")
         self._run.children = (form.ui,)
         self.form = form
+        self.keep()
         if not form.fields:
             form.button.click()
 
     def wait(self, timeout: float | None = None) -> Run | None:
         """Wait until the run that was asked for last has ended; None: none was."""
-        form = getattr(self, "form", None)
-        return None if form is None else form.wait(timeout)
+        return None if self.form is None else self.form.wait(timeout)
 
     def _say(self, text: str, *, is_bad: bool = False) -> None:
         self._said.value = wrong(text) if is_bad else f"<span style='opacity:.8'>{html.escape(text)}</span>"

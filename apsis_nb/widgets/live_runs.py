@@ -11,9 +11,10 @@ import ipywidgets
 from apsis_nb.client import Client, ClientError, Closed
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_duration, format_local
-from apsis_nb.widgets.shown import wrong
+from apsis_nb.widgets.shown import RENEW_S, Shown, cut, wrong
 
 LOOK_S = 1.0  #: between two looks
+STILL_ROWS = 30  #: that stay in a saved notebook, at most
 
 #: A sign beside the word: nobody has to tell colours apart.
 _SIGNS = {
@@ -29,7 +30,7 @@ _SIGNS = {
 _CELL = "padding:.15em .9em .15em 0;text-align:left;white-space:nowrap"
 
 
-class LiveRuns:
+class LiveRuns(Shown):
     """The newest runs, up to date; what it showed last stays in the saved notebook.
 
     Args:
@@ -49,36 +50,53 @@ class LiveRuns:
         label: str | None = None,
         rows: int = 15,
     ) -> None:
+        super().__init__()
         self._client = client
         self._asked: dict[str, Any] = {"job": job, "state": state, "label": label, "limit": rows}
-        self.ui = ipywidgets.HTML("<i>Loading …</i>")
+        self._runs: list[dict[str, Any]] = []  # as they were told last
+        self.ui = ipywidgets.HTML()
         self._closed = threading.Event()
+        self._look()
         threading.Thread(target=self._watch, name="live runs", daemon=True).start()
 
     def close(self) -> None:
         """Look no more."""
         self._closed.set()
+        self.keep()
+
+    def still(self) -> str:
+        """How it is now, as HTML that needs nothing but itself."""
+        rest = len(self._runs) - STILL_ROWS
+        if rest <= 0:
+            return str(self.ui.value)
+        return f"{runs_html(self._runs[:STILL_ROWS], self._client)}<div>and {rest} more</div>"
 
     def __repr__(self) -> str:
         return "<a table of the newest runs: it shows in a notebook>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.ui._repr_mimebundle_(**options)
-
     def _watch(self) -> None:
-        shown = ""
-        while not self._closed.is_set():
+        while not self._closed.wait(LOOK_S):
             try:
-                now = runs_html(self._client.list_runs(**self._asked), self._client)
+                self._look()
             except Closed:
                 return
-            except ClientError as error:  # it may come back
-                now = wrong(str(error)) + shown
-            else:
-                shown = now
-            if now != self.ui.value:
-                self.ui.value = now
-            self._closed.wait(LOOK_S)
+
+    def _look(self) -> None:
+        """Show how it is now.
+
+        Raises:
+            Closed: the client is.
+        """
+        try:
+            self._runs = self._client.list_runs(**self._asked)
+            now = runs_html(self._runs, self._client)
+        except Closed:
+            raise
+        except ClientError as error:  # it may come back
+            now = wrong(str(error)) + (runs_html(self._runs, self._client) if self._runs else "")
+        if now != self.ui.value:
+            self.ui.value = now
+        self.keep(RENEW_S)
 
 
 def runs_html(runs: Sequence[dict[str, Any]], client: Client) -> str:
@@ -96,10 +114,11 @@ def runs_html(runs: Sequence[dict[str, Any]], client: Client) -> str:
 def _row(run: dict[str, Any], client: Client) -> str:
     sign, colour = _SIGNS.get(State(run["state"]), ("", "inherit"))
     args = ", ".join(f"{name}={value}" for name, value in run["args"].items())
+    name = run["job_id"] + (f"({args})" if args else "")
     took = run["elapsed_s"]
     cells = [
         html.escape(run["run_id"]),
-        html.escape(run["job_id"] + (f"({args})" if args else "")),
+        cut(name, 600),
         f"<span style='color:{colour}'>{sign}</span> {html.escape(run['state'])}"
         + (" <b>late</b>" if run["late"] else ""),
         html.escape(format_local(datetime.fromisoformat(run["scheduled_at"]), client.zone)),

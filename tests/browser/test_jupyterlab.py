@@ -26,6 +26,7 @@ CELLS = (
     'form = ap.widgets.RunForm(client, "greet/hello")\nform',
     'studio = ap.widgets.JobStudio(client, "lab/new")\nstudio',
     "runs = ap.widgets.LiveRuns(client, rows=5)\nruns",
+    'slow = ap.widgets.RunCard(client, client.adhoc("echo up; sleep 600"))\nslow',
     'print("ALL" + "DONE")',
 )
 LAB = (
@@ -35,7 +36,16 @@ LAB = (
     " --LabApp.expose_app_in_browser=True --LanguageServerManager.autodetect=False"
 )
 CHANGE_THEME = "'apputils:change-theme', {theme: 'JupyterLab Dark'}"
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 EDITOR = "document.querySelector('[aria-label=\"Job file\"]').closest('.cm-editor')"
+#: What a browser tells its reader, and that he allows it.
+NOTIFICATIONS = """
+window.told = []
+window.Notification = class {
+  constructor(title, { body }) { window.told.push(`${title}: ${body}`) }
+  static requestPermission() { return Promise.resolve("granted") }
+}
+"""
 #: Cells that are out of sight would leave the page.
 TRACKER = {"windowingMode": "none"}
 
@@ -109,27 +119,43 @@ def picture(page: Page, name: str) -> None:
 def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Served, tmp_path: Path):
     with lab(tmp_path, server) as url, server.client() as client:
         context = browser.new_context(viewport={"width": 1300, "height": 1500}, timezone_id="Europe/London")
+        context.add_init_script(NOTIFICATIONS)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{url}/lab/tree/x.ipynb?reset")
         run_all(page)
+        saved = page.locator("[class^=apsis-still]")
+        assert [saved.nth(n).is_visible() for n in range(saved.count())] == [False] * 4
+
+        # A card: stopped after a question, and the browser tells of the end.
+        page.get_by_role("button", name="Tell me").click()
+        page.get_by_role("button", name="Will tell you").wait_for()
+        page.locator("button:text-is('Stop')").click()
+        page.get_by_role("button", name="Stop it").click()
+        page.wait_for_function("() => window.told.length")
+        (told,) = page.evaluate("() => window.told")
+        assert ": failure: r" in told
 
         # A form, filled in; its run as a card that follows it to the end.
         page.get_by_label("name", exact=True).fill("lab")
+        page.get_by_text("would run").first.wait_for()
         page.get_by_role("button", name="Run", exact=True).click()
-        page.locator(".apsis-tail", has_text="hello lab").wait_for()
-        page.get_by_role("button", name="Run again").wait_for()
+        page.locator(".apsis-tail", has_text="hello lab").first.wait_for()
+        page.get_by_role("button", name="Run again").first.wait_for()
         page.locator(
             "td", has_text="greet/hello(name=lab)"
-        ).wait_for()  # the table of the newest follows, too
+        ).first.wait_for()  # the table of the newest follows, too
 
         # The studio: a template, a fault that is marked, mended, saved.
         page.get_by_title("A template").select_option(label="interval: " + description(client, "interval"))
         editor = page.get_by_label("Job file")
         page.locator(".cm-line", has_text="type: interval").wait_for()
-        page.get_by_text("not saved").wait_for()
+        page.get_by_text("not saved").first.wait_for()
+        page.get_by_label("interval", exact=True).fill("25m")
+        page.keyboard.press("Tab")
+        page.locator(".cm-line", has_text="interval: 25m").wait_for()
         editor.click()
         page.keyboard.press("Control+End")
         page.keyboard.type("\nprogam: x")
@@ -140,10 +166,10 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
         for _ in range(len("progam: x") + 1):
             page.keyboard.press("Backspace")
         page.locator(".cm-lint-marker-error").wait_for(state="detached")
-        page.get_by_text("When it runs").wait_for()
+        page.get_by_text("When it runs").first.wait_for()
         page.get_by_role("button", name="Save", exact=True).click()
-        page.get_by_text("saved", exact=True).wait_for()
-        assert client.jobs["lab/new"].facts["schedule"][0]["type"] == "interval"
+        page.get_by_text("saved", exact=True).first.wait_for()
+        assert client.jobs["lab/new"].facts["schedule"][0]["interval"] == "25m"
 
         page.evaluate(f"() => {{ void window.jupyterapp.commands.execute({CHANGE_THEME}) }}")
         page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
@@ -151,6 +177,15 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
             f"() => getComputedStyle({EDITOR}).backgroundColor === 'rgb(23, 25, 30)'"
         )  # the editor follows
         picture(page, "jupyterlab-dark")
+
+        # Saved, and opened again with another kernel: each is as it was last.
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        page.evaluate(f"() => {KERNEL}.restart()")
+        page.reload()
+        saved.filter(has_text="hello lab").filter(has_text="success").wait_for()
+        saved.filter(has_text="interval: 25m").wait_for()
+        assert saved.count() == 4
+        picture(page, "jupyterlab-saved")
         assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []
         context.close()
 

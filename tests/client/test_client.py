@@ -1,5 +1,6 @@
 """What the client tells of jobs, history and the server, and how it says that something is wrong."""
 
+import inspect
 import threading
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -35,6 +36,9 @@ def test_jobs_are_a_mapping(client: Client):
     assert "fails" in client.jobs
     assert client.jobs.get("nonsense") is None
     assert client.jobs._ipython_key_completions_() == sorted(JOBS)
+    schedule = client.jobs["daily/report"].schedule
+    assert str(inspect.signature(schedule)) == "(*, date, kind='full', **args)"
+    assert "kind: str; default full; one of short, full" in schedule.__doc__
 
 
 def test_a_job_that_is_not_there_is_a_key_error_with_a_hint(client: Client):

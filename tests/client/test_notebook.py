@@ -1,5 +1,6 @@
 """What a notebook gets: the client of `ap.connect`, and pictures that need no network."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -96,6 +97,19 @@ def test_a_job_draws_its_trends_as_pages_that_load_nothing(notebook: NotebookCli
         assert ("success" if name == "counts" else "greet/hello") in page
         assert fetched(page) == []
         assert ("no runs in this time" in page) == (name == "lateness"), "no schedule made a run of it"
+
+
+def test_a_calendar_counts_days_and_says_what_it_cannot_count(notebook: NotebookClient):
+    notebook.schedule("greet/hello").wait(20)
+    shown = notebook.jobs["greet/hello"].plot.calendar("8d")._repr_html_()
+    assert re.search(r"title='\w{3} \d+ \w{3} 20\d\d: [1-9]\d* runs'", shown), "today"
+    assert shown.count("<td title=") == 9
+    assert fetched(shown) == []
+    assert "0 failures" in notebook.calendar("1d", job="greet/hello", of="failed")._repr_html_()
+    with pytest.raises(BadRequest, match="runs, failed, late, skipped are"):
+        notebook.calendar(of="success")
+    with pytest.raises(BadRequest, match="at most 370 days"):
+        notebook.calendar("500d")
 
 
 def test_a_client_may_use_a_connection_of_ones_own(server: Served):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,11 @@ names = ["a", "b"]
 x, y = 1, 2
 note: str
 """
+
+
+def soon() -> str:
+    """A time that a schedule can still meet."""
+    return (datetime.now(UTC) + timedelta(seconds=2)).isoformat(timespec="seconds")
 
 
 def write(path: Path, *sources: str, tagged: int | None = None) -> Path:
@@ -104,17 +110,20 @@ def tidy(server: Served, client: Client) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("tidy")
-def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Client, tmp_path: Path):
+def test_a_notebook_of_20_cells_runs_from_its_schedule_and_tells_how_far_it_is(
+    client: Client, tmp_path: Path
+):
     go = tmp_path / "go"
     path = write(
         tmp_path / "slow.ipynb",
         "rows = 1",
         f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)",
         "print('rows', rows)",
+        *("pass" for _ in range(16)),
         tagged=0,
     )
     job = client.schedule_notebook(
-        path, job="nb/slow", schedule={"type": "interval", "interval": 1, "args": {"rows": 7}, "max_runs": 1}
+        path, job="nb/slow", schedule={"type": "explicit", "times": [soon()], "args": {"rows": 7}}
     )
     assert job.facts["params"]["rows"]["type"] == "int"
     with pytest.raises(RequestRefused):
@@ -122,14 +131,46 @@ def test_a_notebook_runs_from_its_schedule_and_tells_how_far_it_is(client: Clien
     wait_for("the schedule starts it", lambda: client.list_runs(job="nb/slow", state=["running"]))
     run = client.run(client.list_runs(job="nb/slow")[0]["run_id"])
     assert run.facts["origin"] == "schedule"
-    wait_for("two cells are done", lambda: (run.progress or {}).get("done") == 2)
-    assert run.progress["message"].startswith("cell 3 of 4: import pathlib")
-    assert "role='progressbar' aria-valuenow='50'" in run._repr_html_()
+    third = "cell 3 of 20: import pathlib"
+    wait_for("the third cell runs", lambda: (run.progress or {"message": ""})["message"].startswith(third))
+    assert run.progress["done"] == 2
+    assert "role='progressbar' aria-valuenow='10'" in run._repr_html_()
     go.touch()
     assert run.wait(60).state == "success", run.output()
     assert "rows 7\n" in run.output()
-    assert run.meta["meta"]["progress"]["done"] == 4
+    assert run.meta["meta"]["progress"]["done"] == 20
     assert "rows 7" in run.output("slow.html")
+
+
+#: How a notebook ends badly: its second cell, and what is said of the run.
+BAD_ENDS = {
+    "fails": ("1 / 0", "cell 3 of 4 failed: ZeroDivisionError: division by zero"),
+    "dies": ("import os; os.kill(os.getpid(), 9)", "the kernel died in cell 3 of 4 (killed by SIGKILL)"),
+    "hangs": ("import time; time.sleep(600)", "cell 3 of 4 took longer than 1 s"),
+}
+
+
+@pytest.mark.usefixtures("tidy")
+def test_whatever_ends_a_notebook_is_in_the_log_of_its_run_within_10_s(client: Client, tmp_path: Path):
+    for name, (bad, _) in BAD_ENDS.items():
+        begins = f"import pathlib; pathlib.Path({str(tmp_path / name)!r}).touch(); {bad}"
+        path = write(tmp_path / f"{name}.ipynb", "day = ''", begins, "print('never')", tagged=0)
+        client.write_yaml(
+            f"nb/{name}",
+            "params: [day]\n"
+            f"schedule: {{type: explicit, times: ['{soon()}'], args: {{day: '2026-01-31'}}}}\n"
+            f"program: {{type: notebook, path: {path}, cell_timeout: 1s}}\n",
+        )
+    for name, (_, said) in BAD_ENDS.items():
+        found = wait_for("the schedule starts it", lambda name=name: client.list_runs(job=f"nb/{name}"))
+        run = client.run(found[0]["run_id"]).wait(60)
+        assert (run.state, run.facts["message"]) == ("failure", said)
+        assert run.list_log()[-1]["message"] == said
+        assert run.meta["meta"]["progress"]["done"] == 2
+        began_at = datetime.fromtimestamp((tmp_path / name).stat().st_mtime, UTC)
+        assert datetime.fromisoformat(run.facts["finished_at"]) - began_at < timedelta(seconds=10), name
+        assert "day = '2026-01-31'" in run.output(f"{name}.ipynb")
+        assert "never\n" not in run.output()
 
 
 @pytest.mark.usefixtures("tidy")

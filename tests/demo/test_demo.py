@@ -24,8 +24,12 @@ COMMAND = str(Path(sys.executable).with_name("apsis-nb"))
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("demo")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[Client]:
     command = [COMMAND, "demo", "--dir", "demo", "--bind", "127.0.0.1:0", "--history", "3000", "--no-browser"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -112,6 +116,51 @@ def test_the_report_waits_for_the_import(client: Client):
     assert report.state == "waiting"
     client.schedule("sales/import", date="2026-01-06").result(WITHIN_S)
     assert report.result(WITHIN_S).state == "success"
+
+
+def test_a_night_failed_for_a_reason_that_is_seen_and_another_date_succeeds(client: Client):
+    failed = client.run(client.list_runs(job="finance/reconcile", limit=1)[0]["run_id"])
+    assert failed.state == "failure"
+    assert "LookupError: there are no orders of 20" in failed.facts["message"]
+    client.schedule("sales/import", date="2026-01-07").result(WITHIN_S)
+    again = failed.rerun(date="2026-01-07").result(WITHIN_S)
+    assert json.loads(again.output("result.json"))["orders"] > 100
+
+
+def test_a_day_can_be_asked_about_in_sql_and_in_a_notebook(client: Client):
+    client.schedule("sales/import", date="2026-01-07").result(WITHIN_S)
+    top = client.schedule("sales/top", date="2026-01-07")
+    daily = client.schedule("reports/daily", date="2026-01-07")
+    assert "result.parquet" in {output["name"] for output in top.result(WITHIN_S).outputs()}
+    assert "orders of 2026-01-07" in daily.result(WITHIN_S).output()
+    assert "The best products" in daily.output("daily.html")
+
+
+def test_rates_come_with_the_second_attempt(client: Client):
+    first = client.schedule("etl/rates").wait(WITHIN_S)
+    assert first.state == "failure"
+    assert "no answer" in first.output()
+    tries = [run for run in client.list_runs(job="etl/rates", limit=5) if run["rerun_of"] == first.run_id]
+    assert client.run(tries[0]["run_id"]).start().wait(WITHIN_S).state == "success"
+
+
+def test_what_waits_says_for_what_and_goes_on_when_it_is_there(client: Client, folder: Path):
+    waits = client.schedule("finance/settle", date="2026-01-07")
+    assert waits.state == "waiting"
+    assert "inbox/2026-01-07.csv" in str(waits.why())
+    inbox = folder / "demo" / "data" / "inbox"
+    inbox.mkdir()
+    (inbox / "2026-01-07.csv").write_text("paid\n")
+    assert "1 " in waits.result(WITHIN_S).output()
+
+
+def test_params_of_every_type_reach_a_function(client: Client):
+    told = client.schedule("ops/cleanup", what="orders", older_than="0s").result(WITHIN_S)
+    assert json.loads(told.output("result.json"))["files"] >= 0
+    assert "removed" not in told.output()
+    tuned = client.schedule("ml/tune", rounds=1).result(WITHIN_S)
+    assert "with rate 0.03 after 1 rounds" in tuned.output()
+    assert tuned.progress == {"done": 1, "total": 1, "message": "round 1"}
 
 
 def test_a_night_keeps_every_order(client: Client):

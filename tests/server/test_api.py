@@ -126,6 +126,7 @@ def test_jobs_are_told_with_what_is_broken(api: httpx2.Client) -> None:
         "sales/import",
         "sales/report",
     ]
+    assert api.get("/job-ids").json()["job_ids"] == [j["job_id"] for j in answer["jobs"]]
     assert {(error["job_id"], error["line"]) for error in answer["errors"]} == {("broken", 1)}
     assert any("did you mean 'program'" in error["message"] for error in answer["errors"])
 

@@ -186,6 +186,7 @@ WHOLE: dict[tuple[str, str], dict[str, Any]] = {
 #: Those that tell of many jobs; of each what it lists.
 LISTS = {
     "/api/v1/jobs": "jobs",
+    "/api/v1/job-ids": "job_ids",
     "/api/v1/runs": "runs",
     "/api/v1/expected": "expected",
     "/api/v1/expected/counts": "counts",

@@ -54,6 +54,56 @@ def test_a_text_is_checked_as_it_changes_and_kept_only_when_it_is_good(client):
     assert studio.editor.value == GOOD
 
 
+WITH_COMMENTS = """\
+# What everybody reads in the morning.
+schedule:
+  type: daily
+  tz: Asia/Tokyo  # the office
+  calendar: Mon-Fri
+  daytime: "07:00:00"
+# It is quick.
+program: echo 'a  b' c
+"""
+
+
+def test_fields_change_single_lines_and_follow_the_text(client):
+    studio = JobStudio(client, "studio/fields", text=WITH_COMMENTS)
+    fields = studio.fields
+    assert (fields.when.value, fields.what.value, fields.does.value) == ("daily", "shell", "echo 'a  b' c")
+    fields.of_schedule["daytime"].value = "06:30:00, 18:30:00"
+    fields.what.value = "argv"
+    assert studio.editor.value == WITH_COMMENTS.replace(
+        'daytime: "07:00:00"', 'daytime: ["06:30:00", "18:30:00"]'
+    ).replace("program: echo 'a  b' c", "program:\n  type: argv\n  argv: [echo, a  b, c]")
+    fields.when.value = "cron"
+    told(studio)
+    assert "type: cron\n  tz: Asia/Tokyo  # the office\n" in studio.editor.value
+    assert "daytime" not in studio.editor.value
+    assert studio.faults == []
+    assert fields.of_schedule["calendar"].layout.display == "none"
+    fields.does.value = "echo 'open"
+    assert "no words of a command" in fields._said.value
+    assert fields.does.value == "echo 'a  b' c"
+
+    studio.editor.value = "schedule: ["
+    assert fields.when.disabled
+    studio.editor.value = "schedule: [{type: interval, interval: 1h}, {type: cron}]\nprogram: {type: no-op}\n"
+    assert (fields.when.label, fields.when.disabled) == ("as the text says", True)
+    assert fields.what.value == "no-op"
+    studio.editor.value = (
+        "schedule: [{type: interval, interval: 1h}]\nprogram: {type: sql, query: SELECT 1}\n"
+    )
+    fields.of_schedule["interval"].value = "90m"
+    fields.description.value = "counts"
+    fields.when.value = ""
+    assert studio.editor.value == (
+        "program: {type: sql, query: SELECT 1}\nmetadata:\n  description: counts\n"
+    )
+    fields.when.value = "daily"
+    assert 'schedule:\n  type: daily\n  daytime: "07:00:00"\n' in studio.editor.value
+    assert "tz: Europe/London" in studio.editor.value
+
+
 def test_who_saves_over_what_another_wrote_is_told(client):
     client.write_yaml("studio/both", GOOD)
     first, second = JobStudio(client, "studio/both"), JobStudio(client, "studio/both")

@@ -8,7 +8,7 @@ import pytest
 
 import apsis_nb
 from apsis_nb.client import NoSuch
-from apsis_nb.widgets import RunForm
+from apsis_nb.widgets import RunForm, run_form
 
 PATIENCE_S = 30.0
 
@@ -82,6 +82,36 @@ def test_what_the_server_refuses_is_told_in_the_form(client, server):
     finally:
         file.write_text(before)
         client.reload()
+
+
+def test_it_says_what_would_run_and_when_and_what_cannot_be(client):
+    form = RunForm(client, "greet/hello")
+    until(lambda: "echo &quot;hello $APSIS_ARG_NAME&quot;" in form._planned.value)
+    assert " at " not in form._planned.value
+
+    form.at.value, form.stop_at.value = "2030-01-31T09:00:00Z", "2030-01-31T10:00:00Z"
+    until(lambda: "at 2030-01-31 09:00" in form._planned.value and "stopped at" in form._planned.value)
+    form.at.value = "whenever"
+    until(lambda: "whenever" in form._planned.value)
+    form.button.click()
+    assert form.run is None
+    assert "whenever" in form._message.value
+
+
+def test_the_values_of_the_last_run_can_be_had_again(client, monkeypatch: pytest.MonkeyPatch):
+    client.schedule("daily/report", date="2026-02-03", kind="short").wait(PATIENCE_S)
+    form = RunForm(client, "daily/report")
+    assert form.fields["kind"].widget.value == "full"
+    form.last_button.click()
+    assert form.args == {"date": "2026-02-03", "kind": "short"}
+
+    form.fields["kind"].widget.value = "full"
+    form.button.click()
+    form.wait(PATIENCE_S)
+    client.schedule("daily/report", date="2026-02-04", kind="short").wait(PATIENCE_S)
+    assert RunForm(client, "daily/report", last=True).args == {"date": "2026-02-03", "kind": "full"}
+    monkeypatch.setattr(run_form, "_USED", {})  # as in another kernel
+    assert RunForm(client, "daily/report", last=True).args == {"date": "2026-02-04", "kind": "short"}
 
 
 def test_no_form_is_made_for_a_job_that_is_not_there(client):
