@@ -37,6 +37,7 @@ ASKED = (
     *("/next/true1?n=5", "/runs?job_id=true2&limit=10", "/stats", "/pauses"),
 )
 MAKES = "/runs"
+_JSON = "Content-Type: application/json\r\n"
 
 JOB = """\
 params: [time]
@@ -130,6 +131,7 @@ def _beside(work: Callable[..., None], server: Server, number: int) -> Iterator[
     here, there = context.Pipe()
     process = context.Process(target=work, args=(server.url, server.token, number, there))
     process.start()
+    there.close()  # so that we hear if it dies
     try:
         yield here
     finally:
@@ -156,7 +158,7 @@ async def _ask(url: str, token: str, requests: int, told: Connection) -> None:
             if n % 20:
                 request = f"GET /api/v1{ASKED[n % len(ASKED)]} {head}\r\n"
             else:
-                request = f"POST /api/v1{MAKES} {head}Content-Length: {len(body)}\r\n\r\n{body}"
+                request = f"POST /api/v1{MAKES} {head}{_JSON}Content-Length: {len(body)}\r\n\r\n{body}"
             began = time.perf_counter()
             writer.write(request.encode())
             status = await _answer(reader)

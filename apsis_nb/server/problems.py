@@ -166,6 +166,9 @@ def handle_problems(app: FastAPI) -> None:
             {"path": [str(p) for p in fault["loc"]], "message": fault["msg"]} for fault in error.errors()
         ]
         detail = "; ".join(f"{'.'.join(f['path'])}: {f['message']}" for f in faults)
+        said = request.headers.get("content-type", "none")
+        if ["body"] in (f["path"] for f in faults) and "json" not in said:
+            detail = f"the body is read as JSON only with `Content-Type: application/json`, not with {said}"
         return problem_response(422, detail, errors=faults)
 
     app.add_exception_handler(ApsisError, apsis_error)

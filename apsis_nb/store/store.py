@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -309,10 +309,14 @@ class Questions:
         )
         # First those in memory: one that ends meanwhile is among the finished ones, too.
         now = self._now()
-        live = [run_facts(run, now) for run in self._live.runs() if wanted.fits(run, now)]
+        live = [run for run in self._live.runs() if wanted.fits(run, now)]
         finished = [facts_of_row(row) for row in self._page(wanted, limit)]
         ids = {facts["run_id"] for facts in finished}
-        found = [*finished, *(facts for facts in live if facts["run_id"] not in ids)]
+        # Thousands may be live, and the facts of a run take longer to tell than its place.
+        newest = nlargest(
+            limit, (run for run in live if run.run_id not in ids), key=attrgetter("scheduled_at", "run_id")
+        )
+        found = [*finished, *(run_facts(run, now) for run in newest)]
         return nlargest(limit, found, key=itemgetter("scheduled_at", "run_id"))
 
     def _page(self, wanted: Wanted, limit: int) -> list[tuple[Any, ...]]:
@@ -608,7 +612,7 @@ class Store(Questions):
 
     def restore(self) -> tuple[list[Run], datetime | None]:
         """The live runs as they were saved last, the oldest first, and the clock (None: never set)."""
-        return self._live.runs(), aware(self._clock)
+        return sorted(self._live.runs(), key=attrgetter("run_id")), aware(self._clock)
 
     def pauses(self) -> list[Pause]:
         """The pauses that nobody ended."""

@@ -27,7 +27,7 @@ class Wanted:
             (self.job_id is None or run.job_id == self.job_id)
             and (not self.states or run.state in self.states)
             and (self.label is None or self.label in run.labels)
-            and self.args.items() <= run.args.items()
+            and (not self.args or self.args.items() <= run.args.items())
             and (self.since is None or run.scheduled_at >= self.since)
             and (self.until is None or run.scheduled_at < self.until)
             and (self.late is None or run.is_late(now) is self.late)

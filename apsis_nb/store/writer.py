@@ -130,9 +130,9 @@ class LiveRuns:
             return self._version, self._ids
 
     def runs(self) -> list[Run]:
-        """All of them, the oldest first."""
+        """All of them, in no order."""
         with self._lock:
-            return [run for _, (run, _) in sorted(self._runs.items())]
+            return [run for run, _ in self._runs.values()]
 
     def update(self, changed: Mapping[int, tuple[Run, int]]) -> None:
         """Runs that were saved; the finished ones leave."""
