@@ -531,8 +531,8 @@ def test_the_laws_find_jitter_that_is_forgotten():
 class Forgetful(Machine):
     """Saves a clock that is ahead of what it made."""
 
-    def _advance(self, now):  # type: ignore[no-untyped-def]
-        super()._advance(now)
+    def _advance(self, now, **more):  # type: ignore[no-untyped-def]
+        super()._advance(now, **more)
         if now.second == 7:
             self._order(SaveClock(cause=self._cause, at=now + timedelta(seconds=1.5)))
 
