@@ -8,7 +8,8 @@ import pytest
 from bokeh.document import Document
 
 from apsis_nb.client import ServerDown
-from apsis_nb.views.live import Feed, Renewal
+from apsis_nb.views import live
+from apsis_nb.views.live import Early, Feed, Renewal
 
 PATIENCE_S = 30.0
 
@@ -101,6 +102,38 @@ def test_a_part_is_drawn_at_once_and_again_when_something_changed():
         await page.next()
         renewal.close()
         assert page.drawn == ["a", "b"]
+
+    run(scenario())
+
+
+def test_what_the_reader_wants_waits_for_no_pause(monkeypatch):
+    monkeypatch.setattr(live, "LEAST_PAUSE_S", 10 * PATIENCE_S)
+
+    async def scenario():
+        page = Shown(iter("ab").__next__)
+        renewal = page.renewal()
+        await page.next()
+        renewal.poke_here()
+        await page.next()
+        renewal.close()
+        assert page.drawn == ["a", "b"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_what_was_asked_for_early_is_drawn_first_and_asked_for_again_if_it_has_changed(is_changed):
+    async def scenario():
+        page, early = Shown(lambda: "late"), Early(lambda: "early")
+        if is_changed:
+            early.poke()
+        renewal = page.renewal(first=early)
+        await page.next()
+        if is_changed:
+            await page.next()
+        renewal.close()
+        assert page.drawn == ["early", "late"][: 1 + is_changed]
+        assert page.loaded == is_changed
 
     run(scenario())
 
