@@ -1,7 +1,7 @@
 """Paints every page in every state in which one may meet it: `python -m tools.pictures STATE...`.
 
-For each state it makes a sheet for each width and theme, the pictures on it, and a list of what
-can be measured and is not as it should be: see `faults.js`.
+For each state it makes a sheet for each width and theme, the pictures on it, and a list of what can be
+measured and is not as it should be: by axe, and as `faults.js` says.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
+from tests.browser.axe import axe_faults
 from tests.browser.conftest import DEEP, FLAGS, Demo, end_demo, run_demo, settle, wait_for_dashboards
 from tests.client.serving import environment, served
 from tests.conftest import needs
@@ -53,6 +54,7 @@ class Scene:
     once_open: Callable[[], None] | None = None  #: happens when all pages are open
     until: str = "() => true"  #: of a page, after that
     hold: bool = False  #: whether the pages get no news after they were made
+    then: Mapping[str, str] = field(default_factory=dict)  #: by picture: what is done on the page before it
 
 
 # ---- The states ----
@@ -224,8 +226,44 @@ def strange(folder: Path) -> Iterator[Scene]:
         yield Scene(f"{server.url}/dash/", server.token, pages)
 
 
+#: Something opens above the page.
+OPEN = "() => deep('dialog[open], [popover]').some(e => e.open || e.matches(':popover-open'))"
+CLICK = "() => deep(`{}`)[0].click()"
+
+
+@contextmanager
+def dialogs(folder: Path) -> Iterator[Scene]:
+    """What opens above pages: menus, search, forms and questions."""
+    process, demo, pages = _demo(folder, busy=True)
+    with demo.client() as client:
+        failed = client.adhoc("exit 3", label="asked about").wait(30)
+        runs = client.adhoc("sleep 600", label="runs on")
+    shown = {
+        "menu": ("overview", CLICK.format(".shell .more")),
+        "keys": ("overview", "() => window.apsis.events.dispatchEvent(new Event('help'))"),
+        "search": ("overview", "() => window.apsis.events.dispatchEvent(new Event('search'))"),
+        "new-run": (pages["job"], CLICK.format("button[data-tell=adhoc]")),
+        "pause": (pages["job"], CLICK.format("button[data-action=pause]")),
+        "backfill": (pages["job"], CLICK.format("button[data-action='backfill?']")),
+        "again": (f"run?id={failed.run_id}", CLICK.format("button[data-action=rerun]")),
+        "mark": (f"run?id={failed.run_id}", CLICK.format("button[data-action=mark]")),
+        "stop": (f"run?id={runs.run_id}", CLICK.format("button[data-action=stop]")),
+        "days": ("history", CLICK.format("button[data-action=days]")),
+        "reload": ("jobs", CLICK.format("button[data-action='reload?']")),
+    }
+    try:
+        yield Scene(
+            f"{demo.url}/dash/",
+            demo.token,
+            {name: page for name, (page, _) in shown.items()} | {"graph": "jobs?view=graph"},
+            then={name: script for name, (_, script) in shown.items()},
+        )
+    finally:
+        end_demo(process)
+
+
 STATES: Mapping[str, Callable[[Path], AbstractContextManager[Scene]]] = {
-    f.__name__: f for f in (full, empty, loading, gone, alone, absent, strange)
+    f.__name__: f for f in (full, empty, loading, gone, alone, absent, strange, dialogs)
 }
 
 
@@ -312,6 +350,9 @@ def _open(context: BrowserContext, scene: Scene, name: str, page: str, told: lis
             settle(tab)
         else:
             tab.wait_for_function("() => deep('.card, .figure, .adhoc, .wrong').length")
+        if name in scene.then:
+            tab.evaluate(scene.then[name])
+            tab.wait_for_function(OPEN)
     except BrowserError as error:
         told.append(f"{name}: does not settle: {str(error)[:200]}")
     return tab
@@ -330,6 +371,7 @@ def _paint_tab(
         tab.wait_for_function(scene.until)
     except BrowserError as error:
         told.append(f"{name}: {str(error)[:200]}")
+    told += [f"{name}: {fault}" for fault in axe_faults(tab)]
     for size in sizes:
         tab.set_viewport_size(_viewport(size))
         calm(tab)

@@ -136,7 +136,8 @@ class JobPage(Viewer):
         self._look_back()
 
     def _load_past(self) -> Past:
-        client, last = self._page.client, None
+        client = self._page.client
+        last: dict[str, dict[str, Any]] | None = None
         if self._known is not None:  # else it is not known yet who stands in the trees
             jobs = {self._job_id}
             for nodes, _ in self._trees(self._known):

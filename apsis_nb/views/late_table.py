@@ -16,9 +16,9 @@ def late_html(runs: list[dict[str, Any]]) -> str:
         [
             markup.job_link(run["job_id"]) + " " + markup.chips(run["args"]),
             markup.run_link(run["run_id"]),
-            markup.when(run["scheduled_at"]),
             markup.late_badge(run["late_s"]),
             text(run["late_why"] or ("still waits" if not run["started_at"] else "")),
+            markup.when(run["scheduled_at"]),
             markup.badge(run["state"]),
         ]
         for run in runs
@@ -26,9 +26,9 @@ def late_html(runs: list[dict[str, Any]]) -> str:
     heads = [
         ("Job", "who"),
         ("Run", "tight"),
-        ("Was due", "tight"),
         ("By", "tight"),
         ("Why", ""),
+        ("Was due", "tight"),
         ("State", "tight"),
     ]
     body = markup.table(heads, rows, caption="Runs that were late", ids=[run["run_id"] for run in runs])

@@ -135,7 +135,8 @@ export function render({model}) {
     notify.setAttribute("aria-pressed", String(wantsNotes()))
     const isDenied = canNotify && Notification.permission === "denied"
     notify.disabled = isDenied
-    notify.textContent = isDenied ? "Notifications: the browser forbids them" : wantsNotes() ? "Failures are notified: stop it" : "Notify me of failures"
+    notify.textContent = isDenied ? "Notifications: the browser forbids them"
+      : wantsNotes() ? "Failures are notified: stop it" : "Notify me of failures"
   }
   notify.addEventListener("click", async () => {
     const wanted = !wantsNotes()
@@ -225,7 +226,12 @@ export function render({model}) {
   model.on(["feed", "running", "failed"], state)
   model.on("own_zone", names)
   model.on("failure", failure)
-  const timers = [setInterval(beat, 3000), setInterval(() => { if (!document.hidden) { nameParts(document) } }, 3000), setInterval(() => { turn = (turn + 1) % 8; if (!document.hidden) { icon() } }, 250)]
+  const seen = (work) => () => { if (!document.hidden) { work() } }
+  const timers = [
+    setInterval(beat, 3000),
+    setInterval(seen(() => nameParts(document)), 3000),
+    setInterval(() => { turn = (turn + 1) % 8; seen(icon)() }, 250),
+  ]
   model.on("remove", () => timers.forEach(clearInterval))
   setTimeout(() => { watch(); nameParts(document) }, 500)
   names(); painted(); hidden(); state(); beat(); offer()
