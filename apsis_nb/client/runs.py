@@ -368,8 +368,8 @@ class Run:
 
     def _shown(self) -> tuple[dict[str, str], bool]:
         """How it is in a cell now, and whether it has ended."""
-        card = {"text/html": self._repr_html_(), "text/plain": repr(self)}
-        return card, self._facts["state"] in _FINISHED
+        is_over = self._latest()["state"] in _FINISHED  # asked first: what is over, the card shows at its end
+        return {"text/html": self._repr_html_(), "text/plain": repr(self)}, is_over
 
     def card_html(self, *, with_output: bool = True) -> str:
         """A card that needs nothing but itself, so that it stays in a saved notebook.

@@ -9,6 +9,7 @@ import ipywidgets
 
 from apsis_nb.ansi import DARK, LIGHT, AnsiText
 from apsis_nb.client import Client, ClientError, Closed, Run
+from apsis_nb.client.cells import in_kernel
 from apsis_nb.core.states import ACTIVE, FINISHED
 from apsis_nb.core.times import format_duration
 from apsis_nb.widgets.notice import Notice
@@ -61,13 +62,13 @@ class RunCard(Shown):
         self._no = ipywidgets.Button(description="Let it run")
         self._question = ipywidgets.HBox([self._yes, self._no])
         self._question.layout.display = "none"
+        # Elsewhere, in Panel, its JavaScript would come from another host.
+        tells = [self.notice] if in_kernel() else []
         self.ui = ipywidgets.VBox(
             [
                 self._card,
                 self._output,
-                ipywidgets.HBox(
-                    [self.stop_button, self.rerun_button, self.notice, self._question, self._said]
-                ),
+                ipywidgets.HBox([self.stop_button, self.rerun_button, *tells, self._question, self._said]),
             ]
         )
         self.stop_button.on_click(lambda button: self._ask(True))

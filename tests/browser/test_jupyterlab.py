@@ -154,7 +154,7 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
         page.locator(".cm-line", has_text="type: interval").wait_for()
         page.get_by_text("not saved").first.wait_for()
         page.get_by_label("interval", exact=True).fill("25m")
-        page.keyboard.press("Tab")
+        page.get_by_label("interval", exact=True).press("Enter")
         page.locator(".cm-line", has_text="interval: 25m").wait_for()
         editor.click()
         page.keyboard.press("Control+End")

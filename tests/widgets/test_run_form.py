@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 import pytest
 
@@ -120,6 +121,10 @@ def test_no_form_is_made_for_a_job_that_is_not_there(client):
 
 
 def test_it_shows_in_a_notebook(client):
-    bundle = RunForm(client, "greet/hello")._repr_mimebundle_()
-
+    form = RunForm(client, "greet/hello")
+    bundle = form._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == repr(form)
+    if find_spec("ipywidgets_bokeh") is None:
+        with pytest.raises(ImportError, match="pip install ipywidgets_bokeh"):
+            form.__panel__()
