@@ -10,7 +10,7 @@ function render({ model, el }) {
     button.textContent = refused || (on ? "✓ Will tell you" : "Tell me")
     button.title = "A notification of the browser when it ends, also while you look at another tab"
     button.setAttribute("aria-pressed", String(on))
-    el.style.display = model.get("live") ? "" : "none"
+    button.style.display = model.get("live") ? "" : "none" // of the element itself the layout decides
   }
   button.addEventListener("click", async () => {
     const wanted = !model.get("on")

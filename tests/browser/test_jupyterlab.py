@@ -155,7 +155,7 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
         page.get_by_text("not saved").first.wait_for()
         page.get_by_label("interval", exact=True).fill("25m")
         page.get_by_label("interval", exact=True).press("Enter")
-        page.locator(".cm-line", has_text="interval: 25m").wait_for()
+        page.locator(".cm-line", has_text='interval: "25m"').wait_for()
         editor.click()
         page.keyboard.press("Control+End")
         page.keyboard.type("\nprogam: x")
@@ -169,7 +169,7 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
         page.get_by_text("When it runs").first.wait_for()
         page.get_by_role("button", name="Save", exact=True).click()
         page.get_by_text("saved", exact=True).first.wait_for()
-        assert client.jobs["lab/new"].facts["schedule"][0]["interval"] == "25m"
+        assert client.jobs["lab/new"].facts["schedule"][0]["interval"] == 25 * 60
 
         page.evaluate(f"() => {{ void window.jupyterapp.commands.execute({CHANGE_THEME}) }}")
         page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
@@ -183,7 +183,7 @@ def test_a_form_runs_a_job_and_the_studio_makes_one(browser: Browser, server: Se
         page.evaluate(f"() => {KERNEL}.restart()")
         page.reload()
         saved.filter(has_text="hello lab").filter(has_text="success").wait_for()
-        saved.filter(has_text="interval: 25m").wait_for()
+        saved.filter(has_text='interval: "25m"').wait_for()
         assert saved.count() == 4
         picture(page, "jupyterlab-saved")
         assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []
