@@ -142,7 +142,7 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(422, str(error)) from None
         return answer({"templates": found})
 
-    @router.get("/yaml/{job_id:path}", response_class=Yaml, responses=problems(404))
+    @router.get("/yaml/{job_id:path}", response_class=Yaml, responses=problems(404, 409))
     async def yaml(request: Request, job_id: str) -> Response:
         """The text of a job's file, as it is on disk; its tag is in the header ETag."""
         demand_sight(caller_of(request), job_id)

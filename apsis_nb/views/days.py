@@ -1,5 +1,6 @@
 """A calendar of days as HTML that needs nothing but itself: for a notebook, also one that was saved."""
 
+from calendar import month_abbr
 from collections.abc import Mapping
 from datetime import date, timedelta
 
@@ -31,7 +32,7 @@ def days_html(values: Mapping[date, float], first: date, last: date, what: str, 
     begins = [max(first, monday + timedelta(weeks=n)) for n in range(weeks)]
     heads = "".join(
         f"<th scope='col' style='{_NAME};max-width:14px;overflow:visible'>"
-        f"{f'{day:%b}' if n == 0 or day.month != begins[n - 1].month else ''}</th>"
+        f"{month_abbr[day.month] if n == 0 or day.month != begins[n - 1].month else ''}</th>"
         for n, day in enumerate(begins)
     )
     rows = "".join(
