@@ -20,7 +20,7 @@ NEWEST_TESTS := tests/core tests/store tests/engine
 NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb fastapi holidays httpx2 hypothesis jinja2 pandas prometheus-client pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml typer tzdata uvicorn watchfiles websockets
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check static soak bench newest new-venv clean
+.PHONY: help demo serve test check static alone soak bench newest new-venv clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,8 +39,11 @@ test:  ## everything, on python3; core, store and engine again on the newest Pyt
 	@$(MAKE) --no-print-directory static
 	@tools/chromium
 	@$(BIN)/python $(PYTEST) $(ABREAST) -m "not alone"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync alone newest
+
+# What is held to a time. Half of it is waiting, so the newest Python is tried beside it, and gives way.
+alone: $(VENV)
 	@$(BIN)/python $(PYTEST) -m alone
-	@$(MAKE) --no-print-directory newest
 
 soak: $(VENV)  ## laws over 10,000 worlds, 300 kills of each kind, half an hour of load; one of them: make soak SOAK=kills
 	@set -e; for part in $(SOAK); do case $$part in \
@@ -66,7 +69,7 @@ static: $(VENV)
 # What is found there was found on the older Python too, but for its own changes: so with few made-up cases.
 newest: $(VENV) new-venv
 	@if [ -n "$(NEWEST)" ]; then \
-		.venv-new/bin/python $(PYTEST) $(ABREAST) -m "not slow and not alone" --hypothesis-profile=few $(NEWEST_TESTS) && \
+		nice .venv-new/bin/python $(PYTEST) $(ABREAST) -m "not slow and not alone" --hypothesis-profile=few $(NEWEST_TESTS) && \
 		echo "tested on $$($(BIN)/python --version) and, core, store and engine, on $$(.venv-new/bin/python --version)"; \
 	else \
 		echo "tested on $$($(BIN)/python --version): no newer one is here"; \

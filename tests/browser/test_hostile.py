@@ -40,7 +40,7 @@ TEXTS = {
 #: The same in few, where each takes its time.
 MANY = {
     "all": "".join(text for name, text in TEXTS.items() if name not in {"a path", "an option"}),
-    **{name: TEXTS[name] for name in ("html", "a path", "an option")},
+    **{name: TEXTS[name] for name in ("a path", "an option")},
 }
 #: They are names of files, too, so without a slash.
 IDS = {

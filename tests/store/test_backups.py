@@ -26,7 +26,7 @@ from tests.store.test_outputs import keep
 
 SECOND = timedelta(seconds=1)
 #: Of each kind; `make soak` makes 300.
-KILLS = 300 if settings.get_current_profile_name() == "soak" else 8
+KILLS = 300 if settings.get_current_profile_name() == "soak" else 5
 
 
 def finish(store: Store, folder: Path, run_id: int, data: bytes = b"some words") -> None:
