@@ -43,6 +43,7 @@ export function render({model}) {
       const [sign, title, detail] = ["i", "b", "span"].map(name => document.createElement(name))
       sign.textContent = SIGNS[item.kind]; sign.className = item.kind; sign.setAttribute("aria-hidden", "true")
       title.textContent = item.title; detail.textContent = item.detail || item.kind
+      li.title = `${item.title}: ${detail.textContent}`  // of what has no room
       li.append(sign, title, detail)
       li.addEventListener("mousemove", () => { if (at !== n) { at = n; mark() } })
       li.addEventListener("click", (event) => open(item, event.ctrlKey || event.metaKey))

@@ -140,6 +140,7 @@ class JobsPage(Viewer):
         is_graph = self._choice.is_graph
         self._rows.visible, self._graph_head.visible = not is_graph, is_graph
         if is_graph:
+            self._rows.content = ""
             self._draw_graph(self._known, chosen)
             return
         self._graph.visible = False
