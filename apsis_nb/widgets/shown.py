@@ -12,7 +12,7 @@ from apsis_nb.client.cells import in_kernel
 #: What one widget leaves in a saved notebook, at most: bytes of HTML.
 MOST_BYTES = 64_000
 #: How often what stays is renewed while something goes on, seconds.
-RENEW_S = 10.0
+RENEW_S = 2.0
 
 
 class Shown:
