@@ -21,7 +21,6 @@ from apsis_nb.config import Config, Sql
 from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
 from apsis_nb.server import answers
-from apsis_nb.server.aside import Aside
 from apsis_nb.server.asking import caller_of, demand_sight, instant, seen
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
@@ -66,7 +65,6 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = Router(tags=["history"])
     queries, frames = Turns(config.sql.heavy), Turns(FRAMES_AT_ONCE)
-    aside = Aside(config.sql.heavy + FRAMES_AT_ONCE)
 
     @router.get(
         "/history/{name}",
@@ -90,12 +88,12 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
         turn = partial(frames.turn, caller_of(request).user)
         async with turn():
             try:
-                batches = await aside.ask(engine.store.stream, name, **params)
+                batches = await asyncio.to_thread(engine.store.stream, name, **params)
             except StoreError as error:
                 raise Problem(422, str(error)) from None
             if not _wants_arrow(request):
-                return await _json_answer(await aside.ask(batches.read_all))
-        return _Stream(_in_turns(batches, turn, aside))
+                return await _json_answer(await asyncio.to_thread(batches.read_all))
+        return _Stream(_in_turns(batches, turn))
 
     @router.post("/sql", response_model=answers.Table, responses=_ARROW_TOO)
     async def sql(request: Request, question: Question) -> Response:
@@ -107,7 +105,7 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
 
         async def in_turn() -> Response:
             async with queries.turn(caller_of(request).user):
-                return await _told(request, await _asked(engine.store, question, config.sql, aside))
+                return await _told(request, await _asked(engine.store, question, config.sql))
 
         try:
             return await _unless_left(request, in_turn())
@@ -136,11 +134,11 @@ async def _until_left(request: Request) -> None:
         pass
 
 
-async def _asked(store: Store, question: Question, bounds: Sql, aside: Aside) -> "pa.Table":
+async def _asked(store: Store, question: Question, bounds: Sql) -> "pa.Table":
     """The answer to a query; when this is cancelled, the query is stopped and has ended."""
     stop = _Stop()
     answering = asyncio.ensure_future(
-        aside.ask(
+        asyncio.to_thread(
             store.sql,
             question.query,
             question.params,
@@ -210,7 +208,7 @@ async def _in_pieces(table: "pa.Table") -> AsyncGenerator[bytes, None]:
 
 
 async def _in_turns(
-    batches: "pa.RecordBatchReader", turn: Callable[[], AbstractAsyncContextManager[None]], aside: Aside
+    batches: "pa.RecordBatchReader", turn: Callable[[], AbstractAsyncContextManager[None]]
 ) -> AsyncGenerator[bytes, None]:
     """The Arrow stream of a long answer.
 
@@ -223,10 +221,10 @@ async def _in_turns(
 
     async def asked(left: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
         async with turn():
-            return None if has_left else await aside.ask(next, left, None)
+            return None if has_left else await asyncio.to_thread(next, left, None)
 
     try:
-        batch = await asyncio.shield(_beside(aside.ask(next, left, None)))
+        batch = await asyncio.shield(_beside(asyncio.to_thread(next, left, None)))
         while batch is not None:
             piece = _beside(asyncio.to_thread(stream.write, batch))
             batch = await asyncio.shield(_beside(asked(left)))
