@@ -221,7 +221,10 @@ def test_times_may_be_told_in_the_zone_of_the_job(reader):
     for zone in ("UTC", "Europe/London"):
         click(tab, ".shell .zone")
         until(tab, "zone => deep('.shell .zone')[0].textContent === zone", zone)
-    iso, shown = tab.evaluate("() => { const t = deep('td time')[0]; return [t.dateTime, t.textContent] }")
+    iso, shown = tab.evaluate(
+        """() => { const t = deep('td time').find(t => !/ago|^in /.test(t.textContent))
+                   return [t.dateTime, t.textContent] }"""
+    )
     at = datetime.fromisoformat(iso).astimezone(ZoneInfo("Europe/London"))
     assert shown == at.strftime("%Y-%m-%d %H:%M:%S")
     until(

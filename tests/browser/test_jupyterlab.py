@@ -96,7 +96,11 @@ def lab(folder: Path, server: Served) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for its kernels, and on a busy machine for long
+            process.kill()
+            process.wait(30)
 
 
 def run_all(page: Page) -> None:
