@@ -218,7 +218,7 @@ def test_a_job_tells_when_it_runs_how_it_went_and_what_depends_on_it(reader):
 def test_times_may_be_told_in_the_zone_of_the_job(reader):
     tab = reader(zone="Asia/Tokyo").open("job?id=etl/nightly")
     until(tab, "() => deep('td time').length >= 10")
-    until(tab, "() => window.apsis.own === 'Europe/London'")  # which the page learns with the job
+    until(tab, "() => window.apsis.zoneName('own') === 'Europe/London'")  # which the page learns with the job
     for zone in ("UTC", "Europe/London"):
         click(tab, ".shell .zone")
         until(tab, "zone => deep('.shell .zone')[0].textContent === zone", zone)
