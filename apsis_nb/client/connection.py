@@ -165,6 +165,7 @@ class Connection:
                 headers=self._headers({"Accept": accept, **headers}),
                 timeout=httpx2.Timeout(None, connect=5.0) if may_last else httpx2.USE_CLIENT_DEFAULT,
             )
+        self._close_late(response)
         self._check(response)
         return response
 
@@ -211,6 +212,7 @@ class Connection:
         ):
             self._check(response)
             yield response
+        self._close_late(response)
 
     @contextmanager
     def _asking(self, path: str, given: Mapping[str, Any]) -> Iterator[None]:
@@ -232,6 +234,12 @@ class Connection:
             if not self._http.is_closed:
                 raise
             raise Closed(f"the client of {self.url} was closed: make another one") from None
+
+    def _close_late(self, response: "httpx2.Response") -> None:
+        """Close what was being connected while another thread closed the client, which did not see it."""
+        stream = response.extensions.get("network_stream")
+        if self._http.is_closed and stream is not None:
+            stream.close()
 
     def _down(self, error: Exception) -> ServerDown:
         """What it means that a request did not come to its end."""

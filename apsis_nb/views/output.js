@@ -29,6 +29,7 @@ export function render({model}) {
   const field = find(".find input"), preview = find(".preview")
   let chars = 0, pending = false
   let end = null  // where the part ends that is shown, if that is not the end of the output
+  let top = 0  // where the pane was left; what differs is the reader's doing
   let typing, asked = ""  // the words that were looked for last
 
   const toEnd = () => { if (follow.checked) { pane.scrollTop = pane.scrollHeight } }
@@ -144,6 +145,7 @@ export function render({model}) {
     }
     edges()
     scroll()
+    top = pane.scrollTop
   })
   model.on(["size", "download"], size)
   model.on("words", edges)
@@ -158,16 +160,25 @@ export function render({model}) {
   }
   find(".earlier").onclick = () => more("earlier", blocks.firstElementChild.dataset.begin)
   find(".later").onclick = () => more("later", end)
-  find(".wrap").onchange = (event) => pane.classList.toggle("wrapped", event.target.checked)
+  find(".wrap").onchange = (event) => {
+    pane.classList.toggle("wrapped", event.target.checked)
+    toEnd()
+    top = pane.scrollTop
+  }
   follow.onchange = () => {
     if (follow.checked) { model.send_msg({action: "end"}) }
   }
-  // Whoever scrolls up reads, and is left in peace; at the end again, it follows again.
-  pane.addEventListener("wheel", () => requestAnimationFrame(() => {
-    if (end === null && !pane.querySelector("mark.hit")) {
+  // Whoever scrolls up reads, and is left in peace; at the end again, it follows again. The wheel is told of before
+  // the pane moves, so that no line that comes between takes the reader back.
+  pane.addEventListener("wheel", (event) => { if (event.deltaY < 0 && pane.scrollTop > 0) { follow.checked = false } }, {passive: true})
+  pane.addEventListener("scroll", () => {
+    const moved = pane.scrollTop - top
+    top = pane.scrollTop
+    if (moved < 0) { follow.checked = false }
+    if (moved > 0 && end === null && !pane.querySelector("mark.hit")) {
       follow.checked = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 24
     }
-  }), {passive: true})
+  }, {passive: true})
 
   const ask = () => {
     clearTimeout(typing)

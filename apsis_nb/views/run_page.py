@@ -55,6 +55,7 @@ class Told:
 
     run: Run
     facts: dict[str, Any]
+    job: Mapping[str, Any] | None  #: the facts of its job, None if there is none any more
     log: pd.DataFrame
     now: datetime
 
@@ -63,7 +64,6 @@ class Told:
 class Around:
     """What stands around the run."""
 
-    job: Mapping[str, Any] | None = None  #: the facts of its job, None if there is none any more
     role: str | None = None  #: of the reader
     others: pd.DataFrame = field(default_factory=pd.DataFrame)  #: the last runs of its job, newest first
     causes: Sequence[Mapping[str, Any]] = ()
@@ -126,7 +126,8 @@ class RunPage(Viewer):
     def _load(self) -> Told | None:
         try:
             run = self._page.client.run(self._name)
-            return Told(run, dict(run.facts), run.log, self._page.now())
+            job = self._page.catalogue.look().jobs.get(run.job_id)
+            return Told(run, dict(run.facts), job, run.log, self._page.now())
         except NoSuch:
             return None
 
@@ -140,7 +141,6 @@ class RunPage(Viewer):
         jobs = self._page.catalogue.look().jobs
         waiters, dependents = waiting_for(client, jobs, facts)
         return Around(
-            job=jobs.get(run.job_id),
             role=self._around.role or _unless_refused(lambda: str(client.version()["role"])),
             others=client.sql(_LAST_RUNS, {"job": run.job_id, "now": format_time(self._page.now())}),
             causes=(_unless_refused(lambda: list(run.why())) or []) if wants_why(facts) else [],
@@ -158,6 +158,7 @@ class RunPage(Viewer):
             return
         before, self._told = self._told, told
         state = State(told.facts["state"])
+        self._page.shell.own_zone = own_zone(told.job)
         self._page.shell.param.update(
             running=int(state in {State.RUNNING, State.STOPPING}),
             failed=state in {State.FAILURE, State.ERROR},
@@ -178,14 +179,13 @@ class RunPage(Viewer):
     def _show_around(self, around: Around | None) -> None:
         if around is not None:
             self._around = around
-            self._page.shell.own_zone = own_zone(around.job)
             self._draw()
 
     def _draw(self) -> None:
         if self._told is None:
             return
-        facts, around = self._told.facts, self._around
-        self._head.content = run_html.head_html(facts, around.others, self._told.now, around.job, around.role)
+        facts, job, around = self._told.facts, self._told.job, self._around
+        self._head.content = run_html.head_html(facts, around.others, self._told.now, job, around.role)
         why = run_html.why_html(around.causes)
         self._why.param.update(content=why, visible=bool(why))
         side = [
@@ -193,7 +193,7 @@ class RunPage(Viewer):
             run_html.family_html(around.family, self._name),
             run_html.backfill_html(around.backfill),
             run_html.waiters_html(around.waiters, around.dependents),
-            run_html.details_html(facts, around.job),
+            run_html.details_html(facts, job),
             run_html.resources_html(facts.get("meta")),
         ]
         self._side.content = f'<div class="stack">{"".join(side)}</div>'
@@ -206,10 +206,10 @@ class RunPage(Viewer):
 
     async def _ask(self, message: dict[str, Any]) -> None:
         """Do what the reader asked for and confirmed; a refusal of the server is shown on the page."""
-        if self._run is None:
+        if self._run is None or self._told is None:
             return
         form = message.get("form") or {}
-        words = await self._page.act(do, self._run, self._around.job, message["action"], form)
+        words = await self._page.act(do, self._run, self._told.job, message["action"], form)
         if words:
             self._page.later(lambda: self._say(words))
 

@@ -168,8 +168,11 @@ def test_what_the_server_refuses_is_told_on_the_page(reader, client):
     tab = reader().open(f"run?id={run.run_id}")
 
     click(tab, "button[data-action=rerun]")
-    tab.wait_for_function("() => deep('dialog input[name=\"arg:model\"]').length")
-    tab.evaluate("() => { deep('dialog input[name=\"arg:model\"]')[0].value = 'none' }")
+    tab.wait_for_function("() => deep('dialog select[name=\"arg:model\"]').length")
+    # As if the job file had offered more when the page was made.
+    tab.evaluate(
+        "() => deep('dialog select[name=\"arg:model\"]')[0].append(new Option('none', 'none', true, true))"
+    )
     click(tab, "dialog button[value=yes]")
     wait_for_words(tab, ".wrong", "none of baseline, boosted")
 
