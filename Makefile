@@ -17,7 +17,7 @@ ABREAST := -n 4 --dist worksteal
 # A newer Python than ours, if the machine has one; and what core, store and engine need there, no more.
 NEWEST = $(shell $(PYTHON) tools/newest_python.py)
 NEWEST_TESTS := tests/core tests/store tests/engine
-NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb fastapi holidays httpx2 hypothesis jinja2 pandas prometheus-client pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml typer tzdata uvicorn watchfiles websockets
+NEWEST_NEEDS := aiosmtpd apprise cronsim duckdb fastapi holidays httptools httpx2 hypothesis jinja2 orjson pandas prometheus-client pyarrow pydantic pytest pytest-randomly pytest-xdist pyyaml typer tzdata uvicorn watchfiles websockets
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check static alone soak bench newest new-venv clean

@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from apsis_nb.core.doctor import Finding
 from apsis_nb.core.jobs import Job, job_to_dict
 from apsis_nb.core.lateness import Miss
@@ -60,9 +62,12 @@ _PIECE_B = 1 << 18
 
 
 def to_json(value: Any) -> bytes:
-    """JSON without blanks, UTF-8. `value` holds JSON's own types; a float that is no number is refused."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode(errors="replace")  # half of a surrogate pair is no text
+    """JSON without blanks, UTF-8. `value` holds JSON's own types; a float that is no number becomes null."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half of a surrogate pair is no text, and a whole number may be of any size
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode(errors="replace")
 
 
 def run_facts(run: Run, now: datetime) -> dict[str, Any]:
@@ -108,6 +113,38 @@ def run_facts(run: Run, now: datetime) -> dict[str, Any]:
         "meta": None,  # known when it has finished; what a program says meanwhile is no fact of the machine
         "imported_from": [],  # only finished runs come from elsewhere
     }
+
+
+class RunFacts(Mapping[str, Any]):
+    """As `run_facts`, made when they are read: before anybody reads of a state the next one may be there.
+
+    Args:
+        run, now: as of `run_facts`.
+    """
+
+    __slots__ = ("_facts", "_now", "_run")
+
+    def __init__(self, run: Run, now: datetime) -> None:
+        self._run, self._now = run, now
+        self._facts: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "run_id":
+            return self._run.name
+        if name == "job_id":
+            return self._run.job_id
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, Any]:
+        if self._facts is None:
+            self._facts = run_facts(self._run, self._now)
+        return self._facts
 
 
 def late_facts(run: Run, kind: Miss, text: str) -> dict[str, Any]:

@@ -265,8 +265,9 @@ def zone_name(at: datetime, tz: tzinfo) -> str:
 def _shown(at: datetime, tz: tzinfo, precision: Precision, sep: str) -> str:
     if at.tzinfo is None:
         raise ValueError(f"{format_iso(at)} has no time zone")
-    local = at.astimezone(tz).replace(tzinfo=None)
-    return _without_zeros(local.isoformat(sep, _TIMESPEC[precision]))
+    local = (at if at.tzinfo is tz else at.astimezone(tz)).replace(tzinfo=None)
+    text = local.isoformat(sep, _TIMESPEC[precision])
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parse_when(text: str, now: datetime, tz: ZoneInfo) -> datetime:

@@ -60,7 +60,7 @@ from apsis_nb.core.times import after_gap, format_time, zone
 from apsis_nb.jobfiles import Folder
 from apsis_nb.programs import Ended, Programs
 from apsis_nb.store import MetaRow, OutputRow, Store, StoreFull, content_type
-from apsis_nb.wire import late_facts, pause_facts, run_facts
+from apsis_nb.wire import RunFacts, late_facts, pause_facts
 
 from .clock import utc_now
 from .heartbeat import Heartbeat
@@ -73,7 +73,7 @@ from .tasks import Tasks
 
 log = logging.getLogger("apsis_nb.engine")
 
-Listener = Callable[[str, dict[str, Any]], None]
+Listener = Callable[[str, Mapping[str, Any]], None]
 
 #: The idle clock: a tick at least this often, so that a crash or a change of clocks costs no more.
 TICK_S = 1.0
@@ -290,6 +290,11 @@ class Engine:
     def jobs(self) -> Mapping[str, Job]:
         """The good jobs, by id."""
         return self.machine.jobs
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether something is ordered and not yet committed."""
+        return bool(self._batch or self._unsaved)
 
     @property
     def live(self) -> Mapping[RunId, Run]:
@@ -655,7 +660,7 @@ class Engine:
                     case SaveRun():
                         self._publish_save(save, now)
                     case SaveMark(run=run):
-                        self._publish("run", run_facts(run, now))
+                        self._publish("run", RunFacts(run, now))
                     case SavePause(pause=pause, is_paused=is_paused):
                         self._publish("pause", pause_facts(pause) | {"paused": is_paused})
                     case SaveClock():
@@ -664,7 +669,7 @@ class Engine:
     def _publish_save(self, save: SaveRun, now: datetime) -> None:
         run = save.run
         if save.is_transition:
-            self._publish("run", run_facts(run, now))
+            self._publish("run", RunFacts(run, now))
         line = {
             "run_id": run.name,
             "ts": format_time(run.state_at),
@@ -680,7 +685,7 @@ class Engine:
         line = {"run_id": f"r{run_id}", "ts": format_time(utc_now()), "state": state, "message": message}
         self._publish("log", line)
 
-    def _publish(self, kind: str, facts: dict[str, Any]) -> None:
+    def _publish(self, kind: str, facts: Mapping[str, Any]) -> None:
         for listener in list(self._listeners):
             listener(kind, facts)
 

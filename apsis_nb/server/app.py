@@ -118,7 +118,7 @@ def make_app(
     app.include_router(status_routes(engine, config))
     if config.dashboards == "process":
         app.mount(PREFIX, proxy)
-    return Guard(app, gate, config, Audit(config.state_dir / "audit.jsonl"))
+    return Guard(app, gate, config, Audit(config.state_dir / "audit.jsonl"), lambda: engine.is_saving)
 
 
 def account() -> str:

@@ -57,7 +57,11 @@ IF_NONE_MATCH = {
 
 def answer_unless_known(request: Request, value: Any) -> Response:
     """A JSON answer with the tag of what it says; if the request has the tag, only that it is still right."""
-    body = to_json(value)
+    return body_unless_known(request, to_json(value))
+
+
+def body_unless_known(request: Request, body: bytes) -> Response:
+    """As `answer_unless_known`, for what is JSON already."""
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     known = request.headers.get("if-none-match", "")
     if tag in {text.strip().removeprefix("W/") for text in known.split(",")}:

@@ -223,4 +223,4 @@ def is_below(facts: Mapping[str, Any], paths: tuple[str, ...]) -> bool:
 
 def _encoded(kind: str, facts: Mapping[str, Any], event_id: str | None) -> bytes:
     head = f"event: {kind}\n" if event_id is None else f"id: {event_id}\nevent: {kind}\n"
-    return head.encode() + b"data: " + to_json(facts) + b"\n\n"
+    return head.encode() + b"data: " + to_json(dict(facts)) + b"\n\n"

@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -22,6 +23,7 @@ from apsis_nb.server.log import REQUEST
 from apsis_nb.server.problems import problem_response
 from apsis_nb.server.rights import right_of
 from apsis_nb.server.tokens import BROWSER_S, Gatekeeper
+from apsis_nb.server.turns import OneByOne
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +42,33 @@ class Guard:
     """ASGI middleware that checks Host, Origin and caller, and puts the security headers on every answer.
 
     A route finds the caller in `request.state.caller`.
+
+    Args:
+        app: whom to let them on to.
+        gate: knows the callers.
+        config: of the server.
+        audit: hears of what changes something.
+        is_busy: whether there is work that comes before requests.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gatekeeper, config: Config, audit: Audit) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Gatekeeper,
+        config: Config,
+        audit: Audit,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.app, self._gate, self._audit = app, gate, audit
         self._public = Public(config.public_url)
         self._hosts = _hosts(config)
+        self._requests = OneByOne(is_busy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        await self._requests.begin()
         headers = Headers(scope=scope)
         answer = _Answer(scope, send, headers, self._audit)
         of_request = REQUEST.set(answer.request_id)

@@ -26,7 +26,7 @@ from apsis_nb.server.asking import (
     IF_NONE_MATCH,
     UNLESS_KNOWN,
     answer,
-    answer_unless_known,
+    body_unless_known,
     caller_of,
     demand,
     demand_sight,
@@ -39,7 +39,7 @@ from apsis_nb.server.asking import (
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
-from apsis_nb.wire import job_facts
+from apsis_nb.wire import job_facts, to_json
 
 #: How far ahead the next times of a job are looked for.
 NEXT_WITHIN = timedelta(days=5 * 366)
@@ -76,6 +76,13 @@ class JobFileText(BaseModel):
 def job_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = Router(tags=["jobs"])
+    texts: dict[str, tuple[Job, bytes]] = {}  # what is told of each job; it is asked for again and again
+
+    def text_of(job: Job) -> bytes:
+        known = texts.get(job.job_id)
+        if known is None or known[0] is not job:
+            known = texts[job.job_id] = job, to_json(job_facts(job))
+        return known[1]
 
     @router.get("/jobs", response_model=answers.Jobs, responses=UNLESS_KNOWN, openapi_extra=IF_NONE_MATCH)
     async def jobs(
@@ -90,7 +97,10 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
 
         def listing() -> Response:
             errors = [error_facts(e) for e in _own(folder.errors, caller)]
-            return answer_unless_known(request, {"jobs": _chosen(known, q, label, path), "errors": errors})
+            for job_id in texts.keys() - engine.jobs.keys():
+                texts.pop(job_id, None)
+            told = b",".join(map(text_of, _chosen(known, q, label, path)))
+            return body_unless_known(request, b'{"jobs":[%b],"errors":%b}' % (told, to_json(errors)))
 
         return await asyncio.to_thread(listing)
 
@@ -292,16 +302,14 @@ def job_routes(engine: Engine, config: Config) -> APIRouter:
     return router
 
 
-def _chosen(
-    jobs: Mapping[str, Job], query: str | None, label: str | None, path: str | None
-) -> list[dict[str, Any]]:
-    """The facts of the jobs that fit, by id."""
+def _chosen(jobs: Mapping[str, Job], query: str | None, label: str | None, path: str | None) -> list[Job]:
+    """The jobs that fit, by id."""
     ids = set(matching(query, jobs)) if query else set(jobs)
     if query:
         ids |= {i for i, job in jobs.items() if query.lower() in (job.description or "").lower()}
     folder = f"{path.strip('/')}/" if path and path.strip("/") else ""
     chosen = [i for i in sorted(ids) if i.startswith(folder) and (label is None or label in jobs[i].labels)]
-    return [job_facts(jobs[i]) for i in chosen]
+    return [jobs[i] for i in chosen]
 
 
 def _own(errors: Iterable[FileError], caller: Caller) -> list[FileError]:

@@ -58,10 +58,14 @@ from apsis_nb.server.asking import (
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
+from apsis_nb.server.turns import Turns
 from apsis_nb.store import Store, Wanted
 from apsis_nb.wire import RUN_DETAILS, facts_of_row, run_facts
 
 _PIECE = 1 << 20  #: bytes of an output read at once
+#: Lists of runs that are made at once. While one is made into JSON, the loop and the store's writer wait for
+#: their turn at Python's lock; so with more of them what is due starts later, and none is answered sooner.
+PAGES_AT_ONCE = 1
 _MOST_PAGES = 20  #: of all runs are looked through for one of those that a caller may see
 
 Scalar = str | bool | int | float
@@ -133,6 +137,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
             await demand_run(engine, caller_of(request), run_id_of(request.path_params["run_id"]))
 
     router = Router(tags=["runs"], dependencies=[Depends(only_own)])
+    quick = Turns(PAGES_AT_ONCE)
 
     async def facts_of(run_id: RunId) -> dict[str, Any]:
         """The facts of any run, live or long finished."""
@@ -207,7 +212,8 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
                 runs, following = find_runs(live, engine.store, chosen, limit)
             return answer_unless_known(request, {"runs": runs, "next": following})
 
-        return await asyncio.to_thread(page)
+        async with quick.turn(caller.user):
+            return await asyncio.to_thread(page)
 
     @router.post("/runs", status_code=201, response_model=answers.Runs, responses=problems(404, 409))
     async def request_runs(request: Request, wanted: RunRequest) -> Response:

@@ -232,6 +232,8 @@ def add_tools(fig: Any, told: list[Any], page: str) -> None:
     fig.toolbar.active_scroll = wheel
     fig.toolbar.active_drag = pan
     fig.toolbar.logo = None
+    # The lines between its groups are nearly white, also in the dark.
+    fig.toolbar.stylesheets = [".bk-divider { visibility: hidden; }"]
 
 
 def paint(fig: Any, *, dark: bool) -> None:

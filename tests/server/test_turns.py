@@ -1,10 +1,10 @@
-"""Turns are few, and fair."""
+"""Turns are few, and fair; and in a turn of the loop one request begins."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from apsis_nb.server.turns import Turns
+from apsis_nb.server.turns import YIELD_S, OneByOne, Turns
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -119,5 +119,47 @@ def test_a_turn_ends_with_an_error_too() -> None:
                     raise ZeroDivisionError
             except ZeroDivisionError:
                 pass
+
+    run(work)
+
+
+def test_of_those_who_come_together_one_begins_in_each_turn_of_the_loop() -> None:
+    async def work() -> None:
+        requests, begun, turn = OneByOne(), [], 0
+
+        async def request(name: int) -> None:
+            await requests.begin()
+            begun.append((turn, name))
+
+        for _ in range(2):  # after the last one all is as at first
+            begun.clear()
+            tasks = [asyncio.create_task(request(n)) for n in range(6)]
+            await asyncio.sleep(0)
+            tasks[3].cancel()
+            while not all(task.done() for task in tasks):
+                turn += 1
+                await asyncio.sleep(0)
+            assert [name for _, name in begun] == [0, 1, 2, 4, 5]
+            assert len({turn for turn, _ in begun}) == len(begun)
+            await settle()
+
+    run(work)
+
+
+def test_who_comes_while_there_is_other_work_waits_for_it_but_not_for_ever() -> None:
+    async def work() -> None:
+        busy = True
+        requests = OneByOne(lambda: busy)
+        loop = asyncio.get_running_loop()
+
+        began = loop.time()
+        await requests.begin()
+        assert loop.time() - began >= YIELD_S * 0.9  # the work never ends
+
+        second = asyncio.create_task(requests.begin())
+        await asyncio.sleep(0)
+        assert not second.done()
+        busy = False
+        await second
 
     run(work)
