@@ -1,5 +1,6 @@
 """Long histories to measure on. One of ten million runs takes minutes to make, so it can be kept."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -89,3 +90,4 @@ def put_copy(made: History, state: Path) -> None:
     """Make a state folder with a copy of the history."""
     state.mkdir()
     shutil.copyfile(made.path, state / "runs.duckdb")
+    os.sync()  # else the first commits wait for a gigabyte that is still to be written

@@ -30,7 +30,7 @@ from apsis_nb.store import HISTORY, QueryError, Store, StoreError
 from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_columns, to_json_rows
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # loaded with the first question: a server starts sooner without it
+    import pyarrow as pa
 
 Answer = TypeVar("Answer")
 
@@ -64,7 +64,8 @@ class Question(BaseModel):
 def history_routes(engine: Engine, config: Config) -> APIRouter:
     """The routes."""
     router = Router(tags=["history"])
-    queries, frames = Turns(config.sql.heavy), Turns(FRAMES_AT_ONCE)
+    queries = Turns(config.sql.heavy, lambda: engine.store.is_pressed)
+    frames = Turns(FRAMES_AT_ONCE, lambda: engine.store.is_pressed)
 
     @router.get(
         "/history/{name}",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import uvicorn
@@ -128,6 +129,8 @@ async def _serve(
     starting = asyncio.ensure_future(engine.start())
     await asyncio.sleep(0)  # now the store is being opened, on a thread; meanwhile the application is built
     app = make_app(engine, config, gate=gate, events=events)
+    # Loading it holds all threads up, up to a fifth of a second: not with the first question, beside starts.
+    import_module("pyarrow")
     await starting
     runtime = []
     try:

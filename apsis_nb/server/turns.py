@@ -14,17 +14,22 @@ class Turns:
     first.
 
     So one who asks for a hundred delays another by one.
+
+    Args:
+        count: how many at once.
+        is_busy: whether there is work beside these that comes first; while it is so, one fewer is given.
     """
 
-    def __init__(self, count: int) -> None:
-        self._free = count
+    def __init__(self, count: int, is_busy: Callable[[], bool] = lambda: False) -> None:
+        self._count, self._is_busy = count, is_busy
+        self._held = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # in the order of whose turn is next
 
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
         """Wait for a turn, and hold it."""
-        if self._free:
-            self._free -= 1
+        if self._held < self._most():
+            self._held += 1
         else:
             called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(user, deque()).append(called)
@@ -39,8 +44,12 @@ class Turns:
         finally:
             self._pass_on()
 
+    def _most(self) -> int:
+        return max(1, self._count - 1) if self._is_busy() else self._count
+
     def _pass_on(self) -> None:
-        while self._waiting:
+        self._held -= 1
+        while self._waiting and self._held < self._most():
             user = next(iter(self._waiting))
             line = self._waiting.pop(user)
             called = line.popleft()
@@ -48,8 +57,7 @@ class Turns:
                 self._waiting[user] = line  # at the end: the others come first
             if not called.done():
                 called.set_result(None)
-                return
-        self._free += 1
+                self._held += 1
 
 
 class OneByOne:

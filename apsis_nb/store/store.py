@@ -801,6 +801,11 @@ class Store(Questions):
         """What broke the store, so that it must be opened again; None: it is in order."""
         return self._error
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether commits come one after the other: then long questions leave a processor to them."""
+        return self._writer.is_pressed
+
     def health(self) -> dict[str, Any]:
         """How the store is: `ok`; `error`, what broke it (then it must be opened again); sizes, speeds."""
         return {

@@ -5,7 +5,7 @@ A commit costs about the same for one row as for a hundred, so while one is unde
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -39,9 +39,11 @@ from apsis_nb.store.rows import (
 
 #: From the begin of one commit to that of the next. From made to saved it took 8 ms (median), and 13 with 10.
 MIN_INTERVAL_S = 0.005
-#: After each commit the writer rests for so many times as long for each call that was in it, up to so many times:
-#: the more there is to do, the more is done at once, and the less of a processor all that takes.
+#: After a commit the writer rests for so many times as long for each call that was in it, to so many at most.
+#: So the more there is to do, the more is done at once: with 200 starts/s a quarter less of a processor.
 REST_EACH, REST = 0.3, 3.0
+#: With so many commits within so many seconds it is pressed.
+PRESSED_COMMITS, PRESSED_S = 60, 2.0
 #: How many program texts are remembered, so that the same text is stored once.
 PROGRAMS_KNOWN = 20_000
 
@@ -177,6 +179,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="apsis-nb-writer", daemon=True)
         self.error: StoreError | None = None  #: set once nothing more can be written
         self.commits = 0
+        self._committed_at: deque[float] = deque([-PRESSED_S] * PRESSED_COMMITS, PRESSED_COMMITS)
         self.last_commit_s = 0.0
 
     def start(self) -> None:
@@ -192,6 +195,11 @@ class Writer:
     def queued(self) -> int:
         """How many calls wait."""
         return self._queue.qsize()
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether commits come one after the other, and so need a processor."""
+        return time.monotonic() - self._committed_at[0] < PRESSED_S
 
     def close(self) -> None:
         """Commit what is queued, then end."""
@@ -304,6 +312,7 @@ class Writer:
                 step(self._cursor)
             self._cursor.commit()
             self.commits += 1
+            self._committed_at.append(time.monotonic())
         return changed
 
     def _add(
