@@ -13,7 +13,7 @@ from apsis_nb.client.cells import in_kernel
 from apsis_nb.core.states import ACTIVE, FINISHED
 from apsis_nb.core.times import format_duration
 from apsis_nb.widgets.notice import Notice
-from apsis_nb.widgets.shown import RENEW_S, Shown, wrong
+from apsis_nb.widgets.shown import RENEW_S, Shown, icon, wrong
 
 LOOK_S = 0.3  #: between two looks at a run
 LINES = 12  #: of its output
@@ -37,7 +37,7 @@ class RunCard(Shown):
     Attributes:
         run: the run; after Run again the new one.
         stop_button, rerun_button: the buttons.
-        notice: the button that has the browser tell when it ends.
+        notice: the button that has the browser tell when it ends; None if it is not in a notebook.
         ui: the whole, as one widget.
 
     Raises:
@@ -55,15 +55,15 @@ class RunCard(Shown):
         self._card = ipywidgets.HTML()
         self._output = ipywidgets.HTML()
         self._said = ipywidgets.HTML()
-        self.stop_button = ipywidgets.Button(description="Stop", icon="stop")
-        self.rerun_button = ipywidgets.Button(description="Run again", icon="repeat")
-        self.notice = Notice()
+        self.stop_button = ipywidgets.Button(description="Stop", icon=icon("stop"))
+        self.rerun_button = ipywidgets.Button(description="Run again", icon=icon("repeat"))
+        # Elsewhere, in Panel, its JavaScript would come from another host.
+        self.notice = Notice() if in_kernel() else None
         self._yes = ipywidgets.Button(description="Stop it", button_style="danger")
         self._no = ipywidgets.Button(description="Let it run")
         self._question = ipywidgets.HBox([self._yes, self._no])
         self._question.layout.display = "none"
-        # Elsewhere, in Panel, its JavaScript would come from another host.
-        tells = [self.notice] if in_kernel() else []
+        tells = [] if self.notice is None else [self.notice]
         self.ui = ipywidgets.VBox(
             [
                 self._card,
@@ -148,7 +148,8 @@ class RunCard(Shown):
         self._card.value = self.run.card_html(with_output=False) + (usual if is_live else "")
         self.stop_button.disabled = facts["state"] not in ("starting", "running")
         self.rerun_button.disabled = is_live
-        self.notice.follow(facts, is_live=facts["state"] not in _FINISHED)
+        if self.notice is not None:
+            self.notice.follow(facts, is_live=facts["state"] not in _FINISHED)
         if not is_live:
             self._ask(False)
 

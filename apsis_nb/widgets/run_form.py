@@ -14,7 +14,7 @@ from apsis_nb.client import Client, ClientError, Closed, Run
 from apsis_nb.core.params import PARAM_TYPES, Param
 from apsis_nb.core.times import format_iso, format_local
 from apsis_nb.widgets.run_card import RunCard
-from apsis_nb.widgets.shown import Shown, cut, table, wrong
+from apsis_nb.widgets.shown import Shown, cut, icon, table, wrong
 
 PAUSE_S = 0.3  #: after the last key, before the server is asked what would run
 
@@ -116,7 +116,7 @@ class RunForm(Shown):
         self.stop_at = _text("stop at", "when it ends; +1h")
         self.button = ipywidgets.Button(description="Run", button_style="primary")
         self.last_button = ipywidgets.Button(
-            description="Last values", icon="history", tooltip="Fill in what the last run had"
+            description="Last values", icon=icon("history"), tooltip="Fill in what the last run had"
         )
         self._message = ipywidgets.HTML()
         self._planned = ipywidgets.HTML()

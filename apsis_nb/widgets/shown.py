@@ -15,6 +15,11 @@ MOST_BYTES = 64_000
 RENEW_S = 2.0
 
 
+def icon(name: str) -> str:
+    """The icon of a button; none in Panel, where the font with it would come from another host."""
+    return name if in_kernel() else ""
+
+
 class Shown:
     """Something that shows in a cell: live while its kernel is, and from then on as it was last.
 

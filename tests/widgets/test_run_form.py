@@ -3,7 +3,6 @@
 import threading
 import time
 from datetime import UTC, datetime
-from importlib.util import find_spec
 
 import pytest
 
@@ -125,6 +124,3 @@ def test_it_shows_in_a_notebook(client):
     bundle = form._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(form)
-    if find_spec("ipywidgets_bokeh") is None:
-        with pytest.raises(ImportError, match="pip install ipywidgets_bokeh"):
-            form.__panel__()
