@@ -2,7 +2,7 @@
 
 A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never
 holds more than one renewal back, and no page is renewed by itself more than twice a second, or while nobody
-sees it.
+sees it; the more pages there are that change all the time, the less often.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 LEAST_PAUSE_S = 0.5  #: between two renewals of a page
 REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
+#: All pages together load for about this share of the time; what is beyond makes each of them rest longer.
+SHARE, MEASURED_S = 0.2, 10.0
 RETRY_S = 2.0  #: until a load that failed is tried again
 FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if it is older by then
 
@@ -32,6 +35,9 @@ FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if i
 _EARLY = ThreadPoolExecutor(8, "early")
 #: The questions of one load that do not wait for each other. Nothing that waits for one of them runs here.
 _QUESTIONS = ThreadPoolExecutor(8, "question")
+
+#: When loads of pages ended, and how long they took; of the last `MEASURED_S`. Of the loop's thread alone.
+_LOADS: deque[tuple[float, float]] = deque()
 
 Link = Literal["live", "reconnecting"]
 
@@ -84,6 +90,18 @@ class Feed:
             listeners = list(self._listeners)
         for listener in listeners:
             listener(event)
+
+
+def _rest_s(began: float, ended: float) -> float:
+    """How long a page rests after a load: for longer, the more all pages have loaded lately.
+
+    So ten readers of a server on which much happens do not take the processor from what is due.
+    """
+    _LOADS.append((ended, ended - began))
+    while _LOADS[0][0] < ended - MEASURED_S:
+        _LOADS.popleft()
+    share = sum(took for _, took in _LOADS) / MEASURED_S
+    return max(LEAST_PAUSE_S, REST * (ended - began) * max(1.0, share / SHARE))
 
 
 def at_once(**questions: Callable[[], Any]) -> dict[str, Any]:
@@ -181,7 +199,7 @@ class Renewal(Generic[T]):
             began = self._loop.time()
             await self._renew()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(LEAST_PAUSE_S, REST * (self._loop.time() - began))):
+                async with asyncio.timeout(_rest_s(began, self._loop.time())):
                     await self._hurries.wait()
 
     async def _renew(self) -> None:
