@@ -30,7 +30,7 @@ from .timeline_strip import Extent, Strip, extent_of
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
-LEAST_ROWS = 5  #: as high is the picture at least, so that its tools have room
+LEAST_ROWS = 6  #: as high is the picture at least, so that its tools have room
 NOTHING = "Nothing to draw: no run in this time that was asked for, and none to come."
 MOST_DIFFERING = 3  #: draws, of which each is sent again, whether it differs or not
 REST_S = 0.4  #: after so long without a move the table and the strip follow
