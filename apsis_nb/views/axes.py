@@ -76,9 +76,10 @@ class TimePlot:
         self._formatter.args = {"zone": zone}
 
     def set_ranges(self, start_ms: float, end_ms: float, top: float) -> None:
-        """What is to be seen, from 0 up to a little above `top`."""
+        """What is to be seen, from 0 up to a little above `top`; marks at 0 are seen whole."""
         self.figure.x_range.update(start=start_ms, end=end_ms)
-        self.figure.y_range.update(start=0, end=max(top * 1.06, 1e-9))
+        start = -0.025 * top if self._in_seconds else 0
+        self.figure.y_range.update(start=start, end=max(top * 1.06, 1e-9))
         ticker = (
             AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], desired_num_ticks=5)
             if self._in_seconds and top >= 60

@@ -10,10 +10,19 @@ import param
 
 _HERE = Path(__file__).parent
 PAGE_CSS = (_HERE / "page.css").read_text(encoding="utf-8")
+#: Of parts below each other: the button with which Panel ends each column is not used, and takes a gap.
+STACK_CSS = ".scroll-button { display: none; }"
 #: Of a row of two: a wide part, and a narrow one that goes below it where there is no room.
 COLUMNS_CSS = """
 :host { display: grid !important; grid-template-columns: minmax(0, 2.1fr) minmax(290px, 1fr); gap: 16px; }
+:host { align-content: start; }
 @media (max-width: 1100px) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+#: Of a row of two that are as wide as each other.
+PAIR_CSS = """
+:host { display: grid !important; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; }
+:host { align-items: start; align-content: start; }
+@media (max-width: 1180px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 
 #: Called with the message of a button or field: {"action": ..., "value": ..., "form": {...}}.
@@ -36,6 +45,8 @@ class Board(pn.custom.JSComponent):
     and `<input type=search>` with `data-action` send their value, and `name`, their `data-value`. A
     `<tr data-fold="etl">` sends `fold` when it is opened or closed. A `<button data-tell="adhoc"
     data-job=ID>` opens the form for a new run.
+
+    One that is empty takes no room, unless it was told at first whether it is `visible`.
     """
 
     content = param.String(doc="HTML; whoever makes it has escaped what came from outside.")
@@ -46,9 +57,12 @@ class Board(pn.custom.JSComponent):
     _stylesheets: ClassVar[list[str]] = [PAGE_CSS]
 
     def __init__(self, content: str = "", *, on_action: OnAction | None = None, **params: Any) -> None:
-        super().__init__(content=content, **{"sizing_mode": "stretch_width", **params})
+        mine: dict[str, Any] = {"sizing_mode": "stretch_width", "visible": bool(content)}
+        super().__init__(content=content, **{**mine, **params})
         self._on_action = on_action
         self._asked = 0
+        if "visible" not in params:  # an empty one would still take the gap between two parts
+            self.param.watch(self._hide_if_empty, "content")
 
     def ask(
         self, title: str, html: str, *, yes: str, action: str, value: str = "", danger: bool = False
@@ -65,6 +79,9 @@ class Board(pn.custom.JSComponent):
         said = {"title": title, "html": html, "yes": yes, "action": action, "value": value}
         self._asked += 1
         self.question = {**said, "danger": danger, "n": self._asked}
+
+    def _hide_if_empty(self, event: Any) -> None:
+        self.visible = bool(event.new)
 
     def _handle_msg(self, data: Any) -> None:
         if self._on_action is not None:

@@ -6,6 +6,7 @@ from zlib import crc32
 
 import panel as pn
 
+from .board import STACK_CSS
 from .markup import text
 
 #: The parts of a page below each other, as high as they are: else they would be no higher than the window.
@@ -22,7 +23,7 @@ SURFACE = {
 
 def joined(*parts: Any) -> Any:
     """Parts of a page without a gap between them."""
-    return pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "0"})
+    return pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "0"}, stylesheets=[STACK_CSS])
 
 
 def button(

@@ -17,7 +17,7 @@ from apsis_nb.core.states import State
 from apsis_nb.core.times import format_iso
 
 from . import heat, markup, palette, past
-from .board import Board
+from .board import PAIR_CSS, STACK_CSS, Board
 from .controls import SURFACE, WHOLE, as_table, button, choices, group, joined, search, select
 from .counts_plot import ORDER, CountsPlot, period_words
 from .live import at_once
@@ -148,6 +148,14 @@ class HistoryPage(Viewer):
         self._trend = TrendBand(name="durations", zone=page.shell.zone)
         self._trend_box = pn.Column(self._trend, visible=False, sizing_mode="stretch_width", styles=SURFACE)
         self._trend_table = board(visible=False)
+        pair = pn.Row(
+            self._calendar,
+            joined(self._trend_head, self._trend_box),
+            sizing_mode="stretch_width",
+            stylesheets=[PAIR_CSS],
+        )
+        # The grid says itself how it is displayed, so what hides it stands around it.
+        self._pair = pn.Column(pair, sizing_mode="stretch_width", visible=False)
         self._jobs = board()
         self._sql = SqlBox(lambda: page.client, page.later)
         # Nothing here is about this moment: whoever looks back does not want it to move beneath their eyes.
@@ -156,9 +164,9 @@ class HistoryPage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._bar, joined(self._head, self._plot_box), self._counts_table, self._calendar,
-            joined(self._trend_head, self._trend_box), self._trend_table, self._jobs, self._sql,
-            sizing_mode="stretch_width", styles=WHOLE,
+            self._bar, joined(self._head, self._plot_box), self._counts_table, self._pair,
+            self._trend_table, self._jobs, self._sql,
+            sizing_mode="stretch_width", styles=WHOLE, stylesheets=[STACK_CSS],
         )  # fmt: skip
 
     # ---- From the server ----
@@ -352,6 +360,7 @@ class HistoryPage(Viewer):
         is_open = self._tables["counts"] and len(seen.counts) > 0
         self._counts_table.param.update(content=counts_table_html(seen) if is_open else "", visible=is_open)
         self._calendar.content = calendar_html(seen)
+        self._pair.visible = len(seen.counts) > 0
         if not len(seen.jobs):
             for part in (self._trend_head, self._trend_box, self._trend_table):
                 part.visible = False
@@ -554,11 +563,11 @@ def calendar_html(seen: Seen) -> str:
     filters = {"job": seen.wish.words, "state": seen.wish.state}
     address = urlencode(window | {k: v for k, v in filters.items() if v})
     body = (
-        f'<div class="bar under">{metrics}{heat.scale_html(words(most), colour)}'
-        f'<a class="push" href="timeline?{text(address)}">these runs one by one</a></div>'
+        f'<div class="bar under">{metrics}{heat.scale_html(words(most), colour)}</div>'
         f'<div class="heat-{colour}">{drawn}</div>'
     )
-    return markup.card("Calendar", body, more=f"{text(name)} by {seen.calendar_unit}")
+    link = f'<a href="timeline?{text(address)}">these runs one by one</a>'
+    return markup.card("Calendar", body, more=f"<span>{text(name)} by {seen.calendar_unit}</span>{link}")
 
 
 def trend_html(more: More, *, has_table: bool) -> str:
@@ -632,7 +641,7 @@ def jobs_html(seen: Seen, table: pd.DataFrame | None) -> str:
 
 
 def _job_cell(job_id: Any) -> str:
-    return button("only-job", text(job_id), value=str(job_id), title="Only this job", kind="link job")
+    return button("only-job", markup.seen(job_id), value=str(job_id), title="Only this job", kind="link job")
 
 
 def _rows(frame: pd.DataFrame, heads: list[tuple[str, str]], cells: Any, caption: str) -> str:
@@ -656,7 +665,8 @@ def _ends_html(seen: Seen) -> str:
 
     def cells(row: dict[str, Any]) -> list[str]:
         ended = int(row["success"]) + int(row["failed"])
-        share = f' <span class="muted">{100 * int(row["failed"]) / ended:.1f} %</span>' if ended else ""
+        part = f"{100 * int(row['failed']) / ended:.1f} %" if ended else ""
+        share = f' <span class="part-of">{part}</span>'
         numbers = [f"{int(row[k]):,}" for k in ("runs", "success", "failed", "skipped", "late")]
         numbers[2] += share
         return [

@@ -16,7 +16,7 @@ from apsis_nb.client import Backfill, BadRequest, Client, NoSuch, RequestRefused
 from apsis_nb.core.errors import ApsisError
 
 from . import dependencies, job_acts, job_parts, markup, strips, trend
-from .board import COLUMNS_CSS, Board
+from .board import COLUMNS_CSS, STACK_CSS, Board
 from .catalogue import Known
 from .job_parts import Told
 from .job_timeline import JobTimeline
@@ -100,6 +100,7 @@ class JobPage(Viewer):
             self._versions,
             sizing_mode="stretch_width",
             styles={"gap": "16px", "min-width": "0"},
+            stylesheets=[STACK_CSS],
         )
         columns = pn.Row(left, self._side, sizing_mode="stretch_width", stylesheets=[COLUMNS_CSS])
         # The grid says itself how it is displayed, so what hides it stands around it.
@@ -107,7 +108,12 @@ class JobPage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._head, self._note, self._body, sizing_mode="stretch_width", styles={"gap": "16px"}
+            self._head,
+            self._note,
+            self._body,
+            sizing_mode="stretch_width",
+            styles={"gap": "16px"},
+            stylesheets=[STACK_CSS],
         )
 
     # ---- From the server ----

@@ -47,7 +47,7 @@ def head_html(
     """Which job it is, how it is, and what can be done with it."""
     facts = told.facts
     folder, slash, name = job_id.rpartition("/")
-    title = f'<h1><span class="folder">{text(folder + slash)}</span>{text(name)}</h1>'
+    title = f'<h1><span class="folder">{markup.seen(folder + slash)}</span>{markup.seen(name)}</h1>'
     marks = ""
     if told.errors:
         marks += '<span class="mark bad">broken file</span>'
@@ -58,7 +58,7 @@ def head_html(
     labels = [] if facts is None else facts["metadata"]["labels"]
     chips = markup.unfolding([label_link(label) for label in labels]) if labels else ""
     description = "" if facts is None else str(facts["metadata"].get("description") or "")
-    said = f'<p class="intro">{text(description)}</p>' if description else ""
+    said = f'<p class="intro">{markup.seen(description)}</p>' if description else ""
     buttons, templates = _acts(job_id, told, role)
     links = "".join(
         f'<a href="{page}?{text(urlencode({"job": job_id}))}">{words}</a>'
@@ -153,7 +153,7 @@ def _acts(job_id: str, told: Told, role: str) -> tuple[str, str]:
 def absent_html(job_id: str, told: Told) -> str:
     """What the page says of a job that cannot be used."""
     if not job_id:
-        words = "No job is named in the address: it ends in ?id=team/report."
+        words = "No job is named in the address: write one at its end, such as `job?id=team/report`."
     elif told.errors:
         faults = "".join(f"<li>{job_acts.fault_html(error)}</li>" for error in told.errors)
         return markup.card(
@@ -200,13 +200,14 @@ def next_html(coming: list[dict[str, Any]], *, has_schedule: bool) -> str:
         return markup.card("Next times", markup.nothing(words))
     rows = [
         [
-            markup.when(row["scheduled_at"]),
-            markup.when(row["scheduled_at"], "until") if n == 0 else "",
+            markup.when(row["scheduled_at"])
+            + (f' <span class="muted">{markup.when(row["scheduled_at"], "until")}</span>' if n == 0 else ""),
             markup.chips(row["args"]),
         ]
         for n, row in enumerate(coming)
     ]
-    body = markup.table([("At", "tight"), ("", "tight"), ("Args", "")], rows, caption="The next times")
+    heads = [("At", ""), ("Args", "")]
+    body = markup.table(heads, rows, caption="The next times", is_narrow=True)
     return markup.card("Next times", body)
 
 
@@ -217,16 +218,22 @@ def params_html(params: Mapping[str, Mapping[str, Any]]) -> str:
     items = []
     for name, said in params.items():
         more = [f"<i>{text(said['type'])}</i>"]
-        if "default" in said:
-            more.append(f"default <b>{text(said['default'])}</b>")
         if "choices" in said:
             more.append(f"one of {text(', '.join(said['choices']))}")
+        if "default" in said:
+            more.append(f"default <b>{text(said['default'])}</b>")
+        lines = [_clamped(", ".join(more), said.get("default", ""))]
         if "description" in said:
-            more.append(f'<span class="muted">{text(said["description"])}</span>')
-        items.append(
-            f"<dt>{text(name)}</dt><dd>{', '.join(more[:3])}{'<br>' + more[3] if len(more) > 3 else ''}</dd>"
-        )
+            words = said["description"]
+            lines.append(_clamped(f'<span class="muted">{text(words)}</span>', words))
+        items.append(f"<dt>{text(name)}</dt><dd>{''.join(lines)}</dd>")
     return markup.card("Params", f'<dl class="facts">{"".join(items)}</dl>')
+
+
+def _clamped(html: str, words: object) -> str:
+    """HTML of which a few lines are seen; `words`: what the pointer is told where it is long."""
+    title = f' title="{text(markup.cut(str(words), 400))}"' if len(str(words)) > 80 else ""
+    return f'<div class="clamp"{title}>{html}</div>'
 
 
 def rules_html(facts: Mapping[str, Any]) -> str:
@@ -367,7 +374,7 @@ def versions_html(versions: list[dict[str, Any]], chosen: int | None) -> str:
                 what,
             ]
         )
-    heads = [("Version", "tight"), ("Since", "tight"), ("By", "tight"), ("", "")]
+    heads = [("Version", "tight"), ("Since", "tight"), ("By", "tight"), ("What", "")]
     body = markup.table(heads, rows, caption="Versions of the file")
     if chosen not in by_number:
         return body

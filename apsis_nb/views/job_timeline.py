@@ -79,6 +79,8 @@ class JobTimeline(Viewer):
             has_labels=False,
             least_rows=1,
         )
+        # It is too low for tools: those stand beside the larger one, to which a link leads.
+        self._picture.figure.toolbar_location = None
         # The page is scrolled with the wheel, also where the pointer is over the picture.
         self._picture.figure.toolbar.active_scroll = None
         self._picture.on_window(self._moved)

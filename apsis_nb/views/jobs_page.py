@@ -13,7 +13,7 @@ from panel.viewable import Viewer
 from apsis_nb.client import ServerEvent
 
 from . import job_acts, markup, strips
-from .board import Board
+from .board import STACK_CSS, Board
 from .catalogue import Known, is_disabled
 from .controls import joined
 from .jobs_table import (
@@ -80,6 +80,7 @@ class JobsPage(Viewer):
             joined(self._graph_head, self._graph),
             sizing_mode="stretch_width",
             styles={"gap": "14px"},
+            stylesheets=[STACK_CSS],
         )
 
     # ---- From the server ----

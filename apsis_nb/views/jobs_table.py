@@ -14,6 +14,7 @@ from .markup import text
 
 PAGE_ROWS = 50  #: jobs and folders
 SPAN_WORDS = "30 days"
+NO_JOBS = "There are no jobs yet: `apsis-nb new JOB` makes the file of one in the job folder."
 
 #: Which jobs are shown, beside words and a label.
 ONLY: dict[str, str] = {
@@ -250,11 +251,7 @@ def rows_html(
 ) -> str:
     """The table of jobs."""
     if not rows:
-        words = (
-            "No job fits the filters."
-            if choice.words or choice.label or choice.only
-            else "There are no jobs yet: `apsis-nb new` makes the file of one in the job folder."
-        )
+        words = "No job fits the filters." if choice.words or choice.label or choice.only else NO_JOBS
         return markup.card("Jobs", markup.nothing(words), count=0)
     heads = [
         "Job",
@@ -271,10 +268,14 @@ def rows_html(
         for row in rows
     )
     table = (
-        '<div class="scroll"><table class="jobs"><caption>Jobs</caption><thead><tr>'
+        '<div class="scroll"><table class="jobs stacks"><caption>Jobs</caption><thead><tr>'
         f'<th class="pick">{all_box}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
     return markup.card("Jobs", acts + table + _pager_html(lines, choice.page), count=jobs)
+
+
+#: On a phone, where no head stands above a cell, before what it says: of all but the name of the job.
+_NAMES = (' data-head="Next"', "", ' data-head="Success"', ' data-head="Takes"', "")
 
 
 def _box(name: str, is_picked: bool, words: str) -> str:
@@ -296,7 +297,7 @@ def _folder_html(row: Row, choice: Choice, picked: frozenset[str]) -> str:
         f"{_box(f'{row.name}/', is_picked, f'Choose all below {row.name}')}</td>"
         f'<td colspan="6" style="--depth:{row.depth}"><button class="fold" data-action="fold" '
         f'data-value="{text(row.name)}" aria-expanded="{str(not is_closed).lower()}" tabindex="-1">'
-        f'<span class="arrow" aria-hidden="true">{arrow}</span>{text(name)}/</button> '
+        f'<span class="arrow" aria-hidden="true">{arrow}</span>{markup.seen(name)}/</button> '
         f'<span class="muted">{job_acts.many(len(row.jobs))}</span></td></tr>'
     )
 
@@ -304,7 +305,7 @@ def _folder_html(row: Row, choice: Choice, picked: frozenset[str]) -> str:
 def _job_html(row: Row, cells: list[str], picked: frozenset[str]) -> str:
     first, *rest = cells
     box = _box(row.name, row.name in picked, f"Choose {row.name}")
-    others = "".join(f"<td>{cell}</td>" for cell in rest)
+    others = "".join(f"<td{name}>{cell}</td>" for name, cell in zip(_NAMES, rest, strict=True))
     return (
         f'<tr data-key="j:{text(row.name)}" data-href="{text(markup.job_url(row.name))}" tabindex="0">'
         f'<td class="pick">{box}</td><td class="name" style="--depth:{row.depth}">{first}</td>{others}</tr>'
@@ -326,8 +327,10 @@ def job_cells(
 ) -> list[str]:
     """What the table tells of a job."""
     folder, slash, name = job_id.rpartition("/")
-    shown = f'<span class="folder">{text(folder + slash)}</span>{text(name)}' if is_flat else text(name)
-    link = f'<a class="job" href="{text(markup.job_url(job_id))}" tabindex="-1">{shown}</a>'
+    path = f'<span class="folder">{markup.seen(folder + slash)}</span>' if is_flat else ""
+    shown = path + markup.seen(name)
+    title = f' title="{text(job_id)}"' if len(job_id) > 40 else ""
+    link = f'<a class="job" href="{text(markup.job_url(job_id))}" tabindex="-1"{title}>{shown}</a>'
     labels = [] if facts is None else facts["metadata"]["labels"]
     chips = "".join(label_link(label, most=markup.LONGEST_CHIP) for label in labels[: markup.MOST_CHIPS])
     beyond = labels[markup.MOST_CHIPS :]
@@ -342,11 +345,8 @@ def job_cells(
     if facts is not None and is_disabled(facts):
         marks += '<span class="mark">disabled</span>'
     description = "" if facts is None else str(facts["metadata"].get("description") or "").partition("\n")[0]
-    said = (
-        f'<span class="said-of" title="{text(markup.cut(description, 400))}">{text(description)}</span>'
-        if description
-        else ""
-    )
+    whole = text(markup.cut(description, 400))
+    said = f'<span class="said-of" title="{whole}">{markup.seen(description)}</span>' if description else ""
     first = f'<div class="line">{link}{marks}<span class="chips">{chips}</span></div>{said}'
     return [
         first,
@@ -360,10 +360,8 @@ def job_cells(
 
 def label_link(label: str, *, most: int | None = None) -> str:
     """A label, as a link to the jobs that have it; of a long one so many characters."""
-    shown = label if most is None else markup.cut(label, most)
-    return (
-        f'<a class="label" href="jobs?label={quote(label, safe="")}" title="{text(label)}">{text(shown)}</a>'
-    )
+    shown = markup.seen(label if most is None else markup.cut(label, most))
+    return f'<a class="label" href="jobs?label={quote(label, safe="")}" title="{text(label)}">{shown}</a>'
 
 
 def _next_cell(facts: Mapping[str, Any] | None, pause: Mapping[str, Any] | None, next_at: Any) -> str:

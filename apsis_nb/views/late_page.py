@@ -14,7 +14,7 @@ from panel.viewable import Viewer
 from apsis_nb.client import BadRequest, ServerEvent
 
 from . import connection, late_runs, markup, past
-from .board import Board
+from .board import STACK_CSS, Board
 from .controls import SURFACE, WHOLE, as_table, button, joined, search
 from .counts_plot import period_words
 from .late_runs import WHYS, budget_of
@@ -110,7 +110,7 @@ class LatePage(Viewer):
         return pn.Column(
             self._bar, self._by_job, joined(self._trend_head, self._trend_box), self._trend_table,
             self._notes["late"], self._lists["late"], self._notes["missed"], self._lists["missed"],
-            sizing_mode="stretch_width", styles=WHOLE,
+            sizing_mode="stretch_width", styles=WHOLE, stylesheets=[STACK_CSS],
         )  # fmt: skip
 
     # ---- From the server ----
@@ -282,8 +282,10 @@ class LatePage(Viewer):
         known = [str(job) for job in self._seen.facts] if self._seen else []
         one = ""
         if wish.job:
-            words = f"only {text(wish.job)} &times;"
-            one = button("of", words, value=wish.job, pressed=True, title="Show all jobs again")
+            words = f"&times;&ensp;only {text(wish.job)}"
+            one = button(
+                "of", words, value=wish.job, pressed=True, title=f"Show all jobs again, not only {wish.job}"
+            )
         return (
             f'<div class="bar">{buttons_html(wish.range, NAMES, now, zone)}'
             f"{search('words', 'Job', wish.words, known)}{one}{loading}</div>"
@@ -322,7 +324,15 @@ def whys_html(row: dict[str, Any]) -> str:
         f"<span><b>{WHYS[k]}</b>{f' {100 * n / whole:.0f} %' if whole > 1 else ''}</span>"
         for n, k in found[:3]
     ]
-    return f'<span class="whys"><span class="track" aria-hidden="true">{bar}</span>{"".join(words)}</span>'
+    return (
+        f'<span class="whys"><span class="track" aria-hidden="true">{bar}</span>'
+        f'<span class="words">{"".join(words)}</span></span>'
+    )
+
+
+def _named(wish: Wish) -> str:
+    """Of which jobs, where the reader chose some by words."""
+    return f" of a job with “{wish.words}” in its name" if wish.words else ""
 
 
 def by_job_html(seen: Seen) -> str:
@@ -330,8 +340,7 @@ def by_job_html(seen: Seen) -> str:
     where = seen.wish.range.words
     frame = seen.by_job
     if not len(frame):
-        named = f" of a job with “{seen.wish.words}” in its name" if seen.wish.words else ""
-        words = f"No run{named} was late, and no time was missed, {where}."
+        words = f"No run{_named(seen.wish)} was late, and no time was missed, {where}."
         return markup.card("Late most often", markup.nothing(words), count=0)
     heads = [
         ("Job", "name"), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
@@ -341,9 +350,11 @@ def by_job_html(seen: Seen) -> str:
     for row in markup.records(frame.head(MOST_JOBS)):
         job, due, late = str(row["job_id"]), int(row["due"]), int(row["late_runs"])
         told = "Its lateness over time, and its late runs"
-        name = button("of", text(job), value=job, pressed=job == seen.wish.job, title=told, kind="link job")
+        name = button(
+            "of", markup.seen(job), value=job, pressed=job == seen.wish.job, title=told, kind="link job"
+        )
         budget = text(budget_of(seen.facts.get(job))[1])
-        share = f' <span class="muted">{100 * late / due:.1f} %</span>' if due else ""
+        share = f' <span class="part-of">{f"{100 * late / due:.1f} %" if due else ""}</span>'
         rows.append(
             [
                 name, f"{late:,}{share}", f"{due:,}", whys_html(row), markup.duration(row["p50_s"]),
@@ -364,7 +375,7 @@ def trend_html(seen: Seen, *, has_table: bool) -> str:
     job = seen.wish.job
     title = f"How late {job} started" if job else "How late runs started"
     if not len(seen.trend):
-        words = f"No run of a schedule{' of this job' if job else ''} {seen.wish.range.words}."
+        words = f"No run of a schedule{' of this job' if job else _named(seen.wish)} {seen.wish.range.words}."
         return markup.card(title, markup.nothing(words))
     missed = int(seen.counts["missed"].sum()) if len(seen.counts) else 0
     budget_s, words = budget_of(seen.facts.get(job))
@@ -416,7 +427,7 @@ def list_html(
     frame, count = seen.lists[which]
     title = TITLES[which]
     if not len(frame):
-        of = f" of {seen.wish.job}" if seen.wish.job else ""
+        of = f" of {seen.wish.job}" if seen.wish.job else _named(seen.wish)
         said = f"No run{of} was late" if which == "late" else f"No time{of} was missed"
         return markup.card(title, markup.nothing(f"{said} {seen.wish.range.words}."), count=0)
     rows = markup.records(frame)

@@ -19,6 +19,7 @@ from bokeh.document import Document
 
 from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.errors import ApsisError
+from apsis_nb.core.states import State
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ REST = 2.0  #: what takes long to load rests for so many times as long, and leav
 SHARE, MEASURED_S = 0.2, 10.0
 RETRY_S = 2.0  #: until a load that failed is tried again
 FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if it is older by then
+
+MOST_RUNNING = 1000  #: runs that are asked for by name; that some run is all that is told
+_RUNNING = frozenset({State.RUNNING.value, State.STOPPING.value})
 
 #: What pages load while the browser still reads their scripts.
 _EARLY = ThreadPoolExecutor(8, "early")
@@ -48,10 +52,16 @@ class Feed:
     def __init__(self, client: Client) -> None:
         self.link: Link = "reconnecting"
         self._client = client
+        self._running: set[str] = set()
         self._listeners: set[Callable[[ServerEvent], None]] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._read, name="events", daemon=True).start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any run is running now."""
+        return bool(self._running)
 
     def listen(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Call `listener`, on the reader's thread, for each event until what is returned is called."""
@@ -74,6 +84,7 @@ class Feed:
         while not self._closed.is_set():
             try:
                 for event in self._client.events(("run", "job", "late", "pause", "server")):
+                    self._count(event)
                     self._tell(event)
                     if self._closed.is_set():
                         return
@@ -83,6 +94,15 @@ class Feed:
                 log.exception("the reader of the server's events failed; it starts again")
                 self._tell(ServerEvent("disconnected", {"error": "the reader failed"}))
             self._closed.wait(RETRY_S)
+
+    def _count(self, event: ServerEvent) -> None:
+        """Keep what runs: all of it is asked for where events may have been missed."""
+        if event.type in {"hello", "resync"}:
+            runs = self._client.list_runs(state=sorted(_RUNNING), limit=MOST_RUNNING)
+            self._running = {str(run["run_id"]) for run in runs}
+        elif event.type == "run":
+            keep = self._running.add if event.facts.get("state") in _RUNNING else self._running.discard
+            keep(str(event.facts.get("run_id")))
 
     def _tell(self, event: ServerEvent) -> None:
         self.link = "reconnecting" if event.type == "disconnected" else "live"

@@ -1,6 +1,7 @@
 """Pieces of HTML that the pages share. Whatever comes from outside passes `text`."""
 
 import json
+import re
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Literal
@@ -19,6 +20,15 @@ Show = Literal["time", "full", "elapsed", "until", "ago"]
 def text(value: object) -> str:
     """`value` as HTML text, safe also inside a quoted attribute."""
     return escape(str(value), quote=True)
+
+
+#: What turns the text after it round, or sets it apart: a name must not look like another one by it.
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def seen(value: object) -> str:
+    """A name as HTML text for the eye: what would turn it round is seen itself."""
+    return text(_TURNS.sub(lambda found: f"[U+{ord(found[0]):04X}]", str(value)))
 
 
 #: Where there is no value: an en dash.
@@ -124,7 +134,7 @@ def job_link(job_id: Any) -> str:
     """A job, as a link to its page; the path is quieter than the name."""
     folder, slash, name = str(job_id).rpartition("/")
     address = job_url(job_id)
-    words = f'<span class="folder">{text(folder + slash)}</span>{text(name)}'
+    words = f'<span class="folder">{seen(folder + slash)}</span>{seen(name)}'
     return f'<a class="job" href="{text(address)}">{words}</a>'
 
 
@@ -179,9 +189,9 @@ def unfolding(boxes: list[str]) -> str:
 
 
 def _box(kind: str, name: str, value: str, title: str = "") -> str:
-    named = f"<i>{text(name)}</i>" if kind == "arg" else ""
+    named = f"<i>{seen(name)}</i>" if kind == "arg" else ""
     told = f' title="{text(title)}"' if title else ""
-    return f'<span class="{kind}"{told}>{named}{text(value)}</span>'
+    return f'<span class="{kind}"{told}>{named}{seen(value)}</span>'
 
 
 def _chip(kind: str, name: str, value: str) -> str:
@@ -227,32 +237,64 @@ def card(title: str, body: str, *, count: int | None = None, more: str = "", kin
     )
 
 
+_CODE = re.compile("`([^`]+)`")
+
+
+def prose(words: object) -> str:
+    """Words as HTML; what stands between backticks, such as a command, is set as code."""
+    return _CODE.sub(r"<code>\1</code>", text(words))
+
+
 def nothing(words: str) -> str:
     """What a box says when it is empty."""
-    return f'<p class="nothing">{text(words)}</p>'
+    return f'<p class="nothing">{prose(words)}</p>'
+
+
+#: What stands where something is not there yet.
+LOADING = "Loading …"
+
+
+def loading(*titles: str) -> str:
+    """Boxes whose contents are not there yet."""
+    return f'<div class="stack">{"".join(card(title, nothing(LOADING)) for title in titles)}</div>'
+
+
+#: Columns that need no name beside what they say.
+_PLAIN_COLUMNS = frozenset({"pick", "who", "job", "name", "clip"})
 
 
 def table(
-    heads: list[tuple[str, str]], rows: list[list[str]], *, caption: str, ids: list[str] | None = None
+    heads: list[tuple[str, str]],
+    rows: list[list[str]],
+    *,
+    caption: str,
+    ids: list[str] | None = None,
+    is_narrow: bool = False,
 ) -> str:
-    """A table.
+    """A table. On a phone the cells of a row stand below each other, with the names of their columns.
 
     Args:
         heads: (title, CSS class of the column) each.
         rows: HTML of the cells.
         caption: read by screen readers, not shown.
         ids: the run of each row; Enter or a click anywhere on the row opens it.
+        is_narrow: whether it has room on a phone as it is.
     """
     head = "".join(f'<th scope="col" class="{c}">{text(title)}</th>' for title, c in heads)
+    names = [
+        "" if c in _PLAIN_COLUMNS or title in {"", "Run", "State"} else f' data-head="{text(title)}"'
+        for title, c in heads
+    ]
     body = []
     for n, cells in enumerate(rows):
         opens = f' data-href="{text(run_url(ids[n]))}" tabindex="0"' if ids else ""
         body.append(
             f"<tr{opens}>"
-            + "".join(f'<td class="{heads[i][1]}">{c}</td>' for i, c in enumerate(cells))
+            + "".join(f'<td class="{heads[i][1]}"{names[i]}>{c}</td>' for i, c in enumerate(cells))
             + "</tr>"
         )
+    kind = "" if is_narrow else ' class="stacks"'
     return (
-        f'<div class="scroll"><table><caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll"><table{kind}><caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )

@@ -18,7 +18,7 @@ from apsis_nb.core.times import format_time
 
 from . import markup, overview_html
 from .ahead import expected_of_each
-from .board import COLUMNS_CSS, Board
+from .board import COLUMNS_CSS, STACK_CSS, Board
 from .held_html import held_html
 from .jobs_table import broken_html
 from .live import at_once
@@ -110,10 +110,8 @@ class Overview(Viewer):
         style: dict[str, Any] = {"stylesheets": [OVERVIEW_CSS]}
         self._figures = Board(overview_html.figures_html(None))
         self._note = Board(visible=False)
-        self._left = Board(markup.card("Running", markup.nothing("Loading …")), **style)
-        self._right = Board(
-            markup.card("Next 24 hours", markup.nothing("Loading …")), on_action=self._act, **style
-        )
+        self._left = Board(markup.loading("Running", "Failed", "Late"), **style)
+        self._right = Board(markup.loading("Health", "Next 24 hours"), on_action=self._act, **style)
         page.keep(self._load_present, self._show_present, wants=_is_about_runs, every_s=10.0)
         self._look = page.keep(self._load_plans, self._show_plans, wants=_is_about_jobs, every_s=10.0)
         self._examine = page.keep(
@@ -128,7 +126,12 @@ class Overview(Viewer):
             stylesheets=[COLUMNS_CSS],
         )
         return pn.Column(
-            self._figures, self._note, columns, sizing_mode="stretch_width", styles={"gap": "16px"}
+            self._figures,
+            self._note,
+            columns,
+            sizing_mode="stretch_width",
+            styles={"gap": "16px"},
+            stylesheets=[STACK_CSS],
         )
 
     # ---- From the server ----
@@ -195,7 +198,7 @@ class Overview(Viewer):
                 held_html(plans.pauses, plans.backfills, may_run=may_run, may_write=may_write),
                 overview_html.untold_html(plans.untold),
                 overview_html.health_html(self._findings, may_mend=may_write, jobs=plans.jobs),
-                overview_html.following_html(plans.following),
+                overview_html.following_html(plans.following, has_jobs=bool(plans.jobs)),
             ]
             self._right.content = f'<div class="stack">{"".join(parts)}</div>'
 

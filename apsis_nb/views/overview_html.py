@@ -11,7 +11,8 @@ import pandas as pd
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_local, format_time
 
-from . import markup
+from . import markup, palette
+from .jobs_table import NO_JOBS
 from .late_table import late_html
 from .markup import text
 
@@ -28,7 +29,8 @@ _HOUR = timedelta(hours=1)
 def figures_html(present: "Present | None") -> str:
     """The row of figures at the top."""
     if present is None:
-        return '<div class="figures">' + "".join(_figure(name, "…") for name in _FIGURES) + "</div>"
+        hours = '<div class="figure hours"><span class="name">Last 24 hours</span><b>…</b></div>'
+        return f'<div class="figures">{"".join(_figure(name, "…") for name in _FIGURES)}{hours}</div>'
     by_state: dict[str, int] = {}
     for row in markup.records(present.hourly):
         by_state[str(row["state"])] = by_state.get(str(row["state"]), 0) + int(row["runs"])
@@ -233,12 +235,11 @@ def _again_html(made: tuple[str, str] | None) -> str:
     return f'run again as {markup.run_link(run_id)} <span class="muted">({text(state)})</span> &middot; '
 
 
-def following_html(following: pd.DataFrame) -> str:
-    """The next run of each job."""
+def following_html(following: pd.DataFrame, *, has_jobs: bool = True) -> str:
+    """The next run of each job; `has_jobs`: whether there is any job at all."""
     if not len(following):
-        return markup.card(
-            "Next 24 hours", markup.nothing("No schedule makes a run in the next 24 hours."), count=0
-        )
+        words = "No schedule makes a run in the next 24 hours." if has_jobs else NO_JOBS
+        return markup.card("Next 24 hours", markup.nothing(words), count=0)
     rows = [
         [
             markup.job_link(row["job_id"]),
@@ -247,8 +248,8 @@ def following_html(following: pd.DataFrame) -> str:
         ]
         for row in markup.records(following.head(20))
     ]
-    heads = [("Job", "wide"), ("Next at", "right"), ("", "right")]
-    body = markup.table(heads, rows, caption="The next run of each job")
+    heads = [("Job", "name"), ("At", "right"), ("From now", "right")]
+    body = markup.table(heads, rows, caption="The next run of each job", is_narrow=True)
     beyond = len(following) - 20
     more = f'<a href="schedule">{beyond:,} more jobs</a>' if beyond > 0 else ""
     return markup.card("Next 24 hours", body, count=len(following), more=more)
@@ -283,7 +284,8 @@ def health_html(
     # Broken files have a box of their own.
     findings = [finding for finding in findings if finding["kind"] != "broken"]
     if not findings:
-        return markup.card("Health", markup.nothing("Nothing is wrong."), count=0)
+        words = f'<p class="nothing">{palette.icon(State.SUCCESS)}Nothing is wrong.</p>'
+        return markup.card("Health", words)
     first, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
     body = f'<ul class="health">{"".join(_finding(finding, jobs) for finding in first)}</ul>'
     if rest:

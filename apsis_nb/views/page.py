@@ -26,6 +26,10 @@ T = TypeVar("T")
 
 Wants = Callable[[ServerEvent], bool]
 
+NOT_LOADED = "Not loaded."
+#: Pages that tell their head themselves what runs of what they are about.
+HAVE_OWN_RUNS = frozenset({"overview", "job", "run"})
+
 
 def anything(event: ServerEvent) -> bool:
     """Every event matters."""
@@ -72,7 +76,9 @@ class Page:
         self.wrong = Board(visible=False)
         self.adhoc = AdHoc(self)
         self._foot = Board()
+        self._whole: MaterialPage | None = None
         self._parts: list[_Part[Any]] = []
+        self._has_own_runs = name in HAVE_OWN_RUNS
         self._client: Client | None = None
         self._failures = Failures(doc, lambda told: setattr(self.shell, "failure", told))
         self._leave: Callable[[], None] = lambda: None
@@ -80,6 +86,7 @@ class Page:
             self._client = connection.page_client()
             self._feed = connection.feed()
             self._catalogue = catalogue()
+            self.shell.feed = self._feed.link
         except ApsisError as error:
             self.fail(error)
         self.shell.param.watch(self._hidden, "hidden")
@@ -122,7 +129,8 @@ class Page:
         if (file := connection.file_shown()) is not None:
             words = f"Read only: the runs of {markup.text(file)} as they were when its server stopped."
             notes.append(Board(f'<p class="said" role="status">{words}</p>'))
-        return frame(title, self.shell, [*notes, *parts, self._foot], dialogs)
+        self._whole = frame(title, self.shell, [*notes, *parts, self._foot], dialogs)
+        return self._whole
 
     def put_in_address(self, **said: str | None) -> None:
         """Keep the page's state in its address, so that it can be sent; what is empty is left out."""
@@ -186,8 +194,12 @@ class Page:
         elif not isinstance(error, ApsisError):
             words = "A part of this page cannot be shown; the log of the dashboards says why."
         sign = palette.WARNING_SIGN
-        box = f'<div class="wrong" role="alert">{sign}<p>{markup.text(words)}</p>{again}</div>'
+        box = f'<div class="wrong" role="alert">{sign}<p>{markup.prose(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)
+        for part in self._whole.main if self._whole is not None else ():
+            for board in part.select(Board):  # what waits for an answer does not get one now
+                if markup.LOADING in board.content:
+                    board.content = board.content.replace(markup.LOADING, NOT_LOADED)
 
     def later(self, call: Callable[[], Any]) -> None:
         """Change the page as soon as it may be changed; for what runs in a task."""
@@ -197,6 +209,7 @@ class Page:
         if self._client is None:
             return
         self.shell.feed = self._feed.link
+        self._turn()
         version = await self.act(self._client.version)
         if version is not None:
             self.later(lambda: self._sign(version))
@@ -210,10 +223,17 @@ class Page:
         self._failures.hear(event)
         if self.shell.feed != self._feed.link:
             self.doc.add_next_tick_callback(lambda: setattr(self.shell, "feed", self._feed.link))
+        if not self._has_own_runs and bool(self.shell.running) != self._feed.is_running:
+            self.doc.add_next_tick_callback(self._turn)
         everything = event.type in {"hello", "resync"}
         for part in self._parts:
             if everything or (event.type != "disconnected" and part.wants(event)):
                 part.poke()
+
+    def _turn(self) -> None:
+        """The tab's icon turns while anything runs, or what the page is about."""
+        if not self._has_own_runs:
+            self.shell.running = int(self._feed.is_running)
 
     def _hidden(self, event: Any) -> None:
         for part in self._parts:

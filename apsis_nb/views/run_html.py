@@ -23,7 +23,7 @@ _RUN_ID = re.compile(r"\br[0-9]+\b")
 def absent_html(name: str) -> str:
     """What the page says of a run that is not there."""
     if not name:
-        words = "No run is named in the address: it ends in ?id=r123."
+        words = "No run is named in the address: write one at its end, such as `run?id=r123`."
     elif not re.fullmatch(r"r\d+", name):
         words = f"“{name}” is no run id: write r123."
     else:

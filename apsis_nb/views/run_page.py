@@ -18,7 +18,7 @@ from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 
 from . import connection, markup, run_html
-from .board import COLUMNS_CSS, Board
+from .board import COLUMNS_CSS, STACK_CSS, Board
 from .connection import READ_ONLY
 from .job_parts import own_zone
 from .output import OutputPane
@@ -99,6 +99,7 @@ class RunPage(Viewer):
                 self._below,
                 sizing_mode="stretch_width",
                 styles={"gap": "16px", "min-width": "0"},
+                stylesheets=[STACK_CSS],
             ),
             self._side,
             sizing_mode="stretch_width",
@@ -115,7 +116,12 @@ class RunPage(Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self._head, self._note, self._body, sizing_mode="stretch_width", styles={"gap": "16px"}
+            self._head,
+            self._note,
+            self._body,
+            sizing_mode="stretch_width",
+            styles={"gap": "16px"},
+            stylesheets=[STACK_CSS],
         )
 
     def _is_about_it(self, event: ServerEvent) -> bool:

@@ -14,7 +14,7 @@ from apsis_nb.client import ServerEvent
 from apsis_nb.core.times import format_day
 
 from . import heat, markup
-from .board import Board
+from .board import STACK_CSS, Board
 from .controls import WHOLE, button, choices, group, search
 from .jobs_table import broken_html
 from .live import at_once
@@ -118,6 +118,7 @@ class SchedulePage(Viewer):
             self._list,
             sizing_mode="stretch_width",
             styles=WHOLE,
+            stylesheets=[STACK_CSS],
         )
 
     # ---- From the server ----
@@ -409,8 +410,9 @@ def _list_row(at: Any, job: str, runs: int, period: datetime | None, seen: Seen)
     if pause is not None:
         until = markup.instant(pause.get("until"))
         till = f" until {markup.when(until)}" if until else ""
-        reason = f": {text(pause['reason'])}" if pause.get("reason") else ""
-        paused = f'<span class="paused">paused{till}{reason}</span>'
+        why = markup.cut(str(pause.get("reason") or ""), 200)
+        reason, title = (f": {text(why)}", f' title="{text(why)}"') if why else ("", "")
+        paused = f'<span class="paused"{title}>paused{till}{reason}</span>'
     often = "once" if runs == 1 else f"{runs:,} times" + (" in this hour" if period is not None else "")
     return [
         markup.when(at, "time"),

@@ -41,15 +41,14 @@ const symbol = (name) =>
   `<svg viewBox="0 0 16 16" width="16" height="16" fill="currentColor" aria-hidden="true">${SYMBOLS[name]}</svg>`
 const html = (text) => String(text).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 
-// What the libraries draw has no name for whoever does not see it: plots, which are tab stops, and the bar of the head.
+// What the libraries draw has no name for whoever does not see it: plots, which are tab stops.
 const PLOT = "A plot. What it shows is also told in a table."
 function nameParts(root) {
   for (const el of root.querySelectorAll("*")) {
     if (el.shadowRoot) { nameParts(el.shadowRoot) }
-    const isPlot = el.classList.contains("bk-events")
-    if ((isPlot || el.getAttribute("role") === "progressbar") && !el.hasAttribute("aria-label")) {
-      if (isPlot) { el.setAttribute("role", "group") }
-      el.setAttribute("aria-label", isPlot ? PLOT : "What the page is at")
+    if (el.classList.contains("bk-events") && !el.hasAttribute("aria-label")) {
+      el.setAttribute("role", "group")
+      el.setAttribute("aria-label", PLOT)
     }
   }
 }
@@ -112,6 +111,9 @@ export function render({model}) {
     cutOff.hidden = !isCut && !isBroken
     icon()
   }
+  // Of several icons a browser takes the last one: it is the one that is drawn here.
+  const [...icons] = document.querySelectorAll('link[rel~="icon"]')
+  icons.slice(1).forEach(el => el.remove())
   let turn = 0
   const icon = () => {
     const dead = colour() === "red"

@@ -11,7 +11,7 @@ import param
 from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
-from .board import PAGE_CSS, Board
+from .board import PAGE_CSS, STACK_CSS, Board
 from .pages import navigation
 
 _HERE = Path(__file__).parent
@@ -50,7 +50,8 @@ _FRAME: dict[str, Any] = {
         "borderBottom": "1px solid var(--ap-line)",
     },
     ".MuiToolbar-root": {"minHeight": "52px !important", "margin": "0 !important"},
-    ".MuiLinearProgress-root": {"position": "absolute", "bottom": 0, "height": "2px"},
+    # Parts say themselves that they load; and after a lost connection this bar would stay for ever.
+    ".MuiLinearProgress-root": {"display": "none"},
     ".main": {"backgroundColor": "var(--ap-bg)"},
     ".main-content": {"padding": "16px 20px 0"},
 }
@@ -64,7 +65,9 @@ class Shell(pn.custom.JSComponent):
     alive = param.String(
         doc="Address that answers with the scheduler's boot id; empty: the page asks its own."
     )
-    feed = param.String(default="live", regex="^(live|reconnecting)$", doc="The event stream of the process.")
+    feed = param.String(
+        default="reconnecting", regex="^(live|reconnecting)$", doc="The event stream of the process."
+    )
     running = param.Integer(default=0, doc="How many runs are running: the tab's icon turns.")
     failed = param.Boolean(default=False, doc="Whether a run failed lately: the tab's icon is red.")
     failure = param.Dict(
@@ -99,7 +102,10 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         title="",
         meta_title=title,
         header=[shell],
-        main=[pn.Column(*parts, sizing_mode="stretch_width", styles=styles), *dialogs],
+        main=[
+            pn.Column(*parts, sizing_mode="stretch_width", styles=styles, stylesheets=[STACK_CSS]),
+            *dialogs,
+        ],
         template=_HERE / "page.html",
         theme_toggle=False,
         theme_config=_THEME,

@@ -26,7 +26,8 @@ export function render({model}) {
       <form class="name bar" hidden><input type="text" maxlength="80" aria-label="Name of the query"
         placeholder="A name"><button class="primary">Keep</button>
         <button type="button" class="no">Cancel</button></form>
-      <textarea class="mono" rows="6" spellcheck="false" aria-label="SQL"></textarea>
+      <textarea class="mono" rows="6" spellcheck="false" aria-label="SQL"
+        placeholder="SELECT job_id, count(*) AS runs FROM runs GROUP BY job_id"></textarea>
       <div class="bar"><button class="primary run" title="Ctrl+Enter">Run</button>
         <button class="csv" disabled>Download CSV</button><button class="parquet" disabled>Download Parquet</button>
         <span class="state muted" role="status" aria-live="polite"></span></div></div>

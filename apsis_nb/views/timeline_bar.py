@@ -147,7 +147,7 @@ def _label(row: Row) -> str:
     if job == AD_HOC:
         return f"<li{inner}><span>{text(row.title)}</span></li>"
     folder, slash, name = row.title.rpartition("/")
-    words = f'<span class="folder">{text(folder + slash)}</span>{text(name)}'
+    words = f'<span class="folder">{markup.seen(folder + slash)}</span>{markup.seen(name)}'
     return (
         f'<li{inner}><a class="job" href="{text(markup.job_url(job))}" title="{text(job)}">{words}</a></li>'
     )

@@ -15,9 +15,9 @@ from apsis_nb.client import ServerEvent
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time, zone
 
-from . import runs_table, timeline_strip
+from . import markup, runs_table, timeline_strip
 from .ahead import Ahead
-from .board import Board
+from .board import STACK_CSS, Board
 from .many_runs import Picked, carry_out, done_html
 from .page import Page
 from .runs_table import GROUPS, Filters, RunsTable
@@ -30,6 +30,9 @@ from .timeline_strip import Extent, Strip, extent_of
 LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
+LEAST_ROWS = 6  #: as high is the picture at least, so that its tools have room
+NOTHING = "Nothing to draw: no run in this time that was asked for, and none to come."
+MOST_DIFFERING = 3  #: draws, of which each is sent again, whether it differs or not
 REST_S = 0.4  #: after so long without a move the table and the strip follow
 
 #: Of the row of labels and the picture.
@@ -64,7 +67,12 @@ class TimelinePage(Viewer):
         self._follows = window is None
         start, stop = window or default_window(now, SPANS[self._span])
         self._picture = Timeline(
-            start=start, stop=stop, page="run?id=", zone=page.shell.zone, has_labels=False
+            start=start,
+            stop=stop,
+            page="run?id=",
+            zone=page.shell.zone,
+            has_labels=False,
+            least_rows=LEAST_ROWS,
         )
         self._picture.on_window(self._moved)
         self._picture.on_box(self._boxed)
@@ -81,10 +89,11 @@ class TimelinePage(Viewer):
         self._answer: Answer | None = None
         self._moving = False
         self._is_stale = self._is_fetching = self._is_list_due = False
-        self._moves = 0
+        self._moves = self._draws = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
-        self._labels = Board(**style)
+        self._nothing = Board()
+        self._labels = Board(visible=True, **style)
         self._keys = Keys(self._act)
         page.shell.param.watch(self._set_zone, "zone")
         page.adhoc.param.watch(
@@ -104,8 +113,8 @@ class TimelinePage(Viewer):
             "padding": "8px 4px 8px 8px",
         }
         rows = pn.Row(self._labels, self._picture, sizing_mode="stretch_width", stylesheets=[_ROWS_CSS])
-        strip = pn.Row(Board(), self._strip, sizing_mode="stretch_width", stylesheets=[_ROWS_CSS])
-        picture = pn.Column(rows, strip, sizing_mode="stretch_width", styles=surface)
+        strip = pn.Row(Board(visible=True), self._strip, sizing_mode="stretch_width", stylesheets=[_ROWS_CSS])
+        picture = pn.Column(self._nothing, rows, strip, sizing_mode="stretch_width", styles=surface)
         return pn.Column(
             self._bar,
             filters,
@@ -115,6 +124,7 @@ class TimelinePage(Viewer):
             self._keys,
             sizing_mode="stretch_width",
             styles={"gap": "12px"},
+            stylesheets=[STACK_CSS],
         )
 
     # ---- From the server ----
@@ -176,11 +186,13 @@ class TimelinePage(Viewer):
             self._set_table_window()
         self._seen, self._first_row = answer.seen, answer.first_row
         self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=answer.rows)
-        self._labels.content = labels_html(answer.rows)
-        self._bar.content = self._bar_html()
-        # What was said while the page was still being made may not have arrived; what has is not sent again.
-        for board in (self._labels, self._bar):
-            board.param.trigger("content")
+        # What was said while the page was still being made may not have arrived, and what is the same is not
+        # sent again: so what is said next differs in what nobody sees.
+        self._draws = min(self._draws + 1, MOST_DIFFERING)
+        blank = " " * self._draws
+        self._labels.content = labels_html(answer.rows) + blank
+        self._nothing.content = "" if answer.rows else markup.nothing(NOTHING)
+        self._bar.content = self._bar_html() + blank
 
     def _still_wanted(self, wish: Wish) -> bool:
         """Whether the rows that were asked for are those that are chosen now."""

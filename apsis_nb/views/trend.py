@@ -15,6 +15,7 @@ from bokeh.models import (
     Grid,
     HoverTool,
     LinearAxis,
+    Range1d,
 )
 from bokeh.plotting import figure as new_figure
 from panel.viewable import Viewer
@@ -89,7 +90,9 @@ class Trend(Viewer):
 
     def say(self, words: str) -> None:
         """Words in the place of the picture, as long as there is none."""
-        self._words.content = markup.nothing(words)
+        self._words.content = (
+            f'<p class="trend-words"><b>{markup.text(self._title)}</b></p>{markup.nothing(words)}'
+        )
 
     def set_zone(self, zone: str) -> None:
         """Name the days in this zone."""
@@ -105,21 +108,24 @@ class Trend(Viewer):
         """
         self._source.data = _columns(frame)
         self._picture.visible = bool(len(frame))
-        now = frame.iloc[-1] if len(frame) else None
-        words = (
-            markup.nothing(empty)
-            if now is None
-            else f'<p class="trend-words"><b>{markup.text(self._title)}</b> <span class="muted">lately '
-            f"{markup.duration(now['p50_s'])}, 95 % within {markup.duration(now['p95_s'])}</span></p>"
-        )
-        self._words.content = words
+        if len(frame):
+            now = frame.iloc[-1]
+            top = float(frame["p95_s"].max()) or 1e-9
+            # A little below 0, too, so that what lies on that line is seen whole.
+            self.figure.y_range.update(start=-0.03 * top, end=1.08 * top)
+            self._words.content = (
+                f'<p class="trend-words"><b>{markup.text(self._title)}</b> <span class="muted">lately '
+                f"{markup.duration(now['p50_s'])}, 95 % within {markup.duration(now['p95_s'])}</span></p>"
+            )
+        else:
+            self.say(empty)
         self._table.content = table_html(self._title, frame)
 
     def _make_figure(self) -> Any:
         fig = new_figure(
             height=HEIGHT,
             x_range=DataRange1d(range_padding=0.02),
-            y_range=DataRange1d(start=0, range_padding=0.08),
+            y_range=Range1d(start=0, end=1),
             x_axis_type=None,
             y_axis_type=None,
             toolbar_location=None,

@@ -39,6 +39,12 @@ window.deep = (selector) => {
 }
 """
 
+#: Tables of which a part can only be seen by scrolling to the side.
+WIDE_TABLES = """
+() => deep(".scroll").filter(box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
+  .map(box => box.querySelector("caption")?.textContent)
+"""
+
 #: Where the pages are painted: for whoever wants to look, or with APSIS_PICTURES=1 for the documentation.
 PICTURES = (
     Path(__file__).parents[2] / ("docs" if os.environ.get("APSIS_PICTURES") == "1" else "build") / "pictures"

@@ -14,6 +14,7 @@ from tests.browser.conftest import (
     DEEP,
     PATIENCE_MS,
     PICTURES,
+    WIDE_TABLES,
     end_demo,
     run_demo,
     settle,
@@ -396,6 +397,7 @@ def test_a_phone_has_room_for_every_page(reader, client):
     for address in ("overview", "timeline", f"run?id={run.run_id}", "jobs", "job?id=sales/report", "adhoc"):
         tab = page.open(address)
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), address
+        assert tab.evaluate(WIDE_TABLES) == [], address
 
 
 #: Remembers, also over a page that is loaded anew, when the connection was told to be gone.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from tests.browser.conftest import WIDE_TABLES
 from tests.browser.test_pages import click, wait_for_words
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -211,3 +212,4 @@ def test_a_phone_has_room_for_them(reader):
     for address in ("history", "late", "schedule"):
         tab = page.open(address)
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), address
+        assert tab.evaluate(WIDE_TABLES) == [], address

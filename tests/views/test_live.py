@@ -43,6 +43,20 @@ def test_everyone_who_listens_hears_of_a_run(feed, client):
     assert feed.link == "live"
 
 
+def test_it_knows_whether_anything_runs(feed, client):
+    heard, later = queue.Queue(), queue.Queue()
+    feed.listen(heard.put)
+    run = client.schedule("asked/sleeps", name="known")
+    heard_until(heard, lambda e: e.facts.get("run_id") == run.run_id and e.facts["state"] == "running")
+    assert feed.is_running
+
+    other = Feed(client)  # and one that comes when it runs already
+    other.listen(later.put)
+    heard_until(later, lambda e: e.type != "disconnected")
+    assert other.is_running
+    other.close()
+
+
 def test_who_leaves_hears_no_more(feed, client):
     left, stayed = queue.Queue(), queue.Queue()
     leave = feed.listen(left.put)

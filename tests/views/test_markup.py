@@ -112,6 +112,29 @@ def test_a_row_opens_its_run_by_the_keyboard():
     assert 'tabindex="0"' in page
 
 
+def test_a_cell_has_the_name_of_its_column_for_a_phone():
+    page = markup.table([("Job", "job"), ("Took", "right"), ("", "tight")], [["a", "3 s", ""]], caption="x")
+
+    assert '<td class="right" data-head="Took">3 s</td>' in page
+    assert page.count("data-head") == 1
+
+
+def test_a_name_does_not_look_like_another_one_by_what_turns_text():
+    link, chip = markup.job_link("invoice\u202egnp.exe"), markup.chips({"x": "a\u2066b"})
+
+    assert "invoice[U+202E]gnp.exe" in Tags(link).words
+    assert "job?id=invoice%E2%80%AEgnp.exe" in link
+    assert "a[U+2066]b" in Tags(chip).words
+
+
+@given(ANY_TEXT)
+def test_words_between_backticks_are_code_and_never_markup(words):
+    page = Tags(markup.nothing(f"type `{words}`"))
+
+    assert set(page.tags) <= {"p", "code"}
+    assert "<code>apsis-nb new</code>" in markup.nothing("`apsis-nb new` makes one")
+
+
 def test_instants_of_json_and_of_frames_are_the_same():
     at = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
