@@ -174,10 +174,9 @@ export function render({model}) {
   pane.addEventListener("scroll", () => {
     const moved = pane.scrollTop - top
     top = pane.scrollTop
-    if (moved < 0) { follow.checked = false }
-    if (moved > 0 && end === null && !pane.querySelector("mark.hit")) {
-      follow.checked = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 24
-    }
+    const left = pane.scrollHeight - pane.scrollTop - pane.clientHeight
+    if (moved < 0 && left > 2) { follow.checked = false }  // else the pane has become higher, and its end is still seen
+    if (moved > 0 && end === null && !pane.querySelector("mark.hit")) { follow.checked = left < 24 }
   }, {passive: true})
 
   const ask = () => {
