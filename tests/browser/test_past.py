@@ -146,7 +146,8 @@ def test_many_runs_that_were_missed_are_made_up_for_at_once(reader, client):
 
     click(tab, 'button[data-action="start:missed"]')
     wait_for_words(tab, "dialog", "a new run with the same args is made")
-    assert all(name in tab.evaluate("() => deep('dialog')[0].textContent") for name in names)
+    for name in names:
+        wait_for_words(tab, "dialog[open]", name)
     click(tab, "dialog button[value=yes]")
     wait_for_words(tab, ".said", "2 started, or made anew")
     made = tab.evaluate("() => deep('.said a.run').map(a => a.textContent)")
