@@ -117,6 +117,8 @@ def run_all(page: Page) -> None:
 
 def picture(page: Page, name: str) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
+    # While the theme changes it is spread over all.
+    page.wait_for_function("() => !document.getElementById('jupyterlab-splash')")
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
