@@ -86,3 +86,8 @@ class Board(pn.custom.JSComponent):
     def _handle_msg(self, data: Any) -> None:
         if self._on_action is not None:
             hand_over(data, self._on_action)
+
+
+def stack(*parts: Any) -> pn.Column:
+    """The parts of a page below each other."""
+    return pn.Column(*parts, sizing_mode="stretch_width", styles={"gap": "16px"}, stylesheets=[STACK_CSS])

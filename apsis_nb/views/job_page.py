@@ -16,7 +16,7 @@ from apsis_nb.client import Backfill, BadRequest, Client, NoSuch, RequestRefused
 from apsis_nb.core.errors import ApsisError
 
 from . import dependencies, job_acts, job_parts, markup, strips, trend
-from .board import COLUMNS_CSS, STACK_CSS, Board
+from .board import COLUMNS_CSS, STACK_CSS, Board, stack
 from .catalogue import Known
 from .job_parts import Told
 from .job_timeline import JobTimeline
@@ -107,14 +107,7 @@ class JobPage(Viewer):
         return pn.Column(columns, sizing_mode="stretch_width", visible=False)
 
     def __panel__(self) -> Any:
-        return pn.Column(
-            self._head,
-            self._note,
-            self._body,
-            sizing_mode="stretch_width",
-            styles={"gap": "16px"},
-            stylesheets=[STACK_CSS],
-        )
+        return stack(self._head, self._note, self._body)
 
     # ---- From the server ----
 

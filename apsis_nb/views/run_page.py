@@ -18,7 +18,7 @@ from apsis_nb.core.states import State
 from apsis_nb.core.times import format_time
 
 from . import connection, markup, run_html
-from .board import COLUMNS_CSS, STACK_CSS, Board
+from .board import COLUMNS_CSS, STACK_CSS, Board, stack
 from .connection import READ_ONLY
 from .job_parts import own_zone
 from .output import OutputPane
@@ -115,14 +115,7 @@ class RunPage(Viewer):
         pn.state.on_session_destroyed(lambda context: self._output.close())
 
     def __panel__(self) -> Any:
-        return pn.Column(
-            self._head,
-            self._note,
-            self._body,
-            sizing_mode="stretch_width",
-            styles={"gap": "16px"},
-            stylesheets=[STACK_CSS],
-        )
+        return stack(self._head, self._note, self._body)
 
     def _is_about_it(self, event: ServerEvent) -> bool:
         return event.facts.get("run_id") == self._name
