@@ -1,5 +1,6 @@
 """The jobs: a tree by path with how each is, and what can be done with one or many of them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -303,9 +304,11 @@ class JobsPage(Viewer):
         """Ask what is to be asked before, or do it."""
         if self._known is None:
             return
-        client, known, picked = self._page.client, self._known, sorted(self._picked)
+        client, known, asked = self._page.client, self._known, str(message.get("value", ""))
         form = message.get("form") or {}
-        pauses = job_acts.pauses_over(known, picked)
+        # What is done is what the question was about; the ticks may have changed since.
+        meant = [job_id for job_id in json.loads(asked or "[]") if job_id in known.jobs]
+        pauses = job_acts.pauses_over(known, meant)
         match action:
             case "resume?":
                 html = await self._page.act(job_acts.resume_question, client, pauses)
@@ -314,7 +317,7 @@ class JobsPage(Viewer):
                         job_acts.pause_name(p, is_html=False) for p in pauses[:2]
                     )
                     title += f" and {len(pauses) - 2} more?" if len(pauses) > 2 else "?"
-                    self._later_ask(title, html, "Resume", "resume")
+                    self._later_ask(title, html, "Resume", "resume", asked)
             case "reload?":
                 told = await self._page.act(client.reload, dry_run=True)
                 if told is not None:
@@ -333,15 +336,15 @@ class JobsPage(Viewer):
                 told = await self._page.act(client.reload, force=force)
                 self._tell(None if told is None else job_acts.reloaded_words(told))
             case "pause":
-                self._tell(await self._page.act(job_acts.pause, client, picked, form))
+                self._tell(await self._page.act(job_acts.pause, client, meant, form))
             case "resume":
                 self._tell(await self._page.act(job_acts.resume, client, pauses))
             case "enable" | "disable":
-                done = await self._page.act(job_acts.enable, client, picked, enable=action == "enable")
+                done = await self._page.act(job_acts.enable, client, meant, enable=action == "enable")
                 self._tell(done)
 
-    def _later_ask(self, title: str, html: str, yes: str, action: str) -> None:
-        self._page.later(lambda: self._rows.ask(title, html, yes=yes, action=action))
+    def _later_ask(self, title: str, html: str, yes: str, action: str, value: str = "") -> None:
+        self._page.later(lambda: self._rows.ask(title, html, yes=yes, action=action, value=value))
 
     def _tell(self, words: str | None) -> None:
         """Say what was done; None: it failed, which is said elsewhere."""
@@ -350,10 +353,10 @@ class JobsPage(Viewer):
         def say() -> None:
             if words is not None:
                 self._picked = frozenset()
-                self._note.param.update(
-                    content=f'<p class="said" role="status">{text(words)}</p>', visible=True
-                )
             self._draw()
+            if words is not None:
+                said = f'<p class="said" role="status">{text(words)}</p>'
+                self._note.param.update(content=said, visible=True)
             self._look()
 
         self._page.later(say)

@@ -1,5 +1,6 @@
 """The table of the jobs: which are shown, in what order, and how each looks."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from apsis_nb.core.states import ACTIVE, State
 
 from . import job_acts, markup, strips
 from .catalogue import Known, is_disabled
-from .controls import choices, group
+from .controls import choices, group, question
 from .markup import text
 
 PAGE_ROWS = 50  #: jobs and folders
@@ -213,26 +214,24 @@ def broken_html(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def acts_html(picked: list[str], free: list[str], held: list[str], on: list[str], off: list[str]) -> str:
-    """What can be done with the jobs that are picked, and what each asks before."""
+    """What can be done with the jobs that are picked, and what each asks before; its value says for which."""
     if not picked:
         return ""
     made = []
     if free:
-        title = f"Pause {job_acts.many(len(free))}?"
-        made.append(("pause", "Pause", title, job_acts.pause_question(free)))
+        made.append(("pause", "Pause", free, job_acts.pause_question(free)))
     if off:
-        title = f"Enable {job_acts.many(len(off))}?"
-        made.append(("enable", "Enable", title, job_acts.enable_question(off, enable=True)))
+        made.append(("enable", "Enable", off, job_acts.enable_question(off, enable=True)))
     if on:
-        title = f"Disable {job_acts.many(len(on))}?"
-        made.append(("disable", "Disable", title, job_acts.enable_question(on, enable=False)))
+        made.append(("disable", "Disable", on, job_acts.enable_question(on, enable=False)))
     buttons = "".join(
-        f'<button data-action="{action}" data-title="{text(title)}" data-yes="{word}">{word}</button>'
-        for action, word, title, _ in made
+        f'<button data-action="{action}" data-value="{text(json.dumps(jobs))}" data-yes="{word}" '
+        f'data-title="{word} {job_acts.many(len(jobs))}?">{word}</button>'
+        for action, word, jobs, _ in made
     )
     if held:
-        buttons += '<button data-action="resume?">Resume</button>'
-    templates = "".join(f'<template data-for="{action}">{html}</template>' for action, _, _, html in made)
+        buttons += f'<button data-action="resume?" data-value="{text(json.dumps(held))}">Resume</button>'
+    templates = "".join(question(action, html) for action, _, _, html in made)
     return (
         '<div class="bar picked" role="toolbar" aria-label="With the chosen jobs">'
         f"<b>{len(picked):,} chosen</b>{buttons}"

@@ -19,7 +19,7 @@ from .controls import SURFACE, WHOLE, as_table, button, joined, search
 from .counts_plot import period_words
 from .late_runs import WHYS, budget_of
 from .live import at_once
-from .many_runs import actions_html, carry_out, done_html, kind_of
+from .many_runs import Picked, actions_html, carry_out, done_html, kind_of, picked_of
 from .markup import text
 from .page import Page
 from .past import Chosen
@@ -210,11 +210,11 @@ class LatePage(Viewer):
                 self._all[which] = (self._all[which][0], value == "true")
                 self._draw_list(which)
             case "start" | "skip" | "mark" if which in TITLES:
-                pn.state.execute(partial(self._carry_out, verb, which, str(form.get("state", ""))))
+                mark = str(form.get("state", ""))
+                pn.state.execute(partial(self._carry_out, verb, which, picked_of(message), mark))
 
-    async def _carry_out(self, action: str, which: str, mark: str) -> None:
+    async def _carry_out(self, action: str, which: str, picked: list[Picked], mark: str) -> None:
         """Do what was asked and confirmed, and tell of each that was refused why."""
-        picked = self._kinds(which)
         done = await self._page.act(carry_out, self._page.client, action, picked, mark)
         if done is None:
             return
@@ -227,7 +227,7 @@ class LatePage(Viewer):
 
         self._page.later(told)
 
-    def _kinds(self, which: str) -> list[tuple[str, str]]:
+    def _kinds(self, which: str) -> list[Picked]:
         """The runs that are picked, in the order of the list, and what can be done with each."""
         if self._seen is None:
             return []

@@ -1,7 +1,8 @@
 """What is done with many runs at once: what is asked before, the doing, and what became of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apsis_nb.client import Client, ClientError
 from apsis_nb.core.states import State
@@ -21,6 +22,7 @@ APPLIES: dict[str, tuple[str, ...]] = {
     "mark": ("ended",),
 }
 
+_KINDS = ("waits", "runs", "ended")
 #: A run, and its kind: as `kind_of` says.
 Picked = tuple[str, str]
 
@@ -37,6 +39,16 @@ class Done:
 def kind_of(state: State) -> str:
     """What can be done with a run in a state: `waits`, `runs` or `ended`."""
     return "waits" if state in NOT_STARTED else "ended" if state.is_finished else "runs"
+
+
+def picked_of(message: Mapping[str, Any]) -> list[Picked]:
+    """The runs that a question of `actions_html` named: what the reader has said yes to.
+
+    The ticks may have changed since, or the state of a run; nothing is done to a run that was not named, nor
+    anything else than was said of it.
+    """
+    named = (word.partition(":") for word in str(message.get("value", "")).split())
+    return [(run_id, kind) for run_id, _, kind in named if kind in _KINDS]
 
 
 def carry_out(client: Client, action: str, picked: Sequence[Picked], mark: str = "") -> list[Done]:
@@ -82,7 +94,7 @@ def actions_html(which: str, picked: Sequence[Picked], actions: Sequence[str]) -
         picked: the runs.
         actions: of `APPLIES`.
     """
-    by_kind: dict[str, list[str]] = {"waits": [], "runs": [], "ended": []}
+    by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name, kind in picked:
         by_kind[kind].append(name)
     told: dict[str, tuple[str, str, str, Callable[[dict[str, list[str]]], str]]] = {
@@ -91,6 +103,7 @@ def actions_html(which: str, picked: Sequence[Picked], actions: Sequence[str]) -
         "stop": ("Stop", "danger", "Stop them?", _stop_words),
         "mark": ("Mark &hellip;", "", "Mark how they ended?", _mark_words),
     }
+    named = " ".join(f"{name}:{kind}" for name, kind in picked)
     buttons, templates = "", ""
     for action in actions:
         words, kind, title, body = told[action]
@@ -98,8 +111,8 @@ def actions_html(which: str, picked: Sequence[Picked], actions: Sequence[str]) -
         name = f"{action}:{which}"
         yes = "Mark" if action == "mark" else words
         buttons += (
-            f'<button class="{kind}" data-action="{name}" data-title="{title}" data-yes="{yes}"{disabled}>'
-            f"{words}</button>"
+            f'<button class="{kind}" data-action="{name}" data-value="{named}" data-title="{title}" '
+            f'data-yes="{yes}"{disabled}>{words}</button>'
         )
         templates += question(name, body(by_kind))
     chosen = f"{len(picked)} chosen" if picked else "Tick runs to do something with them."

@@ -14,7 +14,7 @@ from apsis_nb.core.times import format_time
 
 from . import markup, palette
 from .board import Board
-from .many_runs import Picked, actions_html, kind_of
+from .many_runs import Picked, actions_html, kind_of, picked_of
 from .markup import text
 from .timeline_rows import AD_HOC
 
@@ -132,12 +132,6 @@ class RunsTable(Viewer):
             picked = self._picked if self._may_act else None
             self._rows.content = rows_html(*self._seen, self.filters, picked)
 
-    def _kinds(self) -> list[Picked]:
-        """The picked runs, in the order of the page, and what can be done with each."""
-        if self._seen is None:
-            return []
-        return [pick for pick in kinds_of(self._seen[0]) if pick[0] in self._picked]
-
     def set_window(self, since: datetime, until: datetime, jobs: tuple[str, ...] = ()) -> None:
         """Only the runs of this time, and of these jobs if any; the first page of them if that is new."""
         if (since, until, jobs) != (self.filters.since, self.filters.until, self.filters.jobs):
@@ -147,7 +141,7 @@ class RunsTable(Viewer):
         value = str(message.get("value", ""))
         action, _, of_runs = str(message["action"]).partition(":")
         if of_runs and action in ACTIONS:
-            self._on_do(action, self._kinds(), str((message.get("form") or {}).get("state", "")))
+            self._on_do(action, picked_of(message), str((message.get("form") or {}).get("state", "")))
             return
         match action:
             case "pick":

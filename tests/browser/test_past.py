@@ -142,7 +142,7 @@ def test_many_runs_that_were_missed_are_made_up_for_at_once(reader, client):
         """() => deep('input[data-action^="pick:missed:"]').slice(0, 2).map(box => {
           box.click(); return box.dataset.action.split(':')[2] })"""
     )
-    tab.wait_for_function("() => !deep('button[data-action=\"start:missed\"]')[0].disabled")
+    wait_for_words(tab, ".acts .muted", "2 chosen")
 
     click(tab, 'button[data-action="start:missed"]')
     wait_for_words(tab, "dialog", "a new run with the same args is made")

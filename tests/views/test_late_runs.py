@@ -1,11 +1,13 @@
 """What a reader does with runs that are late or were missed: each run by itself, and refusals are told."""
 
+import re
+
 import pytest
 
 from apsis_nb.core.states import State
 from apsis_nb.views.late_page import ACTIONS
 from apsis_nb.views.late_runs import budget_of
-from apsis_nb.views.many_runs import Done, actions_html, carry_out, done_html, kind_of
+from apsis_nb.views.many_runs import Done, actions_html, carry_out, done_html, kind_of, picked_of
 
 
 @pytest.fixture
@@ -65,6 +67,17 @@ def test_a_question_says_what_will_happen_and_to_whom():
     assert "<b>1 run</b> run already, and is left alone" in templates
     assert actions_html("late", [("r3", "runs")], ACTIONS["late"])[0].count("disabled") == 3
     assert "Skip" not in actions_html("missed", [], ACTIONS["missed"])[0]
+
+
+def test_what_is_done_is_what_was_asked_whatever_has_been_ticked_since():
+    asked = [("r1", "waits"), ("r2", "ended"), ("r3", "runs")]
+    buttons, _ = actions_html("late", asked, ACTIONS["late"])
+    said = re.search(r'data-action="start:late" data-value="([^"]*)"', buttons)
+
+    assert said is not None
+    assert picked_of({"value": said[1]}) == asked
+    assert picked_of({"value": "r1:waits r2 r3:anything"}) == [("r1", "waits")]
+    assert picked_of({}) == []
 
 
 def test_kinds_and_budgets():
