@@ -8,7 +8,7 @@ import pandas as pd
 
 from apsis_nb.client import Client, NoSuch
 
-MOST = 1000  #: runs that are asked for at once
+MOST = 20_000  #: runs that are asked for at once
 MOST_OF_A_JOB = 100  #: beyond it the rest of the window is one strip
 KEEP_FOR = timedelta(seconds=20)
 
@@ -29,16 +29,17 @@ def expected_of_each(client: Client, since: datetime, until: datetime) -> pd.Dat
     Returns:
         `job_id`, `scheduled_at`, and `until_at`: of a row that stands for many runs, the end of the window.
     """
-    found = client.expected(since, until, limit=MOST)
+    each = MOST_OF_A_JOB
+    found = client.expected(since, until, each=each, limit=MOST)
+    if len(found) == MOST:
+        each = 1
+        found = client.expected(since, until, each=each, limit=MOST)
     if not len(found):
         return nothing_expected()
-    if len(found) < MOST:
-        return found.assign(until_at=_never(found))
-    parts = [
-        _some_of(client.expected(since, until, job=job_id, limit=MOST_OF_A_JOB), until)
-        for job_id in client.jobs
-    ]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+    is_busy = found.groupby("job_id")["job_id"].transform("size") >= each
+    kept = found[~is_busy | ~found["job_id"].duplicated()]
+    until_at = _never(kept).mask(is_busy[kept.index], pd.Timestamp(until))
+    return kept.assign(until_at=until_at).reset_index(drop=True)
 
 
 def expected_of_one(client: Client, job_id: str, since: datetime, until: datetime) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import panel as pn
 import param
 
+from .live import change
+
 _HERE = Path(__file__).parent
 PAGE_CSS = (_HERE / "page.css").read_text(encoding="utf-8")
 #: Of parts below each other: the button with which Panel ends each column is not used, and takes a gap.
@@ -33,8 +35,7 @@ def hand_over(data: Any, on_action: OnAction) -> None:
     """Hand a message of the browser over to whoever acts on it."""
     doc = pn.state.curdoc
     if isinstance(data, dict) and isinstance(data.get("action"), str) and doc is not None:
-        # What follows may change the document, so it must hold its lock.
-        doc.add_next_tick_callback(partial(on_action, data))
+        change(doc, partial(on_action, data))
 
 
 class Board(pn.custom.JSComponent):

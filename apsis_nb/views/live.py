@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
 
+import panel as pn
 from bokeh.document import Document
 
 from apsis_nb.client import Client, ServerEvent
@@ -30,13 +30,10 @@ REST = 2.0  #: what takes long to load rests for so many times as long, and leav
 #: All pages together load for about this share of the time; what is beyond makes each of them rest longer.
 SHARE, MEASURED_S = 0.2, 10.0
 RETRY_S = 2.0  #: until a load that failed is tried again
-FRESH_S = 3.0  #: what was loaded before the page was there is loaded again if it is older by then
 
 MOST_RUNNING = 1000  #: runs that are asked for by name; that some run is all that is told
 _RUNNING = frozenset({State.RUNNING.value, State.STOPPING.value})
 
-#: What pages load while the browser still reads their scripts.
-_EARLY = ThreadPoolExecutor(8, "early")
 #: The questions of one load that do not wait for each other. Nothing that waits for one of them runs here.
 _QUESTIONS = ThreadPoolExecutor(8, "question")
 
@@ -124,6 +121,24 @@ def _rest_s(began: float, ended: float) -> float:
     return max(LEAST_PAUSE_S, REST * (ended - began) * max(1.0, share / SHARE))
 
 
+def change(doc: Document, call: Callable[[], Any]) -> None:
+    """Change a page as soon as its document may be changed; may be called by any thread.
+
+    Panel takes a page for connected once the browser has drawn all of it, and what changes until then for
+    part of the document that is yet to be sent. But the browser has the document much earlier, and would
+    never hear of those changes: so from then on they are sent.
+    """
+
+    def act() -> None:
+        session = getattr(doc.session_context, "session", None)
+        if session is not None and session.connection_count:
+            pn.state._connected[doc] = True
+        call()
+
+    # Bokeh's models may only be touched under the document's lock, which a task does not hold.
+    doc.add_next_tick_callback(act)
+
+
 def at_once(**questions: Callable[[], Any]) -> dict[str, Any]:
     """The answers to some questions, by name, which are asked side by side.
 
@@ -134,26 +149,10 @@ def at_once(**questions: Callable[[], Any]) -> dict[str, Any]:
     return {name: answer.result() for name, answer in asked.items()}
 
 
-class Early(Generic[T]):
-    """What a part of a page shows first: asked for at once, before the browser has drawn anything."""
-
-    def __init__(self, load: Callable[[], T]) -> None:
-        self.answer = _EARLY.submit(load)
-        self._asked_at = time.monotonic()
-        self._is_told = False
-
-    def poke(self) -> None:
-        """Something changed since it was asked for; may be called by any thread."""
-        self._is_told = True
-
-    @property
-    def is_old(self) -> bool:
-        """Whether it has to be asked for again."""
-        return self._is_told or time.monotonic() - self._asked_at > FRESH_S
-
-
 class Renewal(Generic[T]):
-    """Keeps a part of a page up to date.
+    """Shows a part of a page, and keeps it up to date.
+
+    It is loaded at once: while the page is still being made, and the browser reads its scripts.
 
     Args:
         doc: the page's document.
@@ -161,7 +160,6 @@ class Renewal(Generic[T]):
         show: draws the answer; called when the document may be changed.
         fail: draws an error, or takes it away (None); never raises.
         every_s: load again after so many seconds though nothing was told.
-        first: what is shown first; else it is loaded now.
     """
 
     def __init__(
@@ -172,17 +170,16 @@ class Renewal(Generic[T]):
         fail: Callable[[Exception | None], Any],
         *,
         every_s: float | None = None,
-        first: Early[T] | None = None,
     ) -> None:
         self._doc, self._load, self._show, self._fail = doc, load, show, fail
-        self._every_s, self._first = every_s, first
+        self._every_s = every_s
         self._loop = asyncio.get_running_loop()
+        self._first: Awaitable[T] | None = self._loop.run_in_executor(None, load)
         self._wanted = asyncio.Event()
         self._hurries = asyncio.Event()
         self._visible = asyncio.Event()
         self._visible.set()
         self._failed = False
-        self.poke_here()
         self._task = self._loop.create_task(self._run())
 
     def poke(self) -> None:
@@ -209,28 +206,23 @@ class Renewal(Generic[T]):
 
     async def _run(self) -> None:
         while True:
-            wait_s = RETRY_S if self._failed else self._every_s
-            with contextlib.suppress(TimeoutError):  # the time itself is a reason
-                async with asyncio.timeout(wait_s):
-                    await self._wanted.wait()
-            await self._visible.wait()
-            self._wanted.clear()
             self._hurries.clear()
             began = self._loop.time()
             await self._renew()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_rest_s(began, self._loop.time())):
                     await self._hurries.wait()
+            wait_s = RETRY_S if self._failed else self._every_s
+            with contextlib.suppress(TimeoutError):  # the time itself is a reason
+                async with asyncio.timeout(wait_s):
+                    await self._wanted.wait()
+            await self._visible.wait()
+            self._wanted.clear()
 
     async def _renew(self) -> None:
         first, self._first = self._first, None
         try:
-            if first is None:
-                answer = await asyncio.to_thread(self._load)
-            else:
-                answer = await asyncio.wrap_future(first.answer)
-                if first.is_old:
-                    self._wanted.set()
+            answer = await (asyncio.to_thread(self._load) if first is None else first)
         except ApsisError as error:
             self._failed = True
             self._tell(self._fail, error)
@@ -253,5 +245,4 @@ class Renewal(Generic[T]):
                 self._failed = True
                 self._fail(error)
 
-        # Bokeh's models may only be touched under the document's lock, which a task does not hold.
-        self._doc.add_next_tick_callback(act)
+        change(self._doc, act)

@@ -19,7 +19,7 @@ from .board import Board
 from .catalogue import Catalogue, catalogue
 from .failures import Failures
 from .finder import Finder
-from .live import Early, Renewal
+from .live import Renewal, change
 from .shell import Shell, foot, frame
 
 T = TypeVar("T")
@@ -36,19 +36,26 @@ def anything(event: ServerEvent) -> bool:
     return True
 
 
+def _nothing(event: ServerEvent) -> bool:
+    """No event matters, but that the server is there again."""
+    return False
+
+
 class _Part(Generic[T]):
     """A part of a page, from when the page is made until it is left."""
 
-    def __init__(self, load: Callable[[], T], wants: Wants) -> None:
-        self.load, self.wants = load, wants
-        self.early: Early[T] | None = None
+    def __init__(self, wants: Wants, begin: Callable[[], Renewal[T]]) -> None:
+        self.wants, self._begin = wants, begin
         self.renewal: Renewal[T] | None = None
+
+    def begin(self) -> None:
+        """Load and show it, from now on."""
+        self.renewal = self._begin()
 
     def poke(self) -> None:
         """Something changed; may be called by any thread."""
-        kept = self.renewal or self.early
-        if kept is not None:
-            kept.poke()
+        if self.renewal is not None:
+            self.renewal.poke()
 
 
 class Page:
@@ -90,7 +97,6 @@ class Page:
         except ApsisError as error:
             self.fail(error)
         self.shell.param.watch(self._hidden, "hidden")
-        pn.state.onload(self._loaded)
         pn.state.on_session_destroyed(self._destroyed)
 
     @property
@@ -118,11 +124,16 @@ class Page:
         return self._catalogue
 
     def show(self, *parts: Any) -> MaterialPage:
-        """The whole page. What its parts show is asked for now: the browser takes a while to draw them."""
+        """The whole page. What its parts show is asked for now, while the browser reads the scripts: so most
+        of it is there when the page is drawn for the first time.
+        """
         if self._client is not None:
             self._leave = self._feed.listen(self._heard)
+            self.shell.feed = self._feed.link
+            self._turn()
+            self.keep(self._client.version, self._sign, wants=_nothing)
             for part in self._parts:
-                part.early = Early(part.load)
+                part.begin()
         dialogs = [Finder(self), *([] if self.adhoc.standing else [self.adhoc])]
         title = f"{self.title} · apsis_nb"
         notes = [self.wrong]
@@ -159,13 +170,12 @@ class Page:
         Returns:
             What makes it load again at once.
         """
-        part = _Part(load, wants)
+
+        def begin() -> Renewal[T]:
+            return Renewal(self.doc, load, show, self.fail, every_s=every_s)
+
+        part = _Part(wants, begin)
         self._parts.append(part)
-
-        async def begin() -> None:
-            part.renewal = Renewal(self.doc, load, show, self.fail, every_s=every_s, first=part.early)
-
-        pn.state.onload(begin)
 
         def again() -> None:
             if part.renewal is not None:
@@ -203,16 +213,7 @@ class Page:
 
     def later(self, call: Callable[[], Any]) -> None:
         """Change the page as soon as it may be changed; for what runs in a task."""
-        self.doc.add_next_tick_callback(call)
-
-    async def _loaded(self) -> None:
-        if self._client is None:
-            return
-        self.shell.feed = self._feed.link
-        self._turn()
-        version = await self.act(self._client.version)
-        if version is not None:
-            self.later(lambda: self._sign(version))
+        change(self.doc, call)
 
     def _sign(self, version: dict[str, Any]) -> None:
         self._foot.content = foot(str(version.get("version", "")), version.get("started_at")).content

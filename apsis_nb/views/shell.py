@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import panel as pn
 import param
+from panel.util import edit_readonly  # type: ignore[attr-defined]
 from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
@@ -98,7 +99,7 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         doc.template_variables["material_script"] = _SCRIPT
     # A page may be longer than the window: else what is in it would be cut to that height, and overlap.
     styles = {"gap": "16px", "max-height": "none"}
-    return MaterialPage(
+    page = MaterialPage(
         title="",
         meta_title=title,
         header=[shell],
@@ -114,6 +115,10 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         main_width=1760,
         app_bar_width=1760,
     )
+    # It would follow whether the process does anything for anybody, and each time look through all its models.
+    with edit_readonly(page):
+        page.busy = False
+    return page
 
 
 def foot(version: str, started_at: Any) -> Board:

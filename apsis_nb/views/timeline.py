@@ -10,7 +10,7 @@ import panel as pn
 import param
 from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.events import SelectionGeometry
-from bokeh.models import ColumnDataSource, FixedTicker
+from bokeh.models import ColumnDataSource
 from panel.viewable import Viewer
 
 from . import timeline_figure as parts
@@ -196,9 +196,9 @@ class Timeline(Viewer):
     def _label_rows(self) -> None:
         count = max(self._least_rows, len(self._rows))
         if self._has_labels:
-            self._axes.rows.ticker = FixedTicker(ticks=[n + 0.5 for n in range(len(self._rows))])
+            self._axes.rows.ticker.ticks = [n + 0.5 for n in range(len(self._rows))]
             self._axes.rows.major_label_overrides = {n + 0.5: row.title for n, row in enumerate(self._rows)}
-        self._axes.lines.ticker = FixedTicker(ticks=list(range(count + 1)))
+        self._axes.lines.ticker.ticks = list(range(count + 1))
         self.figure.y_range.update(start=count, end=0)
         self.figure.height = self._height or count * ROW_PX + TOP_PX + BOTTOM_PX
 

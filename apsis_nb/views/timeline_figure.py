@@ -45,7 +45,7 @@ class Axes:
     ticker: CustomJSTicker
     formatter: CustomJSTickFormatter
     rows: Any  #: the axis with the rows' names
-    lines: Grid  #: between the rows
+    lines: Any  #: between the rows
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,11 @@ def add_axes(fig: Any, zone: str, *, has_labels: bool) -> Axes:
     """The time axis below, and the rows."""
     ticker, formatter = time_axis(fig, zone)
     rows: Any = LinearAxis(axis_line_color=None, major_tick_line_color=None)
+    rows.ticker = FixedTicker()
     rows.major_label_standoff = 10
     if has_labels:
         fig.add_layout(rows, "left")
-    lines = Grid(dimension=1, ticker=FixedTicker(), grid_line_alpha=0.7)
+    lines: Any = Grid(dimension=1, ticker=FixedTicker(), grid_line_alpha=0.7)
     fig.add_layout(lines)
     return Axes(ticker, formatter, rows, lines)
 

@@ -6,8 +6,9 @@ Now line; left of it, what was due and not run, with a cross. Runs too close to 
 with a count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,18 +30,20 @@ HATCHES = tuple(sorted({look.hatch for look in palette.LOOKS.values() if look.ha
 KINDS = ("bars", *HATCHES, "waits", "marks", "ghosts", "missing")
 
 STATES = [state.value for state in State]
+_CODES = {name: n for n, name in enumerate(STATES)}
+_COLOURS = {state.value: look.colour for state, look in palette.LOOKS.items()}
 TEXTS = {"run_id", "job_id", "colour", "edge", "marker"}
 _BAD = [State.FAILURE.value, State.ERROR.value]
 _MAY_BE_NONE = {"started", "finished", "took_s", "late_s"}
 _SHARED = ["run_id", "job_id", "runs", "scheduled", "started", "finished", "took_s", "late_s", "colour"]
 
 Columns = dict[str, Any]
+Array = np.ndarray[Any, Any]
 
 
 def milliseconds(times: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.float64]]":
     """Times as milliseconds since 1970, as Bokeh has them; NaN for none. Naive times are UTC."""
-    series = pd.to_datetime(times, utc=True)
-    values = series.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+    values = pd.to_datetime(times, utc=True).to_numpy(dtype="datetime64[us]")
     ms = values.astype("int64") / 1000.0
     ms[np.isnat(values)] = np.nan
     return ms
@@ -100,18 +103,21 @@ def bars(
         started), `ghosts` (expected), `missing` (due, but not run), and one for each of `HATCHES`, which lie
         over bars. Row n lies between y = n and y = n + 1; times are milliseconds since 1970.
     """
-    places = pd.DataFrame(
-        [(job, float(n)) for n, row in enumerate(rows) for job in row.jobs], columns=["place", "row"]
-    ).astype({"place": "str", "row": "float64"})
-    facts = _facts(_placed(frame, places), epoch_ms(now), ms_per_px)
-    typical = facts[(facts["runs"] == 1) & facts["finished"].notna()].groupby("job_id")["length"].median()
-    usual = {str(job): float(ms) for job, ms in typical.items()}
+    # Arrays, not frames: each of the many small steps of a frame takes a hundred times as long.
+    places: dict[str, list[int]] = {}
+    for n, row in enumerate(rows):
+        for job in row.jobs:
+            places.setdefault(job, []).append(n)
+    facts = _facts(frame, places, epoch_ms(now), ms_per_px)
+    usual = _usual(facts)
     layout = {
         "bars": _solid(facts),
         **{hatch: _hatched(facts, hatch) for hatch in HATCHES},
         "waits": _waits(facts, epoch_ms(now), ms_per_px),
         "marks": _marks(facts),
-        "ghosts": _ghosts(_placed(expected, places), usual, epoch_ms(now), ms_per_px),
+        "ghosts": _ghosts(
+            nothing_expected() if expected is None else expected, places, usual, epoch_ms(now), ms_per_px
+        ),
         "missing": _missing(facts, usual, ms_per_px),
     }
     return {kind: {k: _sendable(k, v) for k, v in columns.items()} for kind, columns in layout.items()}
@@ -125,95 +131,111 @@ def _sendable(name: str, values: Any) -> Any:
     return np.nan_to_num(numbers, nan=NEVER) if name in _MAY_BE_NONE else numbers
 
 
-def _placed(frame: "pd.DataFrame | None", places: "pd.DataFrame") -> "pd.DataFrame":
-    """A frame with a column `row`: once for each row that the job stands in."""
-    frame = nothing_expected() if frame is None else frame
-    jobs = frame["job_id"].astype("str")
-    names = {job: row_of_job(job) for job in jobs.unique()}
-    return frame.assign(job_id=jobs, place=jobs.map(names).astype("str")).merge(
-        places, on="place", how="inner"
-    )
+def _placed(jobs: Sequence[str], places: Mapping[str, Sequence[int]]) -> tuple[Array, Array]:
+    """Which of the jobs stand somewhere, and in which row: once for each row that a job stands in."""
+    rows_of_job = {job: places.get(row_of_job(job), ()) for job in set(jobs)}
+    placed = [(n, row) for n, job in enumerate(jobs) for row in rows_of_job[job]]
+    which, row = zip(*placed, strict=True) if placed else ((), ())
+    return np.array(which, dtype=int), np.array(row, dtype=float)
 
 
-def _facts(frame: "pd.DataFrame", now: float, ms_per_px: float) -> "pd.DataFrame":
+def _facts(
+    frame: "pd.DataFrame", places: Mapping[str, Sequence[int]], now: float, ms_per_px: float
+) -> Columns:
     """One row a bar, with its ends, lane and words."""
-    state = frame["state"].astype(str)
-    facts = pd.DataFrame(
-        {
-            "run_id": frame["run_id"].astype(str),
-            "job_id": frame["job_id"].astype(str),
-            "state": state,
-            "runs": frame["runs"].astype(int) if "runs" in frame else 1,
-            "scheduled": milliseconds(frame["scheduled_at"]),
-            "started": milliseconds(frame["started_at"]),
-            "finished": milliseconds(frame["finished_at"]),
-            "is_late": frame["late"].fillna(False).astype(bool) if len(frame) else pd.Series(dtype=bool),
-            "late_s": frame["late_s"].astype(float),
-            "row": frame["row"],
-        }
-    )
-    facts["has_bar"] = facts["started"].notna()
-    end = facts["finished"].where(facts["finished"].notna(), np.maximum(now, facts["started"]))
-    facts["length"] = end - facts["started"]
-    facts["left"] = facts["started"]
-    facts["right"] = np.maximum(end, facts["left"] + LEAST_PX * ms_per_px)
-    facts["lane"], facts["lanes"] = 0, 1
-    for _, part in facts[facts["has_bar"]].groupby("row"):
+    jobs = frame["job_id"].astype(str).tolist()
+    which, row = _placed(jobs, places)
+    count = len(frame)
+    facts: Columns = {
+        "job_id": _words(jobs),
+        "run_id": _words(frame["run_id"].astype(str).tolist()),
+        "state": _words(frame["state"].astype(str).tolist()),
+        "runs": frame["runs"].to_numpy(dtype=int) if "runs" in frame else np.ones(count, dtype=int),
+        "scheduled": milliseconds(frame["scheduled_at"]),
+        "started": milliseconds(frame["started_at"]),
+        "finished": milliseconds(frame["finished_at"]),
+        "is_late": frame["late"].fillna(False).to_numpy(dtype=bool) if count else np.zeros(0, dtype=bool),
+        "late_s": frame["late_s"].to_numpy(dtype=float),
+    }
+    facts = _chosen(facts, which) | {"row": row}
+    started, finished, state = facts["started"], facts["finished"], facts["state"].tolist()
+    facts["has_bar"] = ~np.isnan(started)
+    end = np.where(np.isnan(finished), np.maximum(now, started), finished)
+    facts["length"] = end - started
+    facts["left"] = started
+    facts["right"] = np.maximum(end, started + LEAST_PX * ms_per_px)
+    lane, lanes_of = np.zeros(len(row)), np.ones(len(row))
+    for n in np.unique(row[facts["has_bar"]]):
+        part = np.flatnonzero(facts["has_bar"] & (row == n))
         # Runs that nearly touch are not pushed apart: the lane is for those that really overlap.
-        real_end = np.maximum(end[part.index], part["left"]).tolist()
-        lane, count = lanes(part["left"].tolist(), real_end)
-        facts.loc[part.index, "lane"] = lane
-        facts.loc[part.index, "lanes"] = count
-    height = 0.68 / facts["lanes"]
-    facts["top"] = facts["row"] + 0.16 + facts["lane"] * height
-    facts["bottom"] = facts["top"] + height * np.where(facts["lanes"] > 1, 0.9, 1.0)
-    facts["code"] = [STATES.index(s) for s in state]
+        real_end = np.maximum(end[part], started[part])
+        lane[part], lanes_of[part] = lanes(started[part].tolist(), real_end.tolist())
+    height = 0.68 / lanes_of
+    facts["top"] = row + 0.16 + lane * height
+    facts["bottom"] = facts["top"] + height * np.where(lanes_of > 1, 0.9, 1.0)
+    facts["code"] = np.array([_CODES[s] for s in state], dtype=int)
     facts["took_s"] = facts["length"] / 1000
     # A run that was not late has its lateness below zero: one column says both.
     facts["late_s"] = np.where(facts["is_late"], facts["late_s"], -facts["late_s"])
-    facts["colour"] = [palette.LOOKS[State(s)].colour for s in state]
+    facts["colour"] = _words([_COLOURS[s] for s in state])
     return facts
 
 
-def _columns(facts: "pd.DataFrame", *names: str) -> Columns:
-    return {name: facts[name].to_numpy() for name in (*_SHARED, *names)} | {"state": facts["code"].to_numpy()}
+def _words(values: Sequence[str]) -> Array:
+    return np.array(values, dtype=object)
 
 
-def _solid(facts: "pd.DataFrame") -> Columns:
-    part = facts[facts["has_bar"]]
+def _chosen(columns: Columns, which: Array) -> Columns:
+    return {name: values[which] for name, values in columns.items()}
+
+
+def _usual(facts: Columns) -> dict[str, float]:
+    """How long the runs of each job usually are, in milliseconds."""
+    lengths: dict[str, list[float]] = {}
+    is_told = (facts["runs"] == 1) & ~np.isnan(facts["finished"]) & ~np.isnan(facts["length"])
+    for job, length in zip(facts["job_id"][is_told], facts["length"][is_told], strict=True):
+        lengths.setdefault(job, []).append(float(length))
+    return {job: median(known) for job, known in lengths.items()}
+
+
+def _columns(facts: Columns, *names: str) -> Columns:
+    return {name: facts[name] for name in (*_SHARED, *names)} | {"state": facts["code"]}
+
+
+def _solid(facts: Columns) -> Columns:
+    part = _chosen(facts, facts["has_bar"])
     # Failures are drawn last: where bars are dense, one must not vanish below its neighbours.
-    part = part.sort_values("state", key=lambda states: states.isin(_BAD), kind="stable")
+    part = _chosen(part, np.argsort(np.isin(part["state"], _BAD), kind="stable"))
     columns = _columns(part, "left", "right", "top", "bottom")
     columns["edge"] = np.where(part["is_late"], palette.LATE, part["colour"])
     columns["edge_width"] = np.where(part["is_late"], 2.0, 0.5)
     return columns
 
 
-def _hatched(facts: "pd.DataFrame", hatch: str) -> Columns:
+def _hatched(facts: Columns, hatch: str) -> Columns:
     """Where a hatch lies over bars."""
     states = [state.value for state, look in palette.LOOKS.items() if look.hatch == hatch]
-    part = facts[facts["has_bar"] & facts["state"].isin(states)]
-    return {name: part[name].to_numpy() for name in ("left", "right", "top", "bottom")}
+    which = facts["has_bar"] & np.isin(facts["state"], states)
+    return {name: facts[name][which] for name in ("left", "right", "top", "bottom")}
 
 
-def _waits(facts: "pd.DataFrame", now: float, ms_per_px: float) -> Columns:
-    waits_now = facts["state"].isin([State.WAITING.value, State.STARTING.value])
-    end = facts["started"].where(facts["has_bar"], np.where(waits_now, now, np.nan))
-    part = facts.assign(left=facts["scheduled"], right=end)
-    part = part[(part["runs"] == 1) & (part["right"] - part["left"] > ms_per_px)]
+def _waits(facts: Columns, now: float, ms_per_px: float) -> Columns:
+    waits_now = np.isin(facts["state"], [State.WAITING.value, State.STARTING.value])
+    end = np.where(facts["has_bar"], facts["started"], np.where(waits_now, now, np.nan))
+    which = (facts["runs"] == 1) & (end - facts["scheduled"] > ms_per_px)
+    part = _chosen(facts | {"left": facts["scheduled"], "right": end}, which)
     middle = (part["top"] + part["bottom"]) / 2
     thin = np.where(part["has_bar"], 0.07, 0.11)
-    part = part.assign(top=middle - thin, bottom=middle + thin)
-    columns = _columns(part, "left", "right", "top", "bottom")
+    columns = _columns(part, "left", "right") | {"top": middle - thin, "bottom": middle + thin}
     columns["colour"] = np.where(part["is_late"], palette.LATE, palette.LOOKS[State.WAITING].colour)
     return columns
 
 
-def _marks(facts: "pd.DataFrame") -> Columns:
-    part = facts[~facts["has_bar"] & facts["state"].isin(_MARKERS)]
+def _marks(facts: Columns) -> Columns:
+    part = _chosen(facts, ~facts["has_bar"] & np.isin(facts["state"], list(_MARKERS)))
     columns = _columns(part)
-    columns["x"] = part["scheduled"].to_numpy()
-    columns["y"] = (part["row"] + 0.5).to_numpy()
+    columns["x"] = part["scheduled"]
+    columns["y"] = part["row"] + 0.5
     columns["marker"] = [_MARKERS[s] for s in part["state"]]
     return columns
 
@@ -222,64 +244,71 @@ def _marks(facts: "pd.DataFrame") -> Columns:
 _MARKERS = {State.SCHEDULED.value: "circle", State.SKIPPED.value: "x", State.ERROR.value: "triangle"}
 
 
-def _missing(facts: "pd.DataFrame", usual: dict[str, float], ms_per_px: float) -> Columns:
+def _missing(facts: Columns, usual: dict[str, float], ms_per_px: float) -> Columns:
     """What was due and not run: as wide as the job's runs usually are."""
-    part = facts[~facts["has_bar"] & (facts["state"] == State.SKIPPED.value)]
-    width = part["job_id"].map(usual).astype(float).fillna(0.0).clip(lower=4 * ms_per_px)
-    part = part.assign(
-        left=part["scheduled"],
-        right=part["scheduled"] + width,
-        top=part["row"] + 0.24,
-        bottom=part["row"] + 0.76,
-    )
-    return _columns(part, "left", "right", "top", "bottom")
+    part = _chosen(facts, ~facts["has_bar"] & (facts["state"] == State.SKIPPED.value))
+    left, row = part["scheduled"], part["row"]
+    ends = {"left": left, "right": left + _widths(part["job_id"], usual, ms_per_px)}
+    return _columns(part) | ends | {"top": row + 0.24, "bottom": row + 0.76}
 
 
-def _ghosts(expected: "pd.DataFrame", usual: dict[str, float], now: float, ms_per_px: float) -> Columns:
+def _widths(jobs: Array, usual: dict[str, float], ms_per_px: float) -> Array:
+    """As wide as the jobs' runs usually are."""
+    return np.array([max(usual.get(job, 0.0), 4 * ms_per_px) for job in jobs], dtype=float)
+
+
+def _ghosts(
+    expected: "pd.DataFrame",
+    places: Mapping[str, Sequence[int]],
+    usual: dict[str, float],
+    now: float,
+    ms_per_px: float,
+) -> Columns:
     """Expected runs, as wide as the job's runs usually are; those that touch are one ghost with a count."""
-    ghosts = pd.DataFrame(
-        {
-            "job_id": expected["job_id"].astype(str),
-            "left": milliseconds(expected["scheduled_at"]),
-            "row": expected["row"],
-        }
-    )
-    width = ghosts["job_id"].map(usual).astype(float).fillna(0.0).clip(lower=4 * ms_per_px)
-    ghosts["right"] = ghosts["left"] + width
-    ghosts["is_strip"] = False
+    jobs = expected["job_id"].astype(str).tolist()
+    which, row = _placed(jobs, places)
+    job_id, left = _words(jobs)[which], milliseconds(expected["scheduled_at"])[which]
+    right = left + _widths(job_id, usual, ms_per_px)
+    is_strip = np.zeros(len(which), dtype=bool)
     if "until_at" in expected:
-        until = milliseconds(expected["until_at"])
-        ghosts["is_strip"] = ~np.isnan(until)
-        ghosts["left"] = np.where(ghosts["is_strip"], np.maximum(ghosts["left"], now), ghosts["left"])
-        ghosts["right"] = np.where(ghosts["is_strip"], until, ghosts["right"])
-    ghosts = ghosts.sort_values(["row", "left"], ignore_index=True)
-    reached = ghosts.groupby("row")["right"].cummax().groupby(ghosts["row"]).shift()
-    group = (~(ghosts["left"] < reached + 2 * ms_per_px)).cumsum()
-    merged = ghosts.groupby(group, sort=False).agg(
-        job_id=("job_id", "first"),
-        row=("row", "first"),
-        left=("left", "min"),
-        right=("right", "max"),
-        runs=("left", "size"),
-        is_strip=("is_strip", "any"),
-    )
-    row = merged["row"].to_numpy(dtype=float)
-    none = [float("nan")] * len(merged)
+        until = milliseconds(expected["until_at"])[which]
+        is_strip = ~np.isnan(until)
+        left = np.where(is_strip, np.maximum(left, now), left)
+        right = np.where(is_strip, until, right)
+    first: list[int] = []  # of those that touch; and of all of them the end, how many, and if one is a strip
+    ends: list[float] = []
+    runs: list[int] = []
+    strips: list[bool] = []
+    in_row, reached = -1.0, 0.0
+    for n in np.lexsort((left, row)):
+        if row[n] == in_row and left[n] < reached + 2 * ms_per_px:
+            ends[-1] = max(ends[-1], right[n])
+            runs[-1] += 1
+            strips[-1] |= is_strip[n]
+        else:
+            first.append(n)
+            ends.append(right[n])
+            runs.append(1)
+            strips.append(is_strip[n])
+        reached = max(reached, right[n]) if row[n] == in_row else right[n]
+        in_row = row[n]
+    count, at = len(first), row[first]
+    none = [float("nan")] * count
     return {
-        "run_id": [""] * len(merged),
-        "job_id": merged["job_id"].tolist(),
-        "runs": merged["runs"] + merged["is_strip"],  # a tap on a strip zooms, too
-        "scheduled": merged["left"],
+        "run_id": [""] * count,
+        "job_id": job_id[first],
+        "runs": np.array(runs) + np.array(strips, dtype=int),  # a tap on a strip zooms, too
+        "scheduled": left[first],
         "started": none,
         "finished": none,
-        "state": [-1.0] * len(merged),
+        "state": [-1.0] * count,
         "took_s": none,
         "late_s": none,
-        "colour": [palette.GHOST] * len(merged),
-        "left": merged["left"],
-        "right": merged["right"],
-        "top": row + 0.24,
-        "bottom": row + 0.76,
+        "colour": [palette.GHOST] * count,
+        "left": left[first],
+        "right": ends,
+        "top": at + 0.24,
+        "bottom": at + 0.76,
     }
 
 

@@ -7,12 +7,14 @@ give each row a tenth of them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import pandas as pd
 
 from apsis_nb.client import Client
 
 from .ahead import Ahead
+from .live import at_once
 from .runs_table import GROUPS, Filters
 from .timeline_rows import Grouping, Order, Row, arranged, row_of_job, rows_of
 
@@ -100,10 +102,13 @@ def load(
     pad = (wish.stop - wish.start) / 4  # so that a small step to the side is already drawn
     since, until = wish.start - pad, wish.stop + pad
     filters = wish.filters
-    with_runs = found_before.ask(client, filters, since, until, now)
+    told = at_once(
+        with_runs=partial(found_before.ask, client, filters, since, until, now),
+        expected=partial(ahead.ask, client, since, until, now),
+    )
+    with_runs, expected = told["with_runs"], told["expected"]
     found = with_words(with_runs, filters.words, labels)
     is_chosen = bool(filters.state or filters.late)
-    expected = ahead.ask(client, since, until, now)
     expected = with_words(expected.iloc[:0] if is_chosen else expected, filters.words, labels)
     seen = rows_of(pd.DataFrame({"job_id": list(wish.seen)}), found, expected)
     rank = rank_of(wish.how.order, found, expected)

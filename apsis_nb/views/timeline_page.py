@@ -32,7 +32,6 @@ MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
 LEAST_ROWS = 6  #: as high is the picture at least, so that its tools have room
 NOTHING = "Nothing to draw: no run in this time that was asked for, and none to come."
-MOST_DIFFERING = 3  #: draws, of which each is sent again, whether it differs or not
 REST_S = 0.4  #: after so long without a move the table and the strip follow
 
 #: Of the row of labels and the picture.
@@ -89,7 +88,7 @@ class TimelinePage(Viewer):
         self._answer: Answer | None = None
         self._moving = False
         self._is_stale = self._is_fetching = self._is_list_due = False
-        self._moves = self._draws = 0
+        self._moves = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
         self._nothing = Board()
@@ -186,13 +185,9 @@ class TimelinePage(Viewer):
             self._set_table_window()
         self._seen, self._first_row = answer.seen, answer.first_row
         self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=answer.rows)
-        # What was said while the page was still being made may not have arrived, and what is the same is not
-        # sent again: so what is said next differs in what nobody sees.
-        self._draws = min(self._draws + 1, MOST_DIFFERING)
-        blank = " " * self._draws
-        self._labels.content = labels_html(answer.rows) + blank
+        self._labels.content = labels_html(answer.rows)
         self._nothing.content = "" if answer.rows else markup.nothing(NOTHING)
-        self._bar.content = self._bar_html() + blank
+        self._bar.content = self._bar_html()
 
     def _still_wanted(self, wish: Wish) -> bool:
         """Whether the rows that were asked for are those that are chosen now."""
