@@ -13,7 +13,7 @@ from apsis_nb.client import NoSuch, NotAuthorized, literal
 from apsis_nb.core.errors import ApsisError, JobErrors
 from apsis_nb.core.params import params_from
 
-from .board import PAGE_CSS
+from .board import PAGE_CSS, Piece
 from .catalogue import Known
 from .finder import jobs_with
 
@@ -29,7 +29,7 @@ Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 MOST_JOBS = 50  #: that the choice of a job shows
 
 
-class AdHoc(pn.custom.JSComponent):
+class AdHoc(Piece):
     """The form. It asks with messages, and is told by what it shows:
 
     `{action: "jobs", words}` → `jobs`; `{action: "job", id}` → `job`; `{action: "plan", ...form}` → `plan`;

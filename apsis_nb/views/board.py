@@ -4,9 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import panel as pn
 import param
+from bokeh.document import Document
+from bokeh.models import InlineStyleSheet
 
 from .live import change
 
@@ -38,7 +41,27 @@ def hand_over(data: Any, on_action: OnAction) -> None:
         change(doc, partial(on_action, data))
 
 
-class Board(pn.custom.JSComponent):
+#: The sheets of a document, by their text.
+_SHEETS: WeakKeyDictionary[Document, dict[str, InlineStyleSheet]] = WeakKeyDictionary()
+
+
+class Piece(pn.custom.JSComponent):
+    """A piece of a page. Pieces have most of their styles in common: the browser is sent each sheet once."""
+
+    __abstract = True
+
+    def _get_properties(self, doc: Document | None) -> dict[str, Any]:
+        properties: dict[str, Any] = super()._get_properties(doc)
+        if doc is not None:
+            known = _SHEETS.setdefault(doc, {})
+            properties["stylesheets"] = [
+                known.setdefault(sheet, InlineStyleSheet(css=sheet)) if isinstance(sheet, str) else sheet
+                for sheet in properties["stylesheets"]
+            ]
+        return properties
+
+
+class Board(Piece):
     """HTML that the server renews; only what differs changes on the page.
 
     A `<button data-action="stop">` sends a message; with `data-title` it asks first, in a dialog that shows

@@ -12,7 +12,7 @@ import param
 from apsis_nb.client import Client, NoSuch
 from apsis_nb.core.errors import ApsisError
 
-from .board import PAGE_CSS
+from .board import PAGE_CSS, Piece
 from .catalogue import Catalogue, Known
 from .pages import navigation
 
@@ -37,7 +37,7 @@ WHERE label ILIKE $words ESCAPE '!'
 GROUP BY label ORDER BY runs DESC, label LIMIT {MOST_LABELS}"""
 
 
-class Finder(pn.custom.JSComponent):
+class Finder(Piece):
     """The dialogs; closed until somebody wants them."""
 
     found = param.Dict(default={}, doc="What question `n` found: `words`, `items`, and `error`.")

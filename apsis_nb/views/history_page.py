@@ -342,8 +342,7 @@ class HistoryPage(Viewer):
         if wish.range != self.wish.range and not is_back and not wish.range.name:
             self._before.append(self.wish.range)
         self.wish = wish
-        if pn.state.location is not None:
-            pn.state.location.search = f"?{urlencode(wish.query)}" if wish.query else ""
+        self._page.replace_address(wish.query)
         self._bar.content = self._bar_html()
         self._look()
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -237,8 +236,7 @@ class LatePage(Viewer):
 
     def _go(self, wish: Wish) -> None:
         self.wish = wish
-        if pn.state.location is not None:
-            pn.state.location.search = f"?{urlencode(wish.query)}" if wish.query else ""
+        self._page.replace_address(wish.query)
         self._bar.content = self._bar_html()
         self._look()
 

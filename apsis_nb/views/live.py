@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
 
-import panel as pn
 from bokeh.document import Document
 
 from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.states import State
+
+from .panel_fixes import connect
 
 log = logging.getLogger(__name__)
 
@@ -122,17 +123,10 @@ def _rest_s(began: float, ended: float) -> float:
 
 
 def change(doc: Document, call: Callable[[], Any]) -> None:
-    """Change a page as soon as its document may be changed; may be called by any thread.
-
-    Panel takes a page for connected once the browser has drawn all of it, and what changes until then for
-    part of the document that is yet to be sent. But the browser has the document much earlier, and would
-    never hear of those changes: so from then on they are sent.
-    """
+    """Change a page as soon as its document may be changed; may be called by any thread."""
 
     def act() -> None:
-        session = getattr(doc.session_context, "session", None)
-        if session is not None and session.connection_count:
-            pn.state._connected[doc] = True
+        connect(doc)
         call()
 
     # Bokeh's models may only be touched under the document's lock, which a task does not hold.

@@ -21,7 +21,7 @@ from apsis_nb.client import NoSuch, Run
 from apsis_nb.core.errors import ApsisError
 
 from . import markup
-from .board import PAGE_CSS
+from .board import PAGE_CSS, Piece
 from .line_search import MOST_FOUND, LineSearch
 from .previews import kind_of, preview_html
 
@@ -42,7 +42,7 @@ TELL_S = 0.3  #: between two words on how far a search is
 _PRINTED = {"output": "stdout + stderr", "stdout": "stdout", "stderr": "stderr"}
 
 
-class OutputPane(pn.custom.JSComponent):
+class OutputPane(Piece):
     """The pane. `follow` gives it a run; it reads the outputs by itself while the run is live."""
 
     size = param.Integer(default=0, doc="Bytes of the output so far.")

@@ -20,6 +20,7 @@ from .catalogue import Catalogue, catalogue
 from .failures import Failures
 from .finder import Finder
 from .live import Renewal, change
+from .panel_fixes import mend
 from .shell import Shell, foot, frame
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class Page:
         doc = pn.state.curdoc
         if doc is None:
             raise RuntimeError("a page is made while a document is: by `panel serve`, or in a notebook cell")
+        mend()
         self.doc = doc
         self.now = connection.clock(now)  #: the present, aware; of a file its end
         self.title = title
@@ -145,11 +147,17 @@ class Page:
 
     def put_in_address(self, **said: str | None) -> None:
         """Keep the page's state in its address, so that it can be sent; what is empty is left out."""
+        kept = {**self.said, **said}
+        self.replace_address({key: value for key, value in kept.items() if value})
+
+    def replace_address(self, said: dict[str, str]) -> None:
+        """Have the address say this, and nothing else."""
+        self.said = said
         location = pn.state.location
         if location is not None:
-            kept = {**self.said, **said}
-            self.said = {key: value for key, value in kept.items() if value}
-            location.search = "?" + urlencode(self.said) if self.said else ""
+            search = "?" + urlencode(said) if said else ""
+            # The browser tells its own address when it has drawn the page: what it was told before is lost.
+            pn.state.onload(lambda: setattr(location, "search", search))
 
     def keep(
         self,

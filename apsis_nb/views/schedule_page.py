@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import pandas as pd
 import panel as pn
@@ -196,8 +195,7 @@ class SchedulePage(Viewer):
     def _go(self, wish: Wish) -> None:
         is_elsewhere = wish.week != self.wish.week
         self.wish = wish
-        if pn.state.location is not None:
-            pn.state.location.search = f"?{urlencode(wish.query)}" if wish.query else ""
+        self._page.replace_address(wish.query)
         if is_elsewhere:
             self._bar.content = self._bar_html()
             self._look()

@@ -12,7 +12,7 @@ from panel.util import edit_readonly  # type: ignore[attr-defined]
 from panel_material_ui.template.base import Page as MaterialPage
 
 from . import markup
-from .board import PAGE_CSS, STACK_CSS, Board
+from .board import PAGE_CSS, STACK_CSS, Board, Piece
 from .pages import navigation
 
 _HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ _FRAME: dict[str, Any] = {
 }
 
 
-class Shell(pn.custom.JSComponent):
+class Shell(Piece):
     """The head of a page."""
 
     page = param.String(doc="Which page this is: a name of `pages.PAGES`.")
@@ -115,7 +115,7 @@ def frame(title: str, shell: Shell, parts: Sequence[Any], dialogs: Sequence[Any]
         main_width=1760,
         app_bar_width=1760,
     )
-    # It would follow whether the process does anything for anybody, and each time look through all its models.
+    # It would follow whether the process does anything for anybody, looking through all its models each time.
     with edit_readonly(page):
         page.busy = False
     return page

@@ -18,7 +18,7 @@ from apsis_nb.client import BadRequest, Client
 from apsis_nb.core.errors import ApsisError
 
 from . import markup
-from .board import PAGE_CSS
+from .board import PAGE_CSS, Piece
 from .markup import text
 
 _HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ LIMIT 100""",
 ]
 
 
-class SqlBox(pn.custom.JSComponent):
+class SqlBox(Piece):
     """The box. It asks with the page's client, in a thread; nothing is asked before somebody does.
 
     Args:

@@ -60,11 +60,13 @@ if (Date.now() < (taps.get("doubled") ?? 0) + 2 * wait) { return }
 if (data.runs && data.runs[n] > 1) { zoom() }
 else if (page && data.run_id[n]) {
   const address = page + encodeURIComponent(data.run_id[n])
+  window.apsis?.opening(address, `Opening ${data.run_id[n]} \u2026`)
   taps.set("timer", setTimeout(() => { window.location.href = address }, wait))
 }
 """
 _DOUBLE_TAP = """
 clearTimeout(taps.get("timer"))
+window.apsis?.opening()
 taps.set("doubled", Date.now())
 taps.get("zoom")?.()
 taps.delete("zoom")

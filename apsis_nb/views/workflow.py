@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import panel as pn
 import param
 
 from apsis_nb.core.states import State
 
 from . import markup, palette
-from .board import PAGE_CSS
+from .board import PAGE_CSS, Piece
 from .catalogue import Known, is_disabled
 from .dependencies import joined
 
@@ -104,7 +103,7 @@ def words_of(graph: Graph) -> str:
     return f"A line leads from a job to those that wait for it; a dashed one to what it starts.{others}"
 
 
-class Workflow(pn.custom.JSComponent):
+class Workflow(Piece):
     """The picture of a graph."""
 
     graph = param.Dict(default={}, doc="`nodes` and `edges`, as `drawn` gives them; empty: none.")

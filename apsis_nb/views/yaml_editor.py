@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import panel as pn
 import param
 
-from .board import PAGE_CSS, OnAction, hand_over
+from .board import PAGE_CSS, OnAction, Piece, hand_over
 
 _HERE = Path(__file__).parent
 _CSS = (_HERE / "yaml_editor.css").read_text(encoding="utf-8")
 
 
-class YamlEditor(pn.custom.JSComponent):
+class YamlEditor(Piece):
     """The editor. It tells `check` and `save?` with its `text`; the first also `n`, the second its `base`."""
 
     text = param.String(

@@ -197,6 +197,7 @@ def test_a_tap_on_a_bar_opens_its_run(reader, client):
         }"""
     )
     tab.mouse.click(x, y)
+    assert f"Opening {run.run_id}" in tab.locator("#opening").text_content()
     tab.wait_for_url(f"**/run?id={run.run_id}")
     settle(tab)
     assert run.job_id in tab.evaluate("() => deep('h1')[0].textContent")

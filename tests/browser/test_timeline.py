@@ -96,6 +96,7 @@ def test_a_double_tap_zooms_to_the_run_and_keys_move_on(reader, client):
     )
     tab.wait_for_function("() => location.search.includes('from=')")
     assert "/timeline" in tab.url
+    assert not tab.query_selector("#opening")
 
     before = tab.url
     tab.keyboard.press("ArrowLeft")
