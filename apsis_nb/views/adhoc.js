@@ -303,7 +303,9 @@ export function render({model, el}) {
   if (model.standing) {
     job = model.wish.job ?? ""
     args = {...model.wish.args}
-    what.innerHTML = '<p class="muted">Loading …</p>'
+    const wait = () => { if (!model.role) { what.innerHTML = `<p class="muted">${html(model.waiting)}</p>` } }
+    wait()
+    model.on("waiting", wait)
     go.disabled = true
     if (model.role) { setTimeout(draw) }
   }

@@ -16,6 +16,7 @@ from apsis_nb.core.params import params_from
 from .board import PAGE_CSS, Piece
 from .catalogue import Known
 from .finder import jobs_with
+from .markup import LOADING
 
 if TYPE_CHECKING:
     from .page import Page
@@ -39,6 +40,7 @@ class AdHoc(Piece):
     standing = param.Boolean(default=False, doc="Whether it is a page of its own, not a dialog.")
     role = param.String(doc="What the reader may do: read, run, write, admin.")
     user = param.String(doc="Who the reader is.")
+    waiting = param.String(default=LOADING, doc="What stands there until it is known who the reader is.")
     wish = param.Dict(default={}, doc="What is filled in at first: `job`, and `args`.")
     jobs = param.Dict(default={}, doc="The jobs that have some words: `words`, `items`, `count`, `error`.")
     job = param.Dict(default={}, doc="Facts of the chosen job: `id`, `params`, `description`, or `error`.")

@@ -214,6 +214,7 @@ class Page:
         sign = palette.WARNING_SIGN
         box = f'<div class="wrong" role="alert">{sign}<p>{markup.prose(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)
+        self.adhoc.waiting = NOT_LOADED
         for part in self._whole.main if self._whole is not None else ():
             for board in part.select(Board):  # what waits for an answer does not get one now
                 if markup.LOADING in board.content:

@@ -30,7 +30,7 @@ note: str
 
 def soon() -> str:
     """A time that a schedule can still meet."""
-    return (datetime.now(UTC) + timedelta(seconds=2)).isoformat(timespec="seconds")
+    return (datetime.now(UTC) + timedelta(seconds=5)).isoformat(timespec="seconds")
 
 
 def write(path: Path, *sources: str, tagged: int | None = None) -> Path:
