@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-#: For so long a request waits at most while something is saved; it looks again after so long.
-YIELD_S, LOOK_S = 0.016, 0.001
+#: For so long a request gives way while something is saved, for each that waits, of so many at most: one who
+#: asks is answered soon, and many who ask all the time are slowed down. It looks again after so long.
+YIELD_S, MOST_WAITING, LOOK_S = 0.016, 3, 0.001
 
 
 class Turns:
@@ -68,7 +69,8 @@ class OneByOne:
     these, however many ask, both stay short.
 
     Args:
-        is_busy: whether there is work that comes first. It delays one who waits by `YIELD_S` at most.
+        is_busy: whether there is work that comes first. It delays the first of those who wait by `YIELD_S` at
+            most, and if more wait by up to three times that.
     """
 
     def __init__(self, is_busy: Callable[[], bool] = lambda: False) -> None:
@@ -87,7 +89,8 @@ class OneByOne:
         called: asyncio.Future[None] = loop.create_future()
         self._waiting.append(called)
         if self._is_open:
-            self._is_open, self._until = False, loop.time() + YIELD_S
+            self._is_open = False
+            self._give_way()
             loop.call_later(LOOK_S, self._next)
         await called
 
@@ -101,5 +104,8 @@ class OneByOne:
             loop.call_later(LOOK_S, self._next)
         else:
             self._waiting.popleft().set_result(None)
-            self._until = loop.time() + YIELD_S
+            self._give_way()
             loop.call_soon(self._next)
+
+    def _give_way(self) -> None:
+        self._until = asyncio.get_running_loop().time() + YIELD_S * min(len(self._waiting), MOST_WAITING)

@@ -20,6 +20,9 @@ from pathlib import Path
 
 from .pages import page_files
 
+#: Where pages are made and runs are due at once, what is due comes first.
+NICE = 5
+
 
 def _secrets() -> dict[str, str]:
     """The first line of stdin; nothing if there is none."""
@@ -55,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     if secrets:
         threading.Thread(target=_leave_with_stdin, args=(told.socket,), daemon=True).start()
 
+    os.nice(NICE)
     gc.disable()  # what is imported stays: to look through it again and again costs time
     from panel.io.server import get_server
 

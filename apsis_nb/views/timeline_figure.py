@@ -15,8 +15,10 @@ from bokeh.models import (
     Grid,
     LinearAxis,
     PanTool,
+    Quad,
     Range1d,
     SaveTool,
+    Scatter,
     WheelZoomTool,
 )
 from bokeh.models.annotations.geometry import BoxAnnotation, Span
@@ -171,55 +173,25 @@ def add_glyphs(fig: Any, sources: Mapping[str, ColumnDataSource]) -> list[Any]:
     Returns:
         Those that can be pointed at.
     """
-    for kind, dash in (("ghosts", "solid"), ("missing", "dashed")):
-        fig.quad(
-            source=sources[kind],
-            fill_color=palette.GHOST,
-            fill_alpha=0.16 if kind == "ghosts" else 0.06,
-            line_color=palette.GHOST,
-            line_alpha=0.7,
-            line_dash=dash,
-            border_radius=2,
-            name=kind,
-        )
-    fig.quad(source=sources["waits"], fill_color="colour", fill_alpha=0.75, line_color=None, name="waits")
-    for kind in ("bars", "fresh"):
-        fig.quad(
-            source=sources[kind],
-            fill_color="colour",
-            line_color="edge",
-            line_width="edge_width",
-            border_radius=2,
-            name=kind,
-        )
-    for hatch in HATCHES:
-        fig.quad(
-            source=sources[hatch],
-            fill_color=None,
-            line_color=None,
-            hatch_pattern=hatch,
-            hatch_color="#ffffff",
-            hatch_alpha=0.45,
-            hatch_scale=7,
-            hatch_weight=1.4,
-            name=hatch,
-        )
-    fig.scatter(
-        "x",
-        "y",
-        source=sources["marks"],
-        marker="marker",
-        size=9,
-        line_color="colour",
-        line_width=2,
-        fill_color="colour",
-        name="marks",
-    )
+    ends: dict[str, Any] = {name: name for name in ("left", "right", "top", "bottom")}
+    look: dict[str, Any] = {"fill_color": palette.GHOST, "line_color": palette.GHOST, "line_alpha": 0.7}
+    ghost = Quad(**ends, **look, fill_alpha=0.16, border_radius=2)
+    missing = Quad(**ends, **look, fill_alpha=0.06, border_radius=2, line_dash="dashed")
+    waits = Quad(**ends, fill_color="colour", fill_alpha=0.75, line_color=None)
+    bar = Quad(**ends, fill_color="colour", line_color="edge", line_width="edge_width", border_radius=2)
+    look = {"hatch_color": "#ffffff", "hatch_alpha": 0.45, "hatch_scale": 7, "hatch_weight": 1.4}
+    hatched = {
+        hatch: Quad(**ends, fill_color=None, line_color=None, hatch_pattern=hatch, **look)
+        for hatch in HATCHES
+    }
+    look = {"line_color": "colour", "line_width": 2, "fill_color": "colour"}
+    mark = Scatter(x="x", y="y", marker="marker", size=9, **look)
+    glyphs: dict[str, Any] = {"ghosts": ghost, "missing": missing, "waits": waits, "bars": bar, "fresh": bar}
+    glyphs |= hatched | {"marks": mark}
     # A glyph keeps its look when another one is tapped: the page that opens is the answer.
-    for glyph in fig.renderers:
-        glyph.nonselection_glyph = None
-        glyph.selection_glyph = None
-    return [glyph for glyph in fig.renderers if glyph.name not in HATCHES]
+    same = {"nonselection_glyph": None, "selection_glyph": None, "muted_glyph": None}
+    drawn = {kind: fig.add_glyph(sources[kind], glyph, name=kind, **same) for kind, glyph in glyphs.items()}
+    return [glyph for kind, glyph in drawn.items() if kind not in HATCHES]
 
 
 def add_tools(fig: Any, told: list[Any], page: str) -> None:

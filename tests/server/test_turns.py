@@ -163,3 +163,15 @@ def test_who_comes_while_there_is_other_work_waits_for_it_but_not_for_ever() -> 
         await second
 
     run(work)
+
+
+def test_of_many_who_wait_each_gives_way_for_longer() -> None:
+    async def work() -> None:
+        requests, loop = OneByOne(lambda: True), asyncio.get_running_loop()
+
+        began = loop.time()
+        await asyncio.gather(*(requests.begin() for _ in range(5)))
+        # The first comes alone; behind it wait 4, 3, 2 and 1.
+        assert loop.time() - began >= YIELD_S * (1 + 3 + 3 + 2 + 1) * 0.9
+
+    run(work)
