@@ -174,16 +174,15 @@ def add_glyphs(fig: Any, sources: Mapping[str, ColumnDataSource]) -> list[Any]:
         Those that can be pointed at.
     """
     ends: dict[str, Any] = {name: name for name in ("left", "right", "top", "bottom")}
-    look: dict[str, Any] = {"fill_color": palette.GHOST, "line_color": palette.GHOST, "line_alpha": 0.7}
-    ghost = Quad(**ends, **look, fill_alpha=0.16, border_radius=2)
-    missing = Quad(**ends, **look, fill_alpha=0.06, border_radius=2, line_dash="dashed")
+    look: dict[str, Any] = {"border_radius": 2, "line_color": palette.GHOST, "fill_color": palette.GHOST}
+    ghost = Quad(**ends, **look, fill_alpha=0.16, line_alpha=0.7)
+    missing = Quad(**ends, **look, fill_alpha=0.06, line_alpha=0.7, line_dash="dashed")
     waits = Quad(**ends, fill_color="colour", fill_alpha=0.75, line_color=None)
-    bar = Quad(**ends, fill_color="colour", line_color="edge", line_width="edge_width", border_radius=2)
+    look = {"border_radius": 2, "line_color": "edge", "line_width": "edge_width", "fill_color": "colour"}
+    bar = Quad(**ends, **look)
     look = {"hatch_color": "#ffffff", "hatch_alpha": 0.45, "hatch_scale": 7, "hatch_weight": 1.4}
-    hatched = {
-        hatch: Quad(**ends, fill_color=None, line_color=None, hatch_pattern=hatch, **look)
-        for hatch in HATCHES
-    }
+    look |= {"fill_color": None, "line_color": None}
+    hatched = {hatch: Quad(**ends, **look, hatch_pattern=hatch) for hatch in HATCHES}
     look = {"line_color": "colour", "line_width": 2, "fill_color": "colour"}
     mark = Scatter(x="x", y="y", marker="marker", size=9, **look)
     glyphs: dict[str, Any] = {"ghosts": ghost, "missing": missing, "waits": waits, "bars": bar, "fresh": bar}
