@@ -196,10 +196,16 @@ def test_a_tap_on_a_bar_opens_its_run(reader, client):
           return [el.x + el.width / 2, el.y + 6 + 13]
         }"""
     )
+    # What is said stands there only until the other page opens.
+    tab.evaluate(
+        """() => { const {opening} = apsis
+          apsis.opening = (...asked) => { opening(...asked)
+            sessionStorage.said = document.getElementById("opening").textContent } }"""
+    )
     tab.mouse.click(x, y)
-    assert f"Opening {run.run_id}" in tab.locator("#opening").text_content()
     tab.wait_for_url(f"**/run?id={run.run_id}")
     settle(tab)
+    assert tab.evaluate("() => sessionStorage.said") == f"Opening {run.run_id} …"
     assert run.job_id in tab.evaluate("() => deep('h1')[0].textContent")
 
 
