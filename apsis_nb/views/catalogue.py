@@ -72,7 +72,7 @@ class Catalogue:
     def __init__(self, client: Client, feed: Feed) -> None:
         self._client = client
         self._feed = feed
-        self._lock = threading.Lock()
+        self._lock, self._keeping = threading.Lock(), threading.Lock()
         self._known: Known | None = None
         self._version = 0
         self._asked_at = 0.0
@@ -85,7 +85,8 @@ class Catalogue:
             ClientError: the server does not answer.
         """
         with self._lock:  # of several pages that wait for the same, one asks
-            version, known = self._version, self._known
+            with self._keeping:
+                version, known = self._version, self._known
             # Of a broken file that is gone nobody tells.
             is_old = known is not None and known.errors and time.monotonic() - self._asked_at > ERRORS_FOR_S
             if known is None or is_old:
@@ -94,14 +95,16 @@ class Catalogue:
                 jobs = {facts["job_id"]: facts for facts in told["jobs"]}
                 known = Known(jobs, told["errors"], self._client.list_pauses())
                 # If it changed while it was asked for, or nobody tells of changes, the next look asks anew.
-                is_kept = version == self._version and self._feed.link == "live"
-                self._known = known if is_kept else None
+                with self._keeping:
+                    is_kept = version == self._version and self._feed.link == "live"
+                    self._known = known if is_kept else None
             return known
 
     def forget(self) -> None:
         """Something has been changed from here: the next look asks anew."""
-        self._version += 1
-        self._known = None
+        with self._keeping:
+            self._version += 1
+            self._known = None
 
     def _heard(self, event: ServerEvent) -> None:
         if event.type in _CHANGES:

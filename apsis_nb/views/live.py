@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LEAST_PAUSE_S = 0.5  #: between two renewals of a page
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.5, 5.0  #: between two renewals of a page
 REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
 #: All pages together load for about this share of the time; what is beyond makes each of them rest longer.
 SHARE, MEASURED_S = 0.2, 10.0
@@ -119,7 +119,7 @@ def _rest_s(began: float, ended: float) -> float:
     while _LOADS[0][0] < ended - MEASURED_S:
         _LOADS.popleft()
     share = sum(took for _, took in _LOADS) / MEASURED_S
-    return max(LEAST_PAUSE_S, REST * (ended - began) * max(1.0, share / SHARE))
+    return min(MOST_PAUSE_S, max(LEAST_PAUSE_S, REST * (ended - began) * max(1.0, share / SHARE)))
 
 
 def change(doc: Document, call: Callable[[], Any]) -> None:
@@ -199,12 +199,11 @@ class Renewal(Generic[T]):
         self._task.cancel()
 
     async def _run(self) -> None:
+        rest_s = LEAST_PAUSE_S  # the first load has waited for the page to be made, whatever it took itself
+        await self._renew()
         while True:
-            self._hurries.clear()
-            began = self._loop.time()
-            await self._renew()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_rest_s(began, self._loop.time())):
+                async with asyncio.timeout(rest_s):
                     await self._hurries.wait()
             wait_s = RETRY_S if self._failed else self._every_s
             with contextlib.suppress(TimeoutError):  # the time itself is a reason
@@ -212,6 +211,10 @@ class Renewal(Generic[T]):
                     await self._wanted.wait()
             await self._visible.wait()
             self._wanted.clear()
+            self._hurries.clear()
+            began = self._loop.time()
+            await self._renew()
+            rest_s = _rest_s(began, self._loop.time())
 
     async def _renew(self) -> None:
         first, self._first = self._first, None
