@@ -33,11 +33,8 @@ def client(demo):
 
 
 def click(tab, selector):
-    """Click as soon as it is there: between a look and a click the page may take it away."""
-    tab.wait_for_function(
-        "selector => { const [found] = deep(selector); found?.click(); return found !== undefined }",
-        arg=selector,
-    )
+    tab.wait_for_function("selector => deep(selector).length", arg=selector)
+    tab.evaluate("selector => deep(selector)[0].click()", selector)
 
 
 def wait_for_words(tab, selector, words):
