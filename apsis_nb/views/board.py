@@ -54,10 +54,10 @@ class Piece(pn.custom.JSComponent):
         properties: dict[str, Any] = super()._get_properties(doc)
         if doc is not None:
             known = _SHEETS.setdefault(doc, {})
-            properties["stylesheets"] = [
-                known.setdefault(sheet, InlineStyleSheet(css=sheet)) if isinstance(sheet, str) else sheet
-                for sheet in properties["stylesheets"]
-            ]
+            for sheet in properties["stylesheets"]:
+                if isinstance(sheet, str) and sheet not in known:
+                    known[sheet] = InlineStyleSheet(css=sheet)
+            properties["stylesheets"] = [known.get(sheet, sheet) for sheet in properties["stylesheets"]]
         return properties
 
 

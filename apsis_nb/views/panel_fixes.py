@@ -9,7 +9,8 @@ import panel as pn
 from bokeh.document import Document
 from panel.io import document as _panel
 
-_dispatch_msgs = _panel._dispatch_msgs
+#: None: another Panel, which may do it in another way.
+_dispatch_msgs: Any = getattr(_panel, "_dispatch_msgs", None)
 
 
 def connect(doc: Document) -> None:
@@ -38,4 +39,5 @@ async def _dispatch_all(doc: Any) -> None:
 
 def mend() -> None:
     """Have Panel send what waits for a socket."""
-    _panel._dispatch_msgs = _dispatch_all
+    if _dispatch_msgs is not None:
+        _panel._dispatch_msgs = _dispatch_all
