@@ -67,6 +67,18 @@ def until(what: str, look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
+def schedule(api: httpx2.Client, job_id: str, **more: Any) -> str:
+    """Have one run made.
+
+    Returns:
+        Its name.
+    """
+    response = api.post("/runs", json={"job_id": job_id, **more})
+    assert response.status_code == 201, response.text
+    (run,) = response.json()["runs"]
+    return str(run["run_id"])
+
+
 class _Uvicorn(uvicorn.Server):
     def __init__(self, settings: uvicorn.Config, is_up: threading.Event) -> None:
         super().__init__(settings)

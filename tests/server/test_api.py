@@ -16,7 +16,7 @@ import pytest
 from apsis_nb.demo.history import make_history
 from apsis_nb.frames import FRAMES
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
-from tests.server.conftest import Served, serving, until, write_jobs
+from tests.server.conftest import Served, schedule, serving, until, write_jobs
 
 Finished = Callable[[str], dict[str, Any]]
 
@@ -29,13 +29,6 @@ def problem(response: httpx2.Response, status: int) -> str:
     assert {"type", "title", "detail"} <= document.keys()
     assert "Traceback" not in document["detail"]
     return str(document["detail"])
-
-
-def schedule(api: httpx2.Client, job_id: str, **more: Any) -> str:
-    response = api.post("/runs", json={"job_id": job_id, **more})
-    assert response.status_code == 201, response.text
-    (run,) = response.json()["runs"]
-    return str(run["run_id"])
 
 
 # -- the server
@@ -826,9 +819,9 @@ def test_a_job_that_comes_with_a_request_may_look_the_server_over(api: httpx2.Cl
 def test_who_has_an_answer_already_is_told_only_that_it_is_still_right(
     api: httpx2.Client, finished: Callable[[str], dict[str, Any]], what: str
 ) -> None:
-    (made,) = api.post("/runs", json={"job_id": "ops/hello"}).json()["runs"]
-    finished(made["run_id"])
-    path = {"jobs": "/jobs?q=ops", "runs": "/runs?state=success", "run": f"/runs/{made['run_id']}"}[what]
+    run_id = schedule(api, "ops/hello")
+    finished(run_id)
+    path = {"jobs": "/jobs?q=ops", "runs": "/runs?state=success", "run": f"/runs/{run_id}"}[what]
     first = api.get(path)
 
     again = api.get(path, headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})

@@ -11,7 +11,7 @@ import pytest
 
 from apsis_nb.server import events as events_module
 from apsis_nb.server.events import BEHIND_BYTES, RING_EVENTS, TYPES, Events, Listener
-from tests.server.conftest import Served, serving, until, write_jobs
+from tests.server.conftest import Served, schedule, serving, until, write_jobs
 
 ALL = frozenset(TYPES)
 RUN = frozenset({"run"})
@@ -218,10 +218,10 @@ def test_a_run_is_seen_to_start_and_to_end(served: Served, api: httpx2.Client) -
         told = blocks(response)
         (_, kind, hello) = next(told)
         assert (kind, hello["boot_id"]) == ("hello", served.engine.boot_id)
-        (made,) = api.post("/runs", json={"job_id": "ops/hello"}).json()["runs"]
+        run_id = schedule(api, "ops/hello")
         for _, kind, facts in told:
             assert kind == "run"
-            if facts["run_id"] == made["run_id"] and facts["state"] == "success":
+            if facts["run_id"] == run_id and facts["state"] == "success":
                 break
 
 
@@ -257,10 +257,10 @@ def test_a_late_run_is_heard_of_as_it_becomes_late(tmp_path: Path) -> None:
 def test_a_break_of_the_connection_loses_nothing(served: Served, api: httpx2.Client) -> None:
     with stream(served) as response:
         ((last_id, _, _)) = next(blocks(response))
-    (made,) = api.post("/runs", json={"job_id": "ops/hello"}).json()["runs"]
+    run_id = schedule(api, "ops/hello")
     with stream(served, headers={"Last-Event-ID": last_id}) as response:
         for _, kind, facts in blocks(response):
-            if kind == "log" and facts["run_id"] == made["run_id"] and facts["state"] == "success":
+            if kind == "log" and facts["run_id"] == run_id and facts["state"] == "success":
                 break
 
 
