@@ -6,7 +6,7 @@ measured and is not as it should be: by axe, and as `faults.js` says.
 
 import argparse
 import json
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import BrowserContext, Page, WebSocketRoute, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from tests.browser.axe import axe_faults
@@ -53,7 +53,6 @@ class Scene:
     settled: bool = True  #: whether what is asked for comes
     once_open: Callable[[], None] | None = None  #: happens when all pages are open
     until: str = "() => true"  #: of a page, after that
-    hold: bool = False  #: whether the pages get no news after they were made
     then: Mapping[str, str] = field(default_factory=dict)  #: by picture: what is done on the page before it
 
 
@@ -104,12 +103,12 @@ def empty(folder: Path) -> Iterator[Scene]:
 
 @contextmanager
 def loading(folder: Path) -> Iterator[Scene]:
-    """Pages whose data does not come: what the server tells them after they are made is held back."""
-    process, demo, pages = _demo(folder, busy=False)
-    try:
-        yield Scene(f"{demo.url}/dash/", demo.token, pages, settled=False, hold=True)
-    finally:
-        end_demo(process)
+    """Pages whose data does not come: they ask a server that takes up what they ask and never answers."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1000) as mute,
+        panel_alone(folder, f"http://127.0.0.1:{mute.getsockname()[1]}") as url,
+    ):
+        yield Scene(url, "", pages_of("r1", "sales/report", "job=ml/score"), settled=False)
 
 
 @contextmanager
@@ -124,13 +123,13 @@ def gone(folder: Path) -> Iterator[Scene]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[Scene]:
-    """Pages of `panel serve` whose scheduler is not there at all."""
+def panel_alone(folder: Path, asks: str) -> Iterator[str]:
+    """`panel serve` of all pages, which ask the server at that address; yields where they are."""
     port = "5999"
     root = Path(__file__).parents[1]
     command = [
         sys.executable, "-m", "panel", "serve", *map(str, sorted((root / "dashboards").glob("*.py"))),
-        "--port", port, "--address", "127.0.0.1", "--args", "--url", "http://127.0.0.1:9", "--token", "none",
+        "--port", port, "--address", "127.0.0.1", "--args", "--url", asks, "--token", "none",
     ]  # fmt: skip
     with (folder / "panel.log").open("w") as log:
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
@@ -138,13 +137,18 @@ def alone(folder: Path) -> Iterator[Scene]:
         until = time.monotonic() + 60
         while "running at" not in (folder / "panel.log").read_text() and time.monotonic() < until:
             time.sleep(0.2)
-        pages = pages_of("r1", "sales/report", "job=ml/score")
-        yield Scene(
-            f"http://127.0.0.1:{port}/", "", pages, settled=False, until="() => deep('.wrong').length"
-        )
+        yield f"http://127.0.0.1:{port}/"
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.kill()  # it would wait for the answers to what it has asked
+        process.wait()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Scene]:
+    """Pages of `panel serve` whose scheduler is not there at all."""
+    with panel_alone(folder, "http://127.0.0.1:9") as url:
+        pages = pages_of("r1", "sales/report", "job=ml/score")
+        yield Scene(url, "", pages, settled=False, until="() => deep('.wrong').length")
 
 
 @contextmanager
@@ -277,24 +281,6 @@ def calm(tab: Page) -> None:
     )
 
 
-def hold_news(context: BrowserContext) -> None:
-    """Let pages be made, and then hear nothing more."""
-
-    def passed_on(route: WebSocketRoute) -> None:
-        server = route.connect_to_server()
-        held = False
-
-        def heard(message: str | bytes) -> None:
-            nonlocal held
-            held = held or (isinstance(message, str) and '"PATCH-DOC"' in message)
-            if not held:
-                route.send(message)
-
-        server.on_message(heard)
-
-    context.route_web_socket(lambda url: "/dash/" in url, passed_on)
-
-
 def paint(state: str, into: Path, pages: list[str], sizes: list[str], themes: list[str]) -> list[str]:
     """Paint one state.
 
@@ -318,8 +304,6 @@ def paint(state: str, into: Path, pages: list[str], sizes: list[str], themes: li
         context.add_init_script(DEEP)
         if scene.token:
             context.request.get(f"{scene.url.removesuffix('dash/')}?token={scene.token}")
-        if scene.hold:
-            hold_news(context)
         wanted = {name: page for name, page in scene.pages.items() if not pages or name in pages}
         tabs = {}
         for name, page in wanted.items():

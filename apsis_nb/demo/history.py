@@ -68,8 +68,8 @@ JOBS = (
     PastJob(
         "ml/train",
         weight=1,
-        median_s=2700,
-        spread=0.25,
+        median_s=45,
+        spread=0.05,
         failing=0.05,
         labels=("ml",),
         cpu_share=1.8,

@@ -36,7 +36,7 @@ def _pause(n: int, pause: Mapping[str, Any], may_write: bool) -> str:
     scope, target = pause["scope"], str(pause["target"])
     who = {"job": markup.job_link(target), "path": f"<b>{text(target)}/</b>"}.get(scope, "<b>All jobs</b>")
     until = f"until {markup.when(pause['until'])}" if pause["until"] else "until somebody resumes it"
-    by = f" by {text(pause['by'])}" if pause["by"] else ""
+    by = f"by {text(pause['by'])}, " if pause["by"] else ""
     reason = f"<span class='says'>{text(pause['reason'])}</span>" if pause["reason"] else ""
     held = _runs(pause["held"])
     what = (
@@ -46,7 +46,7 @@ def _pause(n: int, pause: Mapping[str, Any], may_write: bool) -> str:
     button = _button(
         f"resume-{n}", f"{scope}:{target}", "Resume", f"Resume {target or 'all jobs'}?", may_write
     )
-    told = f"{until}{by}, since {markup.when(pause['since'], 'ago')}, {held} held back"
+    told = f"{by}{markup.when(pause['since'], 'ago')} · {until} · {held} held back"
     return (
         f'<li><div>{who}{reason}<span class="muted">{told}</span></div>{button}'
         f'<template data-for="resume-{n}">{what}</template></li>'

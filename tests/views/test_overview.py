@@ -57,7 +57,7 @@ def test_a_pause_says_what_its_end_means():
     pause = {"scope": "path", "target": "team", "since": NOW, "until": None, "reason": "a move", "by": "ann"}
     page = held_html([pause | {"held": 3}], [], may_run=True, may_write=True)
 
-    assert "until somebody resumes it by ann" in Tags(page).words
+    assert "until somebody resumes it" in Tags(page).words
     assert "<b>3 runs</b>" in page
     assert 'data-value="path:team"' in page
     assert "disabled" in held_html([pause | {"held": 3}], [], may_run=True, may_write=False)
