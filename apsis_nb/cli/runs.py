@@ -158,7 +158,7 @@ def run(
             ("job", facts["job_id"]),
             ("args", args_text(facts["args"])),
             ("labels", " ".join(facts["labels"])),
-            ("made by", _origin_text(facts)),
+            ("origin", _origin_text(facts)),
             ("scheduled", local_with_zone(facts["scheduled_at"])),
             ("started", local_with_zone(facts["started_at"])),
             ("finished", local_with_zone(facts["finished_at"])),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -418,8 +419,12 @@ def quoted(text: str) -> str:
 
 
 def _down_text(url: str, error: str) -> str:
-    why = f" ({error})" if error else ""
-    return f"no server answers at {url}{why}: start one with `apsis-nb serve JOBS`, or ap.local(...)"
+    words = re.sub(r"\[Errno -?\d+\] ", "", error)
+    why = f" ({words})" if words else ""
+    return (
+        f"no server answers at {url}{why}: start one with `apsis-nb serve JOBS` in a terminal, "
+        "or with `ap.local(...)` in a notebook"
+    )
 
 
 def _error_of(response: "httpx2.Response", url: str) -> ClientError:

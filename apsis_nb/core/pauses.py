@@ -32,7 +32,7 @@ class Pause:
     @property
     def text(self) -> str:
         """Who paused, and why."""
-        what = {"job": "", "path": f" the path {self.target}", "all": " all jobs"}[self.scope]
+        what = {"job": "", "path": f" with all of {self.target}/", "all": " with all jobs"}[self.scope]
         by = f"paused{what}" if self.by is None else f"paused{what} by {self.by}"
         return by if self.reason is None else f"{by}: {self.reason}"
 

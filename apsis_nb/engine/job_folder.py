@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,6 +39,8 @@ log = logging.getLogger("apsis_nb.jobs")
 
 #: Folders of other machines may tell nothing of a change, so it is looked for this often, too.
 LOOK_EVERY_S = 60
+#: Control characters and ends of lines: no file of a job has them in its name.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class EditRefused(Refused):
@@ -172,7 +175,7 @@ class JobFolder:
             Refused: there can be no job of this id.
         """
         parts = job_id.split("/")
-        if not job_id.isprintable() or any(p in {"", ".", ".."} for p in parts) or parts[-1].startswith("."):
+        if _UNSEEN.search(job_id) or any(p in {"", ".", ".."} for p in parts) or parts[-1].startswith("."):
             raise Refused(f"'{job_id}' can be no job's id: it is the path of its file in the job folder")
         path = self.root / f"{job_id}.yaml"
         if not path.resolve().is_relative_to(self.root.resolve()):

@@ -129,7 +129,7 @@ export function render({model, el}) {
     list.innerHTML = error ? `<li class="muted" role="option" aria-disabled="true">${html(error)}</li>` : choices.length
       ? choices.map((c, n) => `<li role="option" data-n="${n}" aria-selected="${n === 0}"><b>${html(c.title)}</b><span>${html(c.detail)}</span></li>`).join("")
         + (count > choices.length ? `<li class="muted" role="option" aria-disabled="true">and ${count - choices.length} more: type more words</li>` : "")
-      : `<li class="muted" role="option" aria-disabled="true">${words ? `No job has “${html(words)}”.` : "There are no jobs."}</li>`
+      : `<li class="muted" role="option" aria-disabled="true">${words ? `No job has “${html(words)}”.` : "There are no jobs yet: run a command, or write a job file with apsis-nb new JOB."}</li>`
   }
   const mark = () => what.querySelectorAll("[data-n]").forEach((li, n) => {
     li.setAttribute("aria-selected", String(n === at))

@@ -19,7 +19,10 @@ _AS_MANY_AS_FIT_JS = """
 let width = 1000
 try { width = plot.inner_width } catch { /* it has not been laid out yet */ }
 const most = Math.max(2, Math.min(9, Math.floor(width / 72)))
-return timesBetween(cb_data.range.start, cb_data.range.end, most)
+const {start, end} = cb_data.range, found = timesBetween(start, end, most)
+// Below bars of days a day is named in its middle; what is further apart than weeks is no day.
+const step = found.length > 1 ? found[1] - found[0] : 0
+return in_days && step > 20 * H && step < 20 * D ? found.map(t => t + 12 * H).filter(t => t < end) : found
 """
 _DURATION_JS = """
 const s = Math.abs(tick), short = (n) => String(+n.toFixed(1))
@@ -39,6 +42,7 @@ class TimePlot:
 
     def __init__(self, *, height: int, zone: str, in_seconds: bool) -> None:
         self._in_seconds = in_seconds
+        self._zone, self._unit = zone, ""
         self.figure: Any = new_figure(
             x_range=Range1d(start=0, end=1),
             y_range=Range1d(start=0, end=1),
@@ -54,7 +58,7 @@ class TimePlot:
             output_backend="canvas",
         )
         self._ticker = CustomJSTicker(
-            args={"zone": zone, "plot": self.figure},
+            args=self._tick_args(),
             major_code=f"{_AXIS_JS}\n{_AS_MANY_AS_FIT_JS}",
         )
         self._formatter = CustomJSTickFormatter(
@@ -72,11 +76,22 @@ class TimePlot:
 
     def set_zone(self, zone: str) -> None:
         """The head of the page has another zone."""
-        self._ticker.args = {"zone": zone, "plot": self.figure}
+        self._zone = zone
+        self._ticker.args = self._tick_args()
         self._formatter.args = {"zone": zone}
 
-    def set_ranges(self, start_ms: float, end_ms: float, top: float) -> None:
-        """What is to be seen, from 0 up to a little above `top`; marks at 0 are seen whole."""
+    def _tick_args(self) -> dict[str, Any]:
+        return {"zone": self._zone, "plot": self.figure, "in_days": self._unit == "day"}
+
+    def set_ranges(self, start_ms: float, end_ms: float, top: float, unit: str) -> None:
+        """What is to be seen: from 0 up to a little above `top`; marks at 0 are seen whole.
+
+        Args:
+            unit: of the periods: hour, day, week or month.
+        """
+        if unit != self._unit:
+            self._unit = unit
+            self._ticker.args = self._tick_args()
         self.figure.x_range.update(start=start_ms, end=end_ms)
         start = -0.025 * top if self._in_seconds else 0
         self.figure.y_range.update(start=start, end=max(top * 1.06, 1e-9))

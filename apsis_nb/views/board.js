@@ -65,7 +65,7 @@ function ask(root, {title, yes: word, danger, body, focus}) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) { dialog.close("no") } })
     dialog.showModal()
     if (yes.hidden) { dialog.querySelector('[value="no"]').textContent = "Close" }
-    ;(dialog.querySelector("input:not([type=checkbox])") ?? (yes.className === "danger" ? dialog.querySelector('[value="no"]') : yes)).focus()
+    ;(dialog.querySelector("input:not([type=checkbox]), select") ?? (yes.className === "danger" ? dialog.querySelector('[value="no"]') : yes)).focus()
   })
 }
 
@@ -80,7 +80,7 @@ export function render({model}) {
     window.apsis.write(box)
     for (const bar of box.querySelectorAll(".progress[data-end]")) {
       const {start, end} = bar.dataset
-      const done = Math.max(0, (Date.now() - start) / (end - start))
+      const done = Math.max(0, (window.apsis.now() - start) / (end - start))
       bar.firstElementChild.style.width = `${Math.min(100, done * 100).toFixed(1)}%`
       bar.classList.toggle("over", done > 1.5)
     }
@@ -96,6 +96,7 @@ export function render({model}) {
   box.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-action]")
     if (button && button.nodeName === "BUTTON") {
+      if (window.apsis.isCut) { window.apsis.events.dispatchEvent(new Event("refused")); return }
       const {title, yes, action} = button.dataset
       const body = root.querySelector(`template[data-for="${action}"]`)?.content.cloneNode(true)
       const danger = button.classList.contains("danger")

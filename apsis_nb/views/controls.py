@@ -106,3 +106,8 @@ def question(action: str, body: str) -> str:
 def as_table(is_open: bool, which: str = "") -> str:
     """The way to the table that says what a plot shows."""
     return button("table", "as a table", value=which, pressed=is_open, kind="link")
+
+
+def of_jobs(words: str) -> str:
+    """In a sentence that tells of nothing: of which jobs, where the reader chose some by words."""
+    return f" of a job with “{words}” in its name" if words else ""

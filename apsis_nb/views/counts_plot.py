@@ -138,7 +138,7 @@ class CountsPlot(Viewer):
         bars, periods, highest = stacked(counts, unit, zone)
         # The last period is seen as a whole, though it is not over.
         end = max([until, *(period_after(at, unit, zone) for at in periods[-1:])])
-        self._plot.set_ranges(since.timestamp() * 1000, end.timestamp() * 1000, highest)
+        self._plot.set_ranges(since.timestamp() * 1000, end.timestamp() * 1000, highest, unit)
         columns: Any  # Bokeh's hints want lists of whatever
         for state, columns in bars.items():
             if columns != dict(self._sources[state].data):

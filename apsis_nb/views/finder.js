@@ -27,7 +27,7 @@ export function render({model}) {
       aria-autocomplete="list" placeholder="A job, a run such as r123, or a label" autocomplete="off" spellcheck="false"
       aria-label="Search jobs, runs and labels"><ul id="found" role="listbox" aria-label="What was found"></ul>
       <p class="says" role="status"></p></dialog>
-    <dialog class="ask help" aria-label="Keys of the keyboard"><form method="dialog"><h2>Keys of the keyboard</h2>
+    <dialog class="ask help" aria-label="Keyboard shortcuts"><form method="dialog"><h2>Keyboard shortcuts</h2>
       <dl>${KEYS.map(([key, words]) => `<dt>${key.split("  ").map(k => `<kbd>${k}</kbd>`).join(" ")}</dt><dd>${words}</dd>`).join("")}</dl>
       <footer><button class="primary">Close</button></footer></form></dialog>`
   const [finder, help] = root.querySelectorAll("dialog")
@@ -70,11 +70,11 @@ export function render({model}) {
     timer = setTimeout(() => model.send_msg({words: field.value.trim(), n: asked}), 120)
   }
   const told = () => {
-    const {words, items: found, error, n} = model.found
+    const {words, items: found, more, error, n} = model.found
     if (n !== asked) { return }  // an answer to what was typed before
     items = [...pages(words), ...(found ?? [])]
     at = 0
-    says.textContent = error || (items.length ? "" : `No job, run or label has “${words}”.`)
+    says.textContent = error || (more ? `${more} more job${more > 1 ? "s" : ""}: type more of the name.` : items.length ? "" : `No job, run or label has “${words}”.`)
     draw()
   }
   field.addEventListener("input", ask)

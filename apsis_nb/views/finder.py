@@ -40,7 +40,9 @@ GROUP BY label ORDER BY runs DESC, label LIMIT {MOST_LABELS}"""
 class Finder(Piece):
     """The dialogs; closed until somebody wants them."""
 
-    found = param.Dict(default={}, doc="What question `n` found: `words`, `items`, and `error`.")
+    found = param.Dict(
+        default={}, doc="What question `n` found: `words`, `items`, how many `more` jobs, and `error`."
+    )
     pages = param.List(doc="Where the navigation leads: name and title each.")
 
     _bundle = _HERE / "finder.js"
@@ -56,14 +58,16 @@ class Finder(Piece):
 
     async def _find(self, words: str, n: Any) -> None:
         try:
-            items, error = await asyncio.to_thread(self._look, words), ""
+            (items, more), error = await asyncio.to_thread(self._look, words), ""
         except ApsisError as failed:
-            items, error = [], str(failed)
-        answer = {"words": words, "items": items, "error": error, "n": n}
+            items, more, error = [], 0, str(failed)
+        answer = {"words": words, "items": items, "more": more, "error": error, "n": n}
         self._page.later(lambda: self.param.update(found=answer))
 
-    def _look(self, words: str) -> list[dict[str, str]]:
-        return find(self._page.client, self._page.catalogue, words)
+    def _look(self, words: str) -> tuple[list[dict[str, str]], int]:
+        items = find(self._page.client, self._page.catalogue, words)
+        jobs = len(jobs_with(self._page.catalogue.look(), words.strip()))
+        return items, max(0, jobs - MOST_JOBS)
 
 
 def find(client: Client, catalogue: Catalogue, words: str) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from apsis_nb.core.times import format_iso
 
 from . import heat, markup, palette, past
 from .board import PAIR_CSS, STACK_CSS, Board
-from .controls import SURFACE, WHOLE, as_table, button, choices, group, joined, search, select
+from .controls import SURFACE, WHOLE, as_table, button, choices, group, joined, of_jobs, search, select
 from .counts_plot import ORDER, CountsPlot, period_words
 from .live import at_once
 from .markup import text
@@ -241,7 +241,8 @@ class HistoryPage(Viewer):
             return None
         wish, since, until = seen.wish, seen.chosen.since, seen.chosen.until
         known = seen.jobs["job_id"].tolist()
-        job = wish.job if wish.job in known else (known[0] if known else "")
+        done = seen.jobs.loc[seen.jobs["success"] > 0, "job_id"].tolist()
+        job = wish.job if wish.job in known else next(iter([*done, *known]), "")
         questions: dict[str, Callable[[], Any]] = {}
         if job:
             chosen = replace(seen.chosen, job=job, words="")
@@ -450,6 +451,12 @@ def _units(seen: Seen) -> str:
     return group("Period", choices("unit", {unit: unit for unit in seen.units}, seen.unit), is_small=True)
 
 
+def _named(wish: Wish) -> str:
+    """Of which jobs, and with what, where the reader chose some."""
+    label = f" with the label “{wish.label}”" if wish.label else ""
+    return of_jobs(wish.words) + label + (f" of the state “{wish.state}”" if wish.state else "")
+
+
 def head_html(seen: Seen, *, has_table: bool) -> str:
     """The figures, and what the bars mean; each state is a button that shows it alone."""
     by_state: dict[State, int] = {}
@@ -460,15 +467,14 @@ def head_html(seen: Seen, *, has_table: bool) -> str:
         late, missed = late + int(row["late"]), missed + int(row["missed"])
     whole = sum(by_state.values())
     if not whole:
-        words = f"No run {seen.wish.range.words}"
-        if seen.wish.words or seen.wish.label or seen.wish.state:
-            words += " with this job, label or state"
-        return markup.card("Runs", markup.nothing(f"{words}."), count=0)
+        wish, named = seen.wish, _named(seen.wish)
+        what_now = "" if named else " Choose a longer time, or start one with “New run”."
+        return markup.card("Runs", markup.nothing(f"No run{named} {wish.range.words}.{what_now}"), count=0)
     done, failed = (
         by_state.get(State.SUCCESS, 0),
         by_state.get(State.FAILURE, 0) + by_state.get(State.ERROR, 0),
     )
-    rate = f"{100 * done / (done + failed):.2f} % succeeded" if done + failed else "none has ended"
+    rate = f"{markup.percent(done, done + failed)} succeeded" if done + failed else "none has ended"
     told = f"{rate} &middot; {late:,} late &middot; {missed:,} missed"
     states = "".join(
         button(
@@ -565,7 +571,7 @@ def calendar_html(seen: Seen) -> str:
         f'<div class="bar under">{metrics}{heat.scale_html(words(most), colour)}</div>'
         f'<div class="heat-{colour}">{drawn}</div>'
     )
-    link = f'<a href="timeline?{text(address)}">these runs one by one</a>'
+    link = f'<a href="timeline?{text(address)}">list these runs</a>'
     return markup.card("Calendar", body, more=f"<span>{text(name)} by {seen.calendar_unit}</span>{link}")
 
 
@@ -646,7 +652,7 @@ def _job_cell(job_id: Any) -> str:
 def _rows(frame: pd.DataFrame, heads: list[tuple[str, str]], cells: Any, caption: str) -> str:
     """A table of the first rows, and how many there are beyond."""
     if not len(frame):
-        return markup.nothing("Nothing to tell in this time.")
+        return markup.nothing("No run to make a figure of.")
     rows = [cells(row) for row in markup.records(frame.head(MOST_ROWS))]
     beyond = len(frame) - MOST_ROWS
     more = (
@@ -664,7 +670,7 @@ def _ends_html(seen: Seen) -> str:
 
     def cells(row: dict[str, Any]) -> list[str]:
         ended = int(row["success"]) + int(row["failed"])
-        part = f"{100 * int(row['failed']) / ended:.1f} %" if ended else ""
+        part = markup.percent(int(row["failed"]), ended) if ended else ""
         share = f' <span class="part-of">{part}</span>'
         numbers = [f"{int(row[k]):,}" for k in ("runs", "success", "failed", "skipped", "late")]
         numbers[2] += share

@@ -15,9 +15,9 @@ from .markup import text
 MOST_NAMED = 12  #: jobs that a question names; of the others it tells how many
 
 FIELDS_OF_A_PAUSE = (
-    '<label class="field">Until<input name="until" placeholder="+8h, 09:00 or 2026-12-31; empty: until '
-    'resumed"></label><label class="field">Reason<input name="reason" placeholder="for others who wonder">'
-    "</label>"
+    '<label class="field">Until<input name="until" placeholder="+8h, 09:00 or 2026-12-31">'
+    "<small>Empty: until somebody resumes.</small></label>"
+    '<label class="field">Reason<input name="reason" placeholder="for others who wonder"></label>'
 )
 
 
@@ -36,11 +36,13 @@ def many(count: int, noun: str = "job") -> str:
 
 def pause_question(job_ids: list[str]) -> str:
     """What a pause of these jobs means, and the fields of it."""
+    is_one = len(job_ids) == 1  # the question names it
+    whose, resumed = ("its schedule makes", "it is") if is_one else ("their schedules make", "they are")
     what = (
-        "<p>What their schedules make is <b>skipped</b> until they are resumed. Runs that are under way go "
+        f"<p>What {whose} is <b>skipped</b> until {resumed} resumed. Runs that are under way go "
         "on, and runs may still be started by hand.</p>"
     )
-    return what + named(job_ids) + FIELDS_OF_A_PAUSE
+    return what + ("" if is_one else named(job_ids)) + FIELDS_OF_A_PAUSE
 
 
 def pause(client: Client, job_ids: list[str], form: Mapping[str, Any]) -> str:

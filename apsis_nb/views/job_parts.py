@@ -15,14 +15,14 @@ from .markup import text
 NEXT_TIMES = 10
 
 BACKFILL_FIELDS = (
-    "<p>Runs it for days that are past, the oldest first. First you see which.</p>"
+    "<p>Makes a run for each of these days, the oldest first. You see which before any is made.</p>"
     '<label class="field">From<input type="date" name="start" required></label>'
-    '<label class="field">To<input type="date" name="stop" required></label>'
+    '<label class="field">To, this day included<input type="date" name="stop" required></label>'
     '<label class="field">How many run at once<input type="number" name="max_running" value="1" min="1" '
     'max="1000"></label>'
     '<label class="field check"><input type="checkbox" name="only_missing" checked>'
     "Leave out what has succeeded or is under way</label>"
-    '<label class="field check"><input type="checkbox" name="actions">They fire the job\'s actions</label>'
+    '<label class="field check"><input type="checkbox" name="actions">Fire the job\'s actions</label>'
 )
 
 
@@ -114,8 +114,8 @@ def _strip_html(stats: Mapping[str, Any] | None, runs: list[dict[str, Any]]) -> 
     rate = ""
     if stats is not None and int(stats["success"]) + int(stats["failed"]):
         ended = int(stats["success"]) + int(stats["failed"])
-        share = int(1000 * int(stats["success"]) / ended) / 10
-        rate = f'<span class="muted">{share:g} % of {ended:,} succeeded in 30 days</span>'
+        share = markup.percent(int(stats["success"]), ended)
+        rate = f'<span class="muted">{share} of {ended:,} succeeded in 30 days</span>'
     return f'<div class="recent">{strips.strip_svg(runs, 30, links=True)}{rate}</div>'
 
 
@@ -135,7 +135,7 @@ def _acts(job_id: str, told: Told, role: str) -> tuple[str, str]:
         "Run …</button>"
     )
     backfill = (
-        '<button data-action="backfill?" data-title="Backfill" data-yes="See which runs"'
+        f'<button data-action="backfill?" data-title="Backfill {text(job_id)}" data-yes="See which runs"'
         f"{may('run', 'To backfill')}>Backfill …</button>"
     )
     templates = f'<template data-for="backfill?">{BACKFILL_FIELDS}</template>'
@@ -166,9 +166,9 @@ def absent_html(job_id: str, told: Told) -> str:
     elif told.ran or told.versions:
         words = f"There is no job {job_id} now. Its file was removed; its runs are kept."
     else:
-        words = f"There is no job {job_id}."
+        words = f"There is no job {job_id}, and none is known to have been: is it spelt as its file is?"
     query = text(urlencode({"job": job_id, "span": "90d"}))
-    runs = f'<a href="timeline?{query}">Its runs</a> · ' if job_id else ""
+    runs = f'<a href="timeline?{query}">Runs of that name</a> · ' if job_id else ""
     return markup.card(
         "No such job", markup.nothing(words) + f'<p class="nothing">{runs}<a href="jobs">All jobs</a></p>'
     )
@@ -221,11 +221,11 @@ def params_html(params: Mapping[str, Mapping[str, Any]]) -> str:
         if "choices" in said:
             more.append(f"one of {text(', '.join(said['choices']))}")
         if "default" in said:
-            more.append(f"default <b>{text(said['default'])}</b>")
+            more.append(f"default <b><bdi>{text(said['default'])}</bdi></b>")
         lines = [_clamped(", ".join(more), said.get("default", ""))]
         if "description" in said:
             words = said["description"]
-            lines.append(_clamped(f'<span class="muted">{text(words)}</span>', words))
+            lines.append(_clamped(f'<span class="muted"><bdi>{text(words)}</bdi></span>', words))
         items.append(f"<dt>{text(name)}</dt><dd>{''.join(lines)}</dd>")
     return markup.card("Params", f'<dl class="facts">{"".join(items)}</dl>')
 

@@ -115,7 +115,7 @@ class JobTimeline(Viewer):
         self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=rows)
         said = {"job": self._job_id, "from": format_time(answer.start, "second")}
         said["to"] = format_time(answer.stop, "second")
-        table = f'<a href="timeline?{markup.text(urlencode(said))}">larger, and as a table</a>'
+        table = f'<a href="timeline?{markup.text(urlencode(said))}">larger, with a table</a>'
         hint = '<p class="hint">A tap on a run opens it; drag to move.</p>'
         self._head.content = markup.card("Timeline", hint, more=table, kind="upper")
         self._box.visible = bool(len(answer.frame) or len(answer.expected))

@@ -330,7 +330,7 @@ class JobsPage(Viewer):
                     else:
                         html = "<p>No job file has changed since they were read.</p>"
                         html += job_acts.reload_question(told, [])
-                        self._later_ask("Nothing to take up", html, "", "")
+                        self._later_ask("Nothing has changed", html, "", "")
             case "reload":
                 force = bool(form.get("force"))
                 told = await self._page.act(client.reload, force=force)

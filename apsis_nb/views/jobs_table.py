@@ -15,7 +15,7 @@ from .markup import text
 
 PAGE_ROWS = 50  #: jobs and folders
 SPAN_WORDS = "30 days"
-NO_JOBS = "There are no jobs yet: `apsis-nb new JOB` makes the file of one in the job folder."
+NO_JOBS = "There are no jobs yet: `apsis-nb new JOB` writes a job file to start from."
 
 #: Which jobs are shown, beside words and a label.
 ONLY: dict[str, str] = {
@@ -390,8 +390,7 @@ def _rate_cell(stats: Mapping[str, Any] | None) -> str:
     if rate is None or stats is None:
         return ""
     ended = int(stats["success"]) + int(stats["failed"])
-    # Never as 100 what is not: rounded down.
-    shown = f"{int(rate * 1000) / 10:g} %"
+    shown = markup.percent(int(stats["success"]), ended)
     bad = ' class="bad"' if rate < 0.9 else ""
     return f'<span{bad}>{shown}</span> <span class="muted">of {ended:,}</span>'
 

@@ -14,7 +14,7 @@ from apsis_nb.client import BadRequest, ServerEvent
 
 from . import connection, late_runs, markup, past
 from .board import STACK_CSS, Board
-from .controls import SURFACE, WHOLE, as_table, button, joined, search
+from .controls import SURFACE, WHOLE, as_table, button, joined, of_jobs, search
 from .counts_plot import period_words
 from .late_runs import WHYS, budget_of
 from .live import at_once
@@ -328,17 +328,12 @@ def whys_html(row: dict[str, Any]) -> str:
     )
 
 
-def _named(wish: Wish) -> str:
-    """Of which jobs, where the reader chose some by words."""
-    return f" of a job with “{wish.words}” in its name" if wish.words else ""
-
-
 def by_job_html(seen: Seen) -> str:
     """Which jobs were late most often, and why; a job is a button that shows it alone."""
     where = seen.wish.range.words
     frame = seen.by_job
     if not len(frame):
-        words = f"No run{_named(seen.wish)} was late, and no time was missed, {where}."
+        words = f"No run{of_jobs(seen.wish.words)} was late, and no time was missed, {where}."
         return markup.card("Late most often", markup.nothing(words), count=0)
     heads = [
         ("Job", "name"), ("Late", "right"), ("of", "right"), ("Mostly because of", "wide"),
@@ -352,7 +347,7 @@ def by_job_html(seen: Seen) -> str:
             "of", markup.seen(job), value=job, pressed=job == seen.wish.job, title=told, kind="link job"
         )
         budget = text(budget_of(seen.facts.get(job))[1])
-        share = f' <span class="part-of">{f"{100 * late / due:.1f} %" if due else ""}</span>'
+        share = f' <span class="part-of">{markup.percent(late, due) if due else ""}</span>'
         rows.append(
             [
                 name, f"{late:,}{share}", f"{due:,}", whys_html(row), markup.duration(row["p50_s"]),
@@ -373,13 +368,14 @@ def trend_html(seen: Seen, *, has_table: bool) -> str:
     job = seen.wish.job
     title = f"How late {job} started" if job else "How late runs started"
     if not len(seen.trend):
-        words = f"No run of a schedule{' of this job' if job else _named(seen.wish)} {seen.wish.range.words}."
+        of = " of this job" if job else of_jobs(seen.wish.words)
+        words = f"No run of a schedule{of} {seen.wish.range.words}."
         return markup.card(title, markup.nothing(words))
     missed = int(seen.counts["missed"].sum()) if len(seen.counts) else 0
     budget_s, words = budget_of(seen.facts.get(job))
     line = f'<span><i class="line budget"></i>budget: {text(words)}</span>' if budget_s is not None else ""
     rings = "" if seen.worst is None else '<span><i class="ring"></i>late runs: a tap opens one</span>'
-    hint = "" if job else '<span class="muted push">choose a job above for its own</span>'
+    hint = "" if job else '<span class="muted push">choose a job above to see it alone</span>'
     legend = (
         '<div class="bar under legend"><span><i class="line"></i>median</span>'
         f'<span><i class="band"></i>up to the 95th percentile</span>{line}'
@@ -425,7 +421,7 @@ def list_html(
     frame, count = seen.lists[which]
     title = TITLES[which]
     if not len(frame):
-        of = f" of {seen.wish.job}" if seen.wish.job else _named(seen.wish)
+        of = f" of {seen.wish.job}" if seen.wish.job else of_jobs(seen.wish.words)
         said = f"No run{of} was late" if which == "late" else f"No time{of} was missed"
         return markup.card(title, markup.nothing(f"{said} {seen.wish.range.words}."), count=0)
     rows = markup.records(frame)

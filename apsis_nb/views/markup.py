@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
+from apsis_nb.core.runs import Instance
 from apsis_nb.core.states import State
 from apsis_nb.core.times import format_local, format_time
 
@@ -87,6 +89,13 @@ def duration(seconds: Any) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def percent(part: float, whole: float) -> str:
+    """A share: `100 %` only where it is all, `0 %` only where it is nothing, else with one decimal."""
+    if part in {0, whole}:
+        return "100 %" if part else "0 %"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f} %"
 
 
 def size(count: Any) -> str:
@@ -191,7 +200,7 @@ def unfolding(boxes: list[str]) -> str:
 def _box(kind: str, name: str, value: str, title: str = "") -> str:
     named = f"<i>{seen(name)}</i>" if kind == "arg" else ""
     told = f' title="{text(title)}"' if title else ""
-    return f'<span class="{kind}"{told}>{named}{seen(value)}</span>'
+    return f'<span class="{kind}"{told}>{named}<bdi>{seen(value)}</bdi></span>'
 
 
 def _chip(kind: str, name: str, value: str) -> str:
@@ -208,6 +217,14 @@ def _rest(told: list[tuple[str, str, str]]) -> str:
         return ""
     title = cut(", ".join(rest[:20]), 4 * LONGEST_CHIP)
     return f'<span class="rest" title="{text(title)}">+{len(rest):,}</span>'
+
+
+def own_cause(words: str, run: Mapping[str, Any] | None) -> str:
+    """A cause, as `why` tells it, beside the run that it is about: without its name and args before it."""
+    if run is None:
+        return words
+    name = f"{run['run_id']} {Instance.of(str(run['job_id']), objects(run['args']))}"
+    return words.removeprefix(f"{name}: ") if words.startswith(f"{name}: ") else words.replace(name, "it", 1)
 
 
 def clipped(words: object) -> str:
@@ -250,8 +267,8 @@ def nothing(words: str) -> str:
     return f'<p class="nothing">{prose(words)}</p>'
 
 
-#: What stands where something is not there yet.
-LOADING = "Loading …"
+#: What stands where something is not there yet: for a part, and for a figure.
+LOADING, UNKNOWN = "Loading …", "…"
 
 
 def loading(*titles: str) -> str:

@@ -190,7 +190,9 @@ class Overview(Viewer):
         if self._present is not None:
             self._figures.content = overview_html.figures_html(self._present)
             known = (plans.usual, plans.reasons) if plans else ({}, {})
-            self._left.content = overview_html.now_html(self._present, *known)
+            self._left.content = overview_html.now_html(
+                self._present, *known, has_jobs=plans is None or bool(plans.jobs)
+            )
         if plans is not None:
             may_run, may_write = plans.role != "read", plans.role in {"write", "admin"}
             parts = [
@@ -198,7 +200,7 @@ class Overview(Viewer):
                 held_html(plans.pauses, plans.backfills, may_run=may_run, may_write=may_write),
                 overview_html.untold_html(plans.untold),
                 overview_html.health_html(self._findings, may_mend=may_write, jobs=plans.jobs),
-                overview_html.following_html(plans.following, has_jobs=bool(plans.jobs)),
+                overview_html.following_html(plans.following, plans.pauses, has_jobs=bool(plans.jobs)),
             ]
             self._right.content = f'<div class="stack">{"".join(parts)}</div>'
 
@@ -293,7 +295,7 @@ def reasons_of(client: Client, live: Sequence[Mapping[str, Any]]) -> dict[str, s
         if not run["message"]:
             with contextlib.suppress(NoSuch):  # it may have gone meanwhile
                 causes = client.run(run["run_id"]).why()
-                found[str(run["run_id"])] = str(causes[0]["text"]) if causes else ""
+                found[str(run["run_id"])] = markup.own_cause(str(causes[0]["text"]), run) if causes else ""
     return found
 
 

@@ -15,11 +15,13 @@ from . import markup, palette
 from .jobs_table import NO_JOBS
 from .late_table import late_html
 from .markup import text
+from .week import Pauses
 
 if TYPE_CHECKING:
     from .overview import Present
 
 MOST_ROWS = 12  #: of a list; what is beyond is a link away
+OR_A_COMMAND = " The server takes it up by itself. “New run” runs a command without one."
 MOST_FINDINGS = 5  #: that are shown before one asks for all
 
 
@@ -29,8 +31,12 @@ _HOUR = timedelta(hours=1)
 def figures_html(present: "Present | None") -> str:
     """The row of figures at the top."""
     if present is None:
-        hours = '<div class="figure hours"><span class="name">Last 24 hours</span><b>…</b></div>'
-        return f'<div class="figures">{"".join(_figure(name, "…") for name in _FIGURES)}{hours}</div>'
+        hours = (
+            f'<div class="figure hours"><span class="name">Last 24 hours</span><b>{markup.UNKNOWN}</b></div>'
+        )
+        return (
+            f'<div class="figures">{"".join(_figure(name, markup.UNKNOWN) for name in _FIGURES)}{hours}</div>'
+        )
     by_state: dict[str, int] = {}
     for row in markup.records(present.hourly):
         by_state[str(row["state"])] = by_state.get(str(row["state"]), 0) + int(row["runs"])
@@ -40,7 +46,7 @@ def figures_html(present: "Present | None") -> str:
     running = len(present.live) - waiting
     done = by_state.get("success", 0)
     ended = done + failed
-    rate = f"{100 * done / ended:.1f} % of {ended:,}" if ended else "none ended"
+    rate = f"{markup.percent(done, ended)} of {ended:,}" if ended else "none ended"
     figures = [
         _figure("Running", f"{running:,}", "now"),
         _figure("Waiting", f"{waiting:,}", "for what they need", mark="wait" if waiting else ""),
@@ -103,17 +109,25 @@ def hours_html(present: "Present") -> str:
     )
 
 
-def now_html(present: "Present", usual: Mapping[str, Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
+def now_html(
+    present: "Present",
+    usual: Mapping[str, Mapping[str, Any]],
+    reasons: Mapping[str, str],
+    *,
+    has_jobs: bool = True,
+) -> str:
     """The lists: running, waiting, late, failed.
 
     Args:
         present: the runs.
         usual: as of `running_html`.
         reasons: why runs wait that do not say it themselves, by run.
+        has_jobs: whether there is any job at all; if not, how to make one comes first.
     """
     running = [run for run in present.live if run["state"] != State.WAITING.value]
     waiting = [run for run in present.live if run["state"] == State.WAITING.value]
-    parts = [running_html(running, usual, present.now)]
+    parts = [] if has_jobs else [markup.card("First job", markup.nothing(NO_JOBS + OR_A_COMMAND))]
+    parts.append(running_html(running, usual, present.now))
     if waiting:
         parts.append(waiting_html(waiting, reasons))
     parts += [failed_html(present.failed, present.again), late_html(present.late)]
@@ -201,7 +215,7 @@ def waiting_html(runs: list[dict[str, Any]], reasons: Mapping[str, str]) -> str:
         for run in runs[:MOST_ROWS]
         if (why := run["message"] or reasons.get(run["run_id"]) or "a condition")
     ]
-    heads = [("Job", "who"), ("Run", "tight"), ("Was due", "tight"), ("Waits for", "wide")]
+    heads = [("Job", "who"), ("Run", "tight"), ("Was due", "tight"), ("Why", "wide")]
     body = markup.table(
         heads, rows, caption="Runs that wait", ids=[run["run_id"] for run in runs[:MOST_ROWS]]
     )
@@ -235,14 +249,23 @@ def _again_html(made: tuple[str, str] | None) -> str:
     return f'run again as {markup.run_link(run_id)} <span class="muted">({text(state)})</span> &middot; '
 
 
-def following_html(following: pd.DataFrame, *, has_jobs: bool = True) -> str:
+def following_html(
+    following: pd.DataFrame, pauses: Sequence[Mapping[str, Any]] = (), *, has_jobs: bool = True
+) -> str:
     """The next run of each job; `has_jobs`: whether there is any job at all."""
     if not len(following):
         words = "No schedule makes a run in the next 24 hours." if has_jobs else NO_JOBS
         return markup.card("Next 24 hours", markup.nothing(words), count=0)
+    held = Pauses(pauses)
+
+    def mark(row: Mapping[str, Any]) -> str:
+        at = markup.instant(row["scheduled_at"])
+        is_held = at is not None and held.holds(str(row["job_id"]), at)
+        return '<span class="paused">paused</span>' if is_held else ""
+
     rows = [
         [
-            markup.job_link(row["job_id"]),
+            markup.job_link(row["job_id"]) + mark(row),
             markup.when(row["scheduled_at"], "time"),
             markup.when(row["scheduled_at"], "until"),
         ]

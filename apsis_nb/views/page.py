@@ -211,6 +211,7 @@ class Page:
             words, again = "Your session has ended.", '<a href="../login">Log in again</a>'
         elif not isinstance(error, ApsisError):
             words = "A part of this page cannot be shown; the log of the dashboards says why."
+        words = f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?')) else '.'}"
         sign = palette.WARNING_SIGN
         box = f'<div class="wrong" role="alert">{sign}<p>{markup.prose(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)
@@ -219,6 +220,7 @@ class Page:
             for board in part.select(Board):  # what waits for an answer does not get one now
                 if markup.LOADING in board.content:
                     board.content = board.content.replace(markup.LOADING, NOT_LOADED)
+                board.content = board.content.replace(f">{markup.UNKNOWN}</b>", f">{markup.NONE}</b>")
 
     def later(self, call: Callable[[], Any]) -> None:
         """Change the page as soon as it may be changed; for what runs in a task."""

@@ -134,12 +134,12 @@ def buttons_html(chosen: Range, names: Iterable[str], now: datetime, zone: ZoneI
     first = max(since, now - timedelta(days=3650)).astimezone(zone).date()
     last = min((until - timedelta(microseconds=1)), now).astimezone(zone).date()
     made.append(
-        f'<button data-action="days" data-title="From which day to which?" data-yes="Show" '
+        f'<button data-action="days" data-title="Show which days?" data-yes="Show" '
         f'aria-pressed="{str(not chosen.name).lower()}">Days &hellip;</button>'
     )
     asked = (
         f'<label class="field">From<input type="date" name="first" value="{first}"></label>'
         f'<label class="field">To, this day included<input type="date" name="last" value="{last}"></label>'
-        f"<p>Days are those of {markup.text(zone.key)}.</p>"
+        f"<p>From midnight to midnight in {markup.text(zone.key)}.</p>"
     )
     return group("Time", made) + question("days", asked)

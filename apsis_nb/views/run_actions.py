@@ -42,7 +42,7 @@ def actions_html(
     off = "" if may else ' disabled title="This takes the role run; you have read."'
     buttons = "".join(
         f'<button class="{o.kind}" data-action="{o.action}" data-title="{text(o.title)}" '
-        f'data-yes="{text(o.words)}"{off}>{text(o.words)}</button>'
+        f'data-yes="{text(o.words.removesuffix(" …"))}"{off}>{text(o.words)}</button>'
         for o in offers
     )
     if offers and not may:
@@ -83,7 +83,10 @@ def _stop(facts: Mapping[str, Any], name: str) -> Offer:
     stop = (facts.get("program") or {}).get("stop") or {}
     signal, grace = stop.get("signal", "SIGTERM"), stop.get("grace_period", 60)
     left = text(markup.duration(grace) if isinstance(grace, int | float) else grace)
-    what = f"<p>Its program gets <b>{text(signal)}</b>; what is left after <b>{left}</b> is killed.</p>"
+    what = (
+        f"<p>The program of <b>{text(facts['job_id'])}</b> gets <b>{text(signal)}</b>; "
+        f"what is left after <b>{left}</b> is killed.</p>"
+    )
     return Offer("stop", "Stop", f"Stop {name}?", what, "danger")
 
 
@@ -101,9 +104,11 @@ def _rerun(facts: Mapping[str, Any], job: Mapping[str, Any] | None) -> Offer:
     today = "as its job is today" if job else "as it was"
     fields = fields_html(params, markup.objects(facts["args"]))
     what = (
-        f'<p>A new run of <b>{text(name)}</b> starts now, {today}.</p><div class="fields">{fields}</div>'
+        f"<p>A new run of <b>{text(name)}</b> starts now, {today}; "
+        f"{text(facts['run_id'])} stays as it is.</p>"
+        f'<div class="fields">{fields}</div>'
         '<label class="check"><input type="checkbox" name="test">'
-        "as a test: it fires no actions, and counts nowhere</label>"
+        "As a test: it fires no actions, and counts nowhere</label>"
     )
     return Offer("rerun", "Run again", f"Run {name} again?", what, "primary")
 
@@ -112,12 +117,13 @@ def _mark(facts: Mapping[str, Any], name: str) -> Offer:
     others = [state.value for state in FINISHED if state.value != facts["state"]]
     options = "".join(f"<option>{state}</option>" for state in sorted(others, key=_by_life))
     what = (
-        f"<p>It is <b>{text(facts['state'])}</b>. Its record will say otherwise, and who said so;"
-        " nothing is run. Runs that wait for it hear of it.</p>"
+        f"<p>This run of <b>{text(facts['job_id'])}</b> ended as <b>{text(facts['state'])}</b>. From now on "
+        "it counts as what you choose, and its log tells that you did so. Nothing is run; runs that wait "
+        "for it take it as it is then.</p>"
         f'<label class="field">It counts as<select name="state">{options}</select></label>'
-        '<label class="check"><input type="checkbox" name="actions">fire the actions of that state</label>'
+        '<label class="check"><input type="checkbox" name="actions">Fire the actions of that state</label>'
     )
-    return Offer("mark", "Mark", f"Mark {name}?", what)
+    return Offer("mark", "Mark …", f"Mark {name} as another state?", what)
 
 
 def _by_life(state: str) -> int:

@@ -16,7 +16,7 @@ from .previews import json_tree
 from .run_actions import actions_html
 
 #: Kinds of causes that need nobody: shown, but not as something wrong.
-_CALM = frozenset({"due", "running", "ran", "schedule", "calendar"})
+_CALM = frozenset({"due", "running", "ran", "schedule", "calendar", "waiting", "limit"})
 _RUN_ID = re.compile(r"\br[0-9]+\b")
 
 
@@ -25,7 +25,7 @@ def absent_html(name: str) -> str:
     if not name:
         words = "No run is named in the address: write one at its end, such as `run?id=r123`."
     elif not re.fullmatch(r"r\d+", name):
-        words = f"“{name}” is no run id: write r123."
+        words = f"“{name}” is no run id: they look like r123."
     else:
         words = f"There is no run {name}. It may belong to another scheduler, or its history was removed."
     return markup.card(
@@ -56,7 +56,7 @@ def head_html(
         f'<div class="line big">{palette.icon(state, 18)}<b>{state.value}</b>{_clock(facts, state)}{late}'
         f"</div>{message}"
         f'<div class="line">{markup.chips(facts["args"], facts["labels"], has_all=True)}</div></div>'
-        f'<div class="acts"><div class="bar">{buttons}</div>{others_html(others, facts["run_id"])}</div>'
+        f'<div class="acts"><div class="bar">{buttons}</div>{others_html(others, facts)}</div>'
         f"{life_html(facts, now)}</section>{templates}"
     )
 
@@ -86,7 +86,10 @@ def life_html(facts: Mapping[str, Any], now: datetime) -> str:
     share = min(100.0, 100 * waited / whole)
     colour = palette.LOOKS[State(facts["state"])].colour
     ended = "ended " + markup.when(facts["finished_at"]) if facts["finished_at"] else "now"
-    ran = f"ran {markup.duration((end - started).total_seconds())}" if started else "did not start"
+    took_s = (
+        facts["elapsed_s"] if markup.given(facts["elapsed_s"]) else (end - (started or end)).total_seconds()
+    )
+    ran = f"ran {markup.duration(took_s)}" if started else "did not start"
     words = f"waited {markup.duration(waited)}" + (f", {ran}" if facts["finished_at"] else "")
     wait_colour = palette.LATE if facts["late"] else palette.LOOKS[State.WAITING].colour
     solid = (
@@ -100,18 +103,24 @@ def life_html(facts: Mapping[str, Any], now: datetime) -> str:
     )
 
 
-def others_html(others: pd.DataFrame, run_id: str) -> str:
-    """The last runs of the job as small columns, as high as they took, oldest first."""
+def others_html(others: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+    """The last runs of the job as small columns, as high as they took, oldest first.
+
+    Of the run itself what is shown beside them is newer.
+    """
     if len(others) < 2:
         return ""
     rows = others.iloc[::-1]
     longest = max(float(rows["elapsed_s"].max() or 0), 1e-9)
     columns = []
     for n, row in enumerate(markup.records(rows)):
-        name, state = f"r{row['run_id']}", markup.state_of(row["state"])
+        name = f"r{row['run_id']}"
+        is_it = name == facts["run_id"]
+        row = row | {key: facts[key] for key in ("state", "elapsed_s")} if is_it else row
+        state = markup.state_of(row["state"])
         height = 4 + 30 * (float(row["elapsed_s"]) / longest if markup.given(row["elapsed_s"]) else 0)
         took = markup.duration(row["elapsed_s"]) or markup.NONE
-        here = " here" if name == run_id else ""
+        here = " here" if is_it else ""
         words = f"{name}: {state.value}, {took}"
         columns.append(
             f'<a href="{text(markup.run_url(name))}" class="col{here}" aria-label="{words}">'
@@ -160,7 +169,7 @@ def details_html(facts: Mapping[str, Any], job: Mapping[str, Any] | None = None)
         ("late because of", text(facts["late_why"]) if facts["late"] and facts["late_why"] else ""),
         ("budgets", _budgets(budgets) if is_scheduled else ""),
         ("exit code", text(facts["return_code"]) if markup.given(facts["return_code"]) else ""),
-        ("made by", text(str(facts["origin"]).replace("_", " "))),
+        ("origin", text(str(facts["origin"]).replace("_", " "))),
         ("asked for by", text(facts["by"] or "")),
         ("repeats", markup.run_link(rerun_of) if rerun_of else ""),
         ("attempt", text(facts["attempt"]) if facts["attempt"] != 1 else ""),
@@ -186,15 +195,21 @@ def _budgets(late: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
-def why_html(causes: Sequence[Mapping[str, Any]]) -> str:
-    """Why it has not run, or not well: the nearest cause first, down to the root."""
+def why_html(causes: Sequence[Mapping[str, Any]], run: Mapping[str, Any] | None = None) -> str:
+    """Why it has not run, or not well: the nearest cause first, down to the root.
+
+    Args:
+        run: on whose page it is told; it is not named again.
+    """
     if not causes:
         return ""
     items = []
     for n, cause in enumerate(causes):
         root = " root" if n == len(causes) - 1 and n > 0 else ""
         calm = " calm" if cause["kind"] in _CALM else ""
-        words = _RUN_ID.sub(lambda match: markup.run_link(match[0]), text(cause["text"]))
+        words = _RUN_ID.sub(
+            lambda match: markup.run_link(match[0]), text(markup.own_cause(str(cause["text"]), run))
+        )
         last = (
             f'<code title="The last line that it wrote">{text(cause["output"])}</code>'
             if cause["output"]
@@ -314,12 +329,16 @@ def program_html(facts: Mapping[str, Any]) -> str:
     if command is None and "argv" in program:
         command = shlex.join(str(word) for word in program.pop("argv"))
     code = f'<pre class="code">{text(str(command).strip())}</pre>' if command else ""
-    rest = "".join(f"<dt>{text(k)}</dt><dd>{_value(v)}</dd>" for k, v in program.items())
+    rest = "".join(f"<dt>{text(k)}</dt><dd>{_value(k, v)}</dd>" for k, v in sorted(program.items()))
     more = f'<dl class="facts">{rest}</dl>' if rest else ""
     return markup.card("Program", code + more, more=text(kind)) if kind else ""
 
 
-def _value(value: object) -> str:
+def _value(name: str, value: object) -> str:
     if isinstance(value, Mapping):
-        return "<br>".join(f"<code>{text(k)}={text(v)}</code>" for k, v in value.items())
+        is_time = name in {"stop", "timeout"}  # all their numbers are seconds
+        told = {
+            k: markup.duration(v) if is_time and isinstance(v, int | float) else v for k, v in value.items()
+        }
+        return "<br>".join(f"<code>{text(k)}={text(v)}</code>" for k, v in sorted(told.items()))
     return f"<code>{text(value)}</code>"

@@ -185,7 +185,7 @@ class RunPage(Viewer):
             return
         facts, job, around = self._told.facts, self._told.job, self._around
         self._head.content = run_html.head_html(facts, around.others, self._told.now, job, around.role)
-        why = run_html.why_html(around.causes)
+        why = run_html.why_html(around.causes, facts)
         self._why.param.update(content=why, visible=bool(why))
         side = [
             run_html.log_html(self._told.log),

@@ -39,6 +39,11 @@ class Filters:
     jobs: tuple[str, ...] = ()  #: only of these rows of the timeline; none: all
     page: int = 0
 
+    @property
+    def narrows(self) -> bool:
+        """Whether some of the runs of its time are left out."""
+        return bool(self.words or self.state or self.late)
+
     def where(self) -> tuple[str, dict[str, Any]]:
         """The condition in SQL, and its parameters."""
         parts, values = ["true"], {}
@@ -205,7 +210,7 @@ def kinds_of(rows: pd.DataFrame) -> list[Picked]:
 def rows_html(rows: pd.DataFrame, count: int, filters: Filters, picked: Collection[str] | None = None) -> str:
     """The table itself; `picked`: the runs that are, or None where nothing can be done with any."""
     if not count:
-        fits = " fits the filters" if filters.words or filters.state or filters.late else ""
+        fits = " fits the filters" if filters.narrows else ""
         return markup.card("Runs", markup.nothing(f"No run in this time{fits}."), count=0)
     ids, cells = [], []
     for row in markup.records(rows):

@@ -14,8 +14,8 @@ from apsis_nb.core.times import format_day
 
 from . import heat, markup
 from .board import STACK_CSS, Board
-from .controls import WHOLE, button, choices, group, search
-from .jobs_table import broken_html
+from .controls import WHOLE, button, choices, group, of_jobs, search
+from .jobs_table import NO_JOBS, broken_html
 from .live import at_once
 from .markup import text
 from .page import Page
@@ -321,10 +321,10 @@ def week_html(seen: Seen) -> str:
         f"<thead><tr><td></td>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
     if not len(seen.expected):
-        named = f" of a job with “{wish.words}” in its name" if wish.words else ""
-        body = markup.nothing(f"No schedule{named} makes a run in this week.") + changes
-    total = int(seen.expected["runs"].sum())
-    return markup.card("Week", body, count=total, more=f"in {text(week.zone.key)}")
+        words = f"No schedule{of_jobs(wish.words)} makes a run in this week." if seen.jobs else NO_JOBS
+        body = markup.nothing(words) + changes
+    total = sum(cell.runs for row in shown for cell in row)  # as the days say; what is paused makes none
+    return markup.card("Week", body, count=int(total), more=f"in {text(week.zone.key)}")
 
 
 def _most_words(most: float, metric: str) -> str:
@@ -381,7 +381,7 @@ def list_html(seen: Seen) -> str:
     rows.sort(key=lambda r: (r[0], r[1]))
     coming = [row for row in rows if row[2] > 1 or row[0] >= seen.now]
     if not coming:
-        words = "Nothing more is due" if rows else "No schedule makes a run"
+        words = "Nothing more is due" if rows else f"No schedule{of_jobs(wish.words)} makes a run"
         return markup.card(title, markup.nothing(f"{words} in this time."), count=0)
     cells = [_list_row(*row, seen) for row in coming[:MOST_ROWS]]
     heads = [
@@ -393,11 +393,12 @@ def list_html(seen: Seen) -> str:
         ("When", "wide"),
     ]
     body = markup.table(heads, cells, caption=f"What will run on {title}")
+    count = sum(runs for at, job, runs, _ in coming if not seen.pauses.holds(job, at))
     beyond = len(coming) - MOST_ROWS
     more = (
         f'<p class="nothing">{beyond:,} more: choose an hour, or narrow the jobs.</p>' if beyond > 0 else ""
     )
-    return markup.card(title, body + more, count=int(frame["runs"].sum()), more="those of schedules; by time")
+    return markup.card(title, body + more, count=count, more="what schedules start, by time")
 
 
 def _list_row(at: Any, job: str, runs: int, period: datetime | None, seen: Seen) -> list[str]:

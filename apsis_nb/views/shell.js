@@ -59,6 +59,8 @@ export function render({model}) {
   const here = model.page === "job" ? "jobs" : model.page
   const links = model.pages.map(([id, name]) =>
     `<a href="${id}"${id === here ? ' aria-current="page"' : ""}>${html(name)}</a>`).join("")
+  const others = {job: "Job", run: "Run", adhoc: "New run"}
+  const name = others[model.page] ?? model.pages.find(([id]) => id === model.page)?.[1] ?? ""
   const own = model.alive !== ""  // whether the server's other pages are at this address
   head.innerHTML = `
     <button class="pages" popovertarget="pages" aria-label="Pages" title="Pages">${symbol("pages")}</button>
@@ -67,6 +69,7 @@ export function render({model}) {
       <circle cx="16" cy="16" r="12" fill="none" stroke="currentColor" stroke-width="3" opacity=".28"/>
       <path d="M16 4a12 12 0 0 1 11.3 8" fill="none" stroke="currentColor" stroke-width="3.6" stroke-linecap="round"/>
       <circle cx="16" cy="16" r="4" fill="currentColor"/></svg><span>apsis<b>_nb</b></span></a>
+    <span class="here">${html(name)}</span>
     <nav class="wide" aria-label="Pages">${links}</nav>
     <button class="search" title="Find a job, a run or a label ( / )" aria-label="Search">${symbol("search")}<span
       class="word">Search</span><kbd>/</kbd></button>
@@ -77,8 +80,8 @@ export function render({model}) {
     <button class="theme"></button>
     <button class="more" popovertarget="more" aria-label="More" title="More">${symbol("more")}</button>
     <div class="menu" id="more" popover>
-      <button class="other-zone"></button><button class="notify"></button><button class="help">Keys of the keyboard<kbd>?</kbd></button>
-      ${own ? `<a href="../status">Page for a phone</a><a href="../docs">Reference of the API</a>
+      <button class="other-zone"></button><button class="notify"></button><button class="help">Keyboard shortcuts<kbd>?</kbd></button>
+      ${own ? `<a href="../status">Page for phones</a><a href="../docs">API reference</a>
       <form method="post" action="../logout"><button class="leave">Log out</button></form>` : ""}</div>
     <p class="cut-off" role="alert" hidden></p>`
   const link = head.querySelector(".link"), word = head.querySelector(".link .word")
@@ -89,7 +92,7 @@ export function render({model}) {
   head.querySelector(".help").addEventListener("click", () => { head.querySelector("#more").hidePopover(); tell("help") })
 
   let failedUntil = 0
-  let answers = true, boot = null, lost = false, since = null
+  let answers = true, boot = null, lost = false, since = null, wasLive = false
   let mode = null, why = ""  // of `MODES`; and why it is broken
   const cutOff = head.querySelector(".cut-off")
   const colour = () => (!answers || lost ? "red" : model.feed === "live" ? "green" : "amber")
@@ -97,20 +100,23 @@ export function render({model}) {
     const now = colour()
     const [name, means] = MODES[mode] ?? ["live", WORDS.green]
     link.dataset.colour = now === "green" && mode ? "amber" : now
-    word.textContent = {green: name, amber: "reconnecting", red: "disconnected"}[now]
+    wasLive ||= now === "green"
+    word.textContent = {green: name, amber: wasLive ? "reconnecting" : "connecting", red: "disconnected"}[now]
     link.title = now === "green" ? means : WORDS[now]
     const isCut = now === "red", isBroken = now === "green" && mode === "broken"
     if (isBroken) { cutOff.textContent = `${means[0].toUpperCase()}${means.slice(1)}: ${why}.` }
+    window.apsis.isCut = isCut
     if (isCut && since === null) {
       since = new Date().toISOString()
-      cutOff.innerHTML = `No connection since <time datetime="${since}" data-show="time"></time>: what you see is of then. The page
-        comes back by itself.`
+      cutOff.innerHTML = `No connection since <time datetime="${since}" data-show="time"></time>: the page shows how it was then. It
+        goes on by itself once somebody answers.<b hidden> Until then nothing can be done.</b>`
       window.apsis.write(cutOff)
     }
     if (!isCut) { since = null }
     cutOff.hidden = !isCut && !isBroken
     icon()
   }
+  window.apsis.events.addEventListener("refused", () => cutOff.querySelector("b")?.removeAttribute("hidden"))
   // Of several icons a browser takes the last one: it is the one that is drawn here.
   const [...icons] = document.querySelectorAll('link[rel~="icon"]')
   icons.slice(1).forEach(el => el.remove())

@@ -39,6 +39,13 @@ let room = {MOST_TICKS}
 try {{ room = Math.max(2, Math.floor(fig.inner_width / {TICK_PX})) }} catch {{ /* it is asked again */ }}
 """
 
+#: The lines between its groups are nearly white, also in the dark; one at the edge of an active tool seems to
+#: to belong to the picture.
+_TOOLBAR_CSS = """
+.bk-divider { visibility: hidden; }
+.bk-active { border-color: transparent !important; border-radius: 6px; background-color: #2f6df62e; }
+"""
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -204,8 +211,7 @@ def add_tools(fig: Any, told: list[Any], page: str) -> None:
     fig.toolbar.active_scroll = wheel
     fig.toolbar.active_drag = pan
     fig.toolbar.logo = None
-    # The lines between its groups are nearly white, also in the dark.
-    fig.toolbar.stylesheets = [".bk-divider { visibility: hidden; }"]
+    fig.toolbar.stylesheets = [_TOOLBAR_CSS]
 
 
 def paint(fig: Any, *, dark: bool) -> None:

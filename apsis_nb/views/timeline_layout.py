@@ -221,7 +221,9 @@ def _hatched(facts: Columns, hatch: str) -> Columns:
 
 def _waits(facts: Columns, now: float, ms_per_px: float) -> Columns:
     waits_now = np.isin(facts["state"], [State.WAITING.value, State.STARTING.value])
-    end = np.where(facts["has_bar"], facts["started"], np.where(waits_now, now, np.nan))
+    # What has only begun to wait is seen, too: there is no bar behind it yet.
+    so_far = np.maximum(now, facts["scheduled"] + LEAST_PX * ms_per_px)
+    end = np.where(facts["has_bar"], facts["started"], np.where(waits_now, so_far, np.nan))
     which = (facts["runs"] == 1) & (end - facts["scheduled"] > ms_per_px)
     part = _chosen(facts | {"left": facts["scheduled"], "right": end}, which)
     middle = (part["top"] + part["bottom"]) / 2

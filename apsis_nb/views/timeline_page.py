@@ -31,7 +31,8 @@ LEAST_SPAN = timedelta(seconds=10)
 MOST_SPAN = timedelta(days=3660)
 COALESCE_S = 0.03  #: while somebody drags, so many seconds of changes are one question
 LEAST_ROWS = 6  #: as high is the picture at least, so that its tools have room
-NOTHING = "Nothing to draw: no run in this time that was asked for, and none to come."
+NOTHING = "No run in this time, and none to come: choose another time, or start one with “New run”."
+NOTHING_FITS = "No run in this time that fits the filters, and none to come."
 REST_S = 0.4  #: after so long without a move the table and the strip follow
 
 #: Of the row of labels and the picture.
@@ -91,7 +92,7 @@ class TimelinePage(Viewer):
         self._moves = 0
         style: dict[str, Any] = {"stylesheets": [TIMELINE_CSS], "on_action": self._act}
         self._bar = Board(self._bar_html(), **style)
-        self._nothing = Board()
+        self._nothing = Board(markup.nothing(markup.LOADING))
         self._labels = Board(visible=True, **style)
         self._keys = Keys(self._act)
         page.shell.param.watch(self._set_zone, "zone")
@@ -186,7 +187,8 @@ class TimelinePage(Viewer):
         self._seen, self._first_row = answer.seen, answer.first_row
         self._picture.draw(answer.frame, expected=answer.expected, now=answer.now, rows=answer.rows)
         self._labels.content = labels_html(answer.rows)
-        self._nothing.content = "" if answer.rows else markup.nothing(NOTHING)
+        words = NOTHING_FITS if self._table.filters.narrows else NOTHING
+        self._nothing.content = "" if answer.rows else markup.nothing(words)
         self._bar.content = self._bar_html()
 
     def _still_wanted(self, wish: Wish) -> bool:

@@ -131,6 +131,7 @@ class Trend(Viewer):
             toolbar_location=None,
             tools="",
             outline_line_color=None,
+            min_border_left=56,
             min_border_right=14,
             min_border_top=6,
             sizing_mode="stretch_width",

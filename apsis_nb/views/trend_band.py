@@ -107,7 +107,7 @@ class TrendBand(Viewer):
         top = float(np.nanmax(tops)) if tops else 0.0
         last = markup.instant(frame["period"].max()) if len(frame) else None
         end = until if last is None else max(until, period_after(last, unit, zone))
-        self._plot.set_ranges(since.timestamp() * 1000, end.timestamp() * 1000, top or 1.0)
+        self._plot.set_ranges(since.timestamp() * 1000, end.timestamp() * 1000, top or 1.0, unit)
         self._band.data = _columns(_BAND, band(frame, unit, zone))
         self._points.data = _columns(_POINT, [_point(row, zone) for row in markup.records(points)])
         self._missed.data = _columns(

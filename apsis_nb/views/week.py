@@ -1,5 +1,6 @@
 """A week as hours of a zone, also where its clocks change, and what is expected in each. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -134,10 +135,10 @@ def cells_of(expected: pd.DataFrame, typical_s: dict[str, float], paused: "Pause
 class Pauses:
     """What is paused, from which time on it is not, and why."""
 
-    def __init__(self, pauses: list[dict[str, object]]) -> None:
+    def __init__(self, pauses: Sequence[Mapping[str, object]]) -> None:
         self._pauses = pauses
 
-    def of(self, job_id: str, at: datetime) -> dict[str, object] | None:
+    def of(self, job_id: str, at: datetime) -> Mapping[str, object] | None:
         """The pause that holds a job back at a time to come."""
         for pause in self._pauses:
             target = str(pause.get("target") or "").strip("/")

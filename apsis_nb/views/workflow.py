@@ -99,7 +99,7 @@ def words_of(graph: Graph) -> str:
             f"{len(graph.jobs):,} jobs have to do with each other here, and {MOST_NODES} can be drawn: "
             "narrow them by words of their ids, or by a label."
         )
-    others = f" {graph.alone:,} more of these jobs have to do with no other." if graph.alone else ""
+    others = f" Not drawn: {graph.alone:,} that stand alone." if graph.alone else ""
     return f"A line leads from a job to those that wait for it; a dashed one to what it starts.{others}"
 
 

@@ -272,6 +272,8 @@ def test_a_file_is_edited_with_what_is_wrong_and_what_will_change(reader, demo, 
         click(tab, "dialog button[value=yes]")
         wait_for_words(tab, ".said", "is saved")
         until(tab, "() => deep('.when b').length")
+        newest = str(client.versions("sales/chart")[-1]["version"])
+        until(tab, "n => deep('button[data-action=version]')[0].textContent === n", newest)
         click(tab, "button[data-action=version]")
         wait_for_words(tab, ".version .difference ins", "+schedule")
     finally:

@@ -463,6 +463,13 @@ def test_whatever_dies_is_missed_and_its_return_seen(browser, tmp_path):
 
         miss(process.kill)
         process.communicate(timeout=30)
+        # Meanwhile what is seen is of the last moment that is known, and nothing can be done.
+        tab = tabs[f"run?id={run.run_id}"]
+        tab.evaluate("() => deep('button[data-action=stop]')[0].click()")
+        tab.wait_for_function("() => deep('.cut-off b').some(e => !e.hidden)")
+        assert tab.evaluate("() => deep('dialog[open]').length") == 0
+        then = tab.evaluate("() => apsis.now()")
+        tab.wait_for_function("then => Date.now() > then + 1000 && apsis.now() === then", arg=then)
         process, _ = run_demo(tmp_path, port=int(demo.url.rpartition(":")[2]))
         are_right(10_000)
 

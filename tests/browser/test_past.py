@@ -196,7 +196,7 @@ def test_a_change_of_the_clocks_is_marked_in_its_week(reader):
     ("address", "words"),
     [
         ("history?from=2001-01-01T00:00:00Z&to=2001-02-01T00:00:00Z", "No run in this time."),
-        ("history?job=no-such-job", "with this job, label or state"),
+        ("history?job=no-such-job", "No run of a job with “no-such-job” in its name"),
         ("late?job=no-such-job", "no time was missed"),
         ("schedule?job=no-such-job", "No schedule of a job with “no-such-job” in its name"),
     ],

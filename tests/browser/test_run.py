@@ -107,7 +107,7 @@ def test_a_run_is_signalled_stopped_and_marked(reader, client):
     wait_for_words(tab, ".blocks", "got it")
     run.stop().wait(60)
     click(tab, "button[data-action=mark]")
-    wait_for_words(tab, "dialog", "nothing is run")
+    wait_for_words(tab, "dialog", "Nothing is run")
     click(tab, "dialog button[value=yes]")
     wait_for_words(tab, ".big b", "success")
     wait_for_words(tab, ".log", "marked as success")

@@ -152,7 +152,7 @@ def test_it_is_not_due_yet_and_paused_by_somebody():
     told = said(facts_of(job(DAILY), what, pause=pause), what)
     assert [kind for kind, _ in told] == ["due", "paused"]
     assert told[1][1] == (
-        "then it will be skipped: paused the path a by ann: moving "
+        "then it will be skipped: paused with all of a/ by ann: moving "
         "(since 2026-03-27 09:00:00 GMT until 2026-03-31 14:00:00 BST)"
     )
 
@@ -169,7 +169,7 @@ def test_it_is_not_due_yet_and_paused_by_somebody():
         (
             {"pause": Pause(scope="all", at=NOW - 2 * HOUR, by="ann")},
             "paused",
-            "paused all jobs by ann (since 2026-03-27 08:00:00 GMT)",
+            "paused with all jobs by ann (since 2026-03-27 08:00:00 GMT)",
         ),
         ({"changed_at": NOW}, "schedule", "as its file says since 2026-03-27 10:00:00 GMT"),
         ({"clock": NOW - 2 * HOUR}, "due", "the server has come to 2026-03-27 08:00:00 GMT"),

@@ -41,7 +41,7 @@ def test_args_and_labels_are_never_markup(name, value):
     for has_all in (False, True):
         page = Tags(markup.chips({name: value}, [value], has_all=has_all))
 
-        assert set(page.tags) <= {"span", "i"}
+        assert set(page.tags) <= {"span", "i", "bdi"}
         assert set(page.attributes) <= {"class", "title"}
 
 
@@ -83,6 +83,14 @@ def test_a_duration_has_two_units_at_most(seconds, words):
 @given(st.floats(0, 1e9), st.floats(0, 1e9))
 def test_no_duration_shows_sixty_of_anything(one, other):
     assert "60 " not in markup.duration(one).replace("60 ms", "").replace("60 d", "").replace("60 h", "")
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "words"),
+    [(0, 7, "0 %"), (7, 7, "100 %"), (1, 3, "33.3 %"), (2999, 3000, "99.9 %"), (1, 90_000, "0.1 %")],
+)
+def test_a_share_is_all_or_nothing_only_where_it_is(part, whole, words):
+    assert markup.percent(part, whole) == words
 
 
 def test_a_time_says_its_instant_to_the_browser():

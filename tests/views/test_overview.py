@@ -2,11 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 
 from apsis_nb.views.held_html import held_html
 from apsis_nb.views.overview import do, held_by, made_again, untold, usual_of
-from apsis_nb.views.overview_html import MOST_FINDINGS, failed_html, health_html, running_html, untold_html
+from apsis_nb.views.overview_html import (
+    MOST_FINDINGS,
+    failed_html,
+    following_html,
+    health_html,
+    running_html,
+    untold_html,
+)
 from tests.views.test_markup import Tags
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -61,6 +69,16 @@ def test_a_pause_says_what_its_end_means():
     assert "<b>3 runs</b>" in page
     assert 'data-value="path:team"' in page
     assert "disabled" in held_html([pause | {"held": 3}], [], may_run=True, may_write=False)
+
+
+def test_what_comes_next_says_what_is_paused():
+    at = pd.to_datetime(["2026-11-30T12:00Z", "2026-11-30T13:00Z"])
+    coming = pd.DataFrame({"job_id": ["team/a", "a"], "scheduled_at": at})
+    pause = {"scope": "path", "target": "team", "until": None}
+    page = following_html(coming, [pause])
+
+    assert page.index("team/") < page.index("paused") < page.index("13:00")
+    assert "paused" not in following_html(coming, [pause | {"until": "2026-11-30T11:00Z"}])
 
 
 def backfill(**more):

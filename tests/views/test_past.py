@@ -142,7 +142,7 @@ def test_the_page_says_the_same_in_figures_bars_calendar_and_table(seen, runs):
     failed = runs["state"].isin(["failure", "error"]).sum()
     rate = 100 * (1 - failed / (runs["state"] != "skipped").sum())
 
-    assert f"{rate:.2f} % succeeded" in head_html(seen, has_table=False)
+    assert f"{rate:.1f} % succeeded" in head_html(seen, has_table=False)
     assert ">3,000<" in head_html(seen, has_table=False)
     day = periods(runs, "day").value_counts().sort_index()
     first, count = day.index[0].tz_convert(NEW_YORK), day.iloc[0]

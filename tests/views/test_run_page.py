@@ -163,10 +163,37 @@ def test_the_last_runs_stand_oldest_first():
     others = pd.DataFrame(
         {"run_id": [9, 7, 5], "state": ["failure", "success", "success"], "elapsed_s": [1.0, 2.0, None]}
     )
-    page = others_html(others, "r7")
+    page = others_html(others, facts_of(elapsed_s=2.0))
 
     assert page.index("r5: ") < page.index("r7: ") < page.index("r9: ")
     assert 'class="col here"' in page
+
+
+def test_a_run_among_the_last_ones_is_as_its_page_says():
+    before = pd.DataFrame({"run_id": [7, 5], "state": ["running", "success"], "elapsed_s": [3.0, 2.0]})
+    page = others_html(before, facts_of("failure", elapsed_s=4.0))
+
+    assert "r7: failure, 4.0 s" in page
+    assert "running" not in page
+
+
+def test_a_cause_does_not_name_the_run_on_its_own_page():
+    facts = facts_of("waiting", args={"date": "2026-11-23", "a": "1"})
+    text = "r7 team/report(a=1, date=2026-11-23): waiting for team/load(date=2026-11-23)"
+    cause = {"kind": "waiting", "text": text, "depth": 0, "output": None}
+    skipped = cause | {"text": "r7 team/report(a=1, date=2026-11-23) was skipped: busy"}
+
+    assert "<p>waiting for team/load" in why_html([cause], facts)
+    assert "<p>it was skipped: busy" in why_html([skipped], facts)
+    assert "team/report" in why_html([cause])
+
+
+def test_the_times_of_a_program_are_durations():
+    program = {"type": "argv", "argv": ["a"], "timeout": {"duration": 180.0}, "env": {"duration": "7"}}
+    page = Tags(program_html(facts_of(program=program))).words
+
+    assert "duration=3 m 00 s" in page
+    assert "duration=7" in page
 
 
 @pytest.mark.parametrize(

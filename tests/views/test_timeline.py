@@ -14,7 +14,7 @@ from apsis_nb.core.states import State
 from apsis_nb.views import palette
 from apsis_nb.views.ahead import nothing_expected
 from apsis_nb.views.timeline import CUT_EACH_S, Timeline, timeline_figure
-from apsis_nb.views.timeline_layout import HATCHES, MOST_LANES, bars, epoch_ms, lanes
+from apsis_nb.views.timeline_layout import HATCHES, LEAST_PX, MOST_LANES, bars, epoch_ms, lanes
 from apsis_nb.views.timeline_rows import Row, plain_rows, rows_of
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -81,6 +81,12 @@ def test_what_waits_is_thin_up_to_now():
 
     assert made["waits"]["right"] == epoch_ms(NOW)
     assert len(made["bars"]["left"]) == 0
+
+
+def test_what_has_only_begun_to_wait_is_seen():
+    made = layout(run(state="waiting", due=0.2, started=None, ended=None))
+
+    assert made["waits"]["right"] - made["waits"]["left"] == LEAST_PX * SECOND
 
 
 def test_a_late_run_is_outlined_and_keeps_the_colour_of_its_state():

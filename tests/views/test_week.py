@@ -91,6 +91,7 @@ def test_the_week_tells_the_numbers_the_change_of_the_clocks_and_what_is_past():
         in html
     )
     assert "&times;2 60" in html
+    assert '<span class="count">60</span>' in html  # as the days say: without those that are paused
     assert "go back to 01:00" in html
     assert "Mon 19 Oct, 09:00: 0 starts, past" in html
     assert "0.5</button>" in week_html(seen(Wish(metric="at_once")))
@@ -104,6 +105,7 @@ def test_the_list_has_a_row_for_a_busy_job_and_says_what_is_paused():
     html = list_html(seen(Wish(day="2026-10-25")))
 
     assert "60 times" in html
+    assert '<span class="count">60</span>' in html
     assert "4 times in this hour" in html
     assert "paused" in html
     assert "&lt;b&gt;moving" in html

@@ -35,6 +35,6 @@ def test_what_cannot_be_drawn_is_told():
 
     assert "151 jobs have to do with each other" in words_of(graph_of(many, many.jobs))
     assert "None of these jobs" in words_of(graph_of(known(a=NO_OP), {"a"}))
-    assert "2 more of these jobs" in words_of(
+    assert "Not drawn: 2 that stand alone" in words_of(
         graph_of(known(a=NO_OP, b=waits_for("c"), d=NO_OP), ("a", "b", "d"))
     )
