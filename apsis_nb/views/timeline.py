@@ -91,12 +91,17 @@ class Timeline(Viewer):
 
     @property
     def width_px(self) -> float:
-        """Width of the bars' area in pixels; before a browser has laid it out, about what it will be."""
+        """About the width of the bars' area in pixels.
+
+        What was drawn for about this width will do: with each other one the shortest bars would end
+        elsewhere, and all would be sent anew.
+        """
         try:
             width = self.figure.inner_width
-        except UnsetValueError:
+        except UnsetValueError:  # no browser has laid it out
             width = (self._width or 1300) - 160
-        return max(float(width or 0), 100.0)
+        is_near = abs((width or 0) - self._drawn_px) <= self._drawn_px / 4
+        return self._drawn_px if is_near else max(float(width or 0), 100.0)
 
     @property
     def ms_per_px(self) -> float:
@@ -114,8 +119,7 @@ class Timeline(Viewer):
             self.figure.x_range.on_change(name, moved)
 
         def widened(attr: str, old: Any, new: Any) -> None:
-            # What was drawn for about this width will do.
-            if new and abs(new - self._drawn_px) > self._drawn_px / 4:
+            if new and self.width_px != self._drawn_px:
                 callback()
 
         self.figure.on_change("inner_width", widened)
@@ -168,10 +172,11 @@ class Timeline(Viewer):
         ms_per_px = (epoch_ms(stop) - epoch_ms(start)) / 1200 if start and stop else self.ms_per_px
         self._drawn_px = self.width_px if hasattr(self, "figure") else self._drawn_px
         layout = bars(frame, rows=self._rows, now=now, ms_per_px=ms_per_px, expected=expected)
-        # Most bars never change again: they are sent once, the few others each time.
+        # Most bars never change again: they are sent once, the few others each time. What ended less than two
+        # pixels ago may yet become one bar with what comes.
         if self._is_to_be_cut(now):
             self._cut = epoch_ms(now)
-        layout["bars"], layout["fresh"] = cut(layout["bars"], self._cut)
+        layout["bars"], layout["fresh"] = cut(layout["bars"], self._cut - 2 * ms_per_px)
         for kind, columns in layout.items():
             if not same(dict(self._sources[kind].data), columns):
                 self._sources[kind].data = columns
