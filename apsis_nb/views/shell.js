@@ -197,9 +197,11 @@ export function render({model}) {
     state()
   }
   // Bokeh does not open its connection again once it is gone: wait until somebody answers, then load the page anew.
+  // From the first moment: what is lost before somebody listens is never told.
+  const watched = new WeakSet()
   const watch = () => {
     for (const doc of window.Bokeh?.documents ?? []) {
-      doc.on_event?.("connection_lost", () => { lost = true; state() })
+      if (!watched.has(doc)) { watched.add(doc); doc.on_event?.("connection_lost", () => { lost = true; state() }) }
     }
   }
 
@@ -241,6 +243,7 @@ export function render({model}) {
     setInterval(() => { turn = (turn + 1) % 8; seen(icon)() }, 250),
   ]
   model.on("remove", () => timers.forEach(clearInterval))
+  watch()
   setTimeout(() => { watch(); nameParts(document) }, 500)
   names(); painted(); hidden(); state(); beat(); offer()
   model.zone = window.apsis.zoneSaid

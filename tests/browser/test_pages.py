@@ -457,6 +457,9 @@ def test_whatever_dies_is_missed_and_its_return_seen(browser, tmp_path):
         are_right(PATIENCE_MS)
         log = (demo.folder / "state" / "server.log").read_text()
         (dashboards,) = re.findall(r"the dashboards process is (\d+)", log)
+        # Of one that has only just been drawn, too.
+        tabs["overview"].reload()
+        tabs["overview"].wait_for_function("() => deep('.link .word').length")
         miss(lambda: os.kill(int(dashboards), signal.SIGKILL))
         wait_for_dashboards(demo)
         are_right(10_000)
