@@ -367,9 +367,10 @@ async def test_what_a_server_that_died_in_its_sleep_had_asked_for_is_done(root):
         await until(lambda: len(list(root.glob("r*"))) > 10)
         await kill(killed)
     # All of them first: while one process makes the next, a list of all that there are may have neither.
-    await until(lambda: (root / "ran").read_text().count("\n") >= len(commands))
+    ran = root / "ran"
+    await until(lambda: ran.exists() and ran.read_text().count("\n") >= len(commands))
     await until(lambda: not processes(root))
-    assert sorted(int(line) for line in (root / "ran").read_text().split()) == list(range(1, 41))
+    assert sorted(int(line) for line in ran.read_text().split()) == list(range(1, 41))
 
 
 @asynchronous
