@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from apsis_nb.engine import Engine
 from apsis_nb.server.asking import audit_about
-from apsis_nb.server.problems import Problem
+from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
 from apsis_nb.store import Report, StoreError, import_runs, open_source
 from apsis_nb.wire import to_json
@@ -42,7 +42,7 @@ def import_routes(engine: Engine) -> APIRouter:
     router = Router(tags=["history"])
     turn = asyncio.Lock()  # two at once would bring the same runs twice
 
-    @router.post("/import/runs", response_class=Reports)
+    @router.post("/import/runs", response_class=Reports, responses=problems(404))
     async def runs(request: Request, wanted: ImportRequest) -> Response:
         """Bring in the finished runs of a store's file, or of Apsis's database, without those that are here.
 
