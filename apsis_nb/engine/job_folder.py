@@ -39,8 +39,9 @@ log = logging.getLogger("apsis_nb.jobs")
 
 #: Folders of other machines may tell nothing of a change, so it is looked for this often, too.
 LOOK_EVERY_S = 60
-#: Control characters and ends of lines: no file of a job has them in its name.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: Control characters, ends of lines, and what makes a name look like another one, as it has no width or
+#: turns text. No id of a file that is edited has them. What joins emoji may be there.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 class EditRefused(Refused):

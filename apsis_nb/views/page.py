@@ -211,7 +211,6 @@ class Page:
             words, again = "Your session has ended.", '<a href="../login">Log in again</a>'
         elif not isinstance(error, ApsisError):
             words = "A part of this page cannot be shown; the log of the dashboards says why."
-        words = f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?')) else '.'}"
         sign = palette.WARNING_SIGN
         box = f'<div class="wrong" role="alert">{sign}<p>{markup.prose(words)}</p>{again}</div>'
         self.wrong.param.update(content=box, visible=True)

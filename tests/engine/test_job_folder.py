@@ -212,3 +212,26 @@ def test_a_preview_tells_what_an_edit_adds_and_removes_and_runs_again(world: Wor
         assert {job_id: len(p["added"]) for job_id, p in dry["previews"].items()} == {"a": 7}
 
     world.run(check)
+
+
+@pytest.mark.parametrize(
+    ("job_id", "may_be"),
+    [
+        ("👩‍👩‍👧‍👦 family", True),
+        ("دفتر/تقرير", True),
+        ("in\u202egnp", False),
+        ("a\u200bb", False),
+        ("a\nb", False),
+    ],
+)
+def test_a_file_may_be_named_by_joined_emoji_but_not_like_another_one(
+    world: World, job_id: str, may_be: bool
+):
+    async def check(engine: Engine) -> None:
+        if may_be:
+            assert engine.job_folder.file_of(job_id) == world.jobs / f"{job_id}.yaml"
+        else:
+            with pytest.raises(Refused, match="can be no job's id"):
+                engine.job_folder.file_of(job_id)
+
+    world.run(check)
