@@ -457,7 +457,8 @@ def _readers(demo: Demo, made: History) -> Iterator[Callable[[int], None]]:
     """What opens pages until there are so many, and returns when all are drawn."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    addresses = json.dumps(list(_addresses(made).values())[:7])
+    looked_at = _addresses(made) | {"timeline": ("timeline", HAS_BARS)}  # of now, where all happens
+    addresses = json.dumps(list(looked_at.values())[:7])
     process = context.Process(target=read, args=(demo, addresses, theirs))
     process.start()
     theirs.close()
@@ -477,8 +478,10 @@ def read(demo: Demo, addresses: str, wishes: Connection) -> None:
     """What the process of the readers does: open as many pages as it is told, until nobody tells any more."""
     os.nice(19)
     pages = json.loads(addresses)
+    chromium = needs("chromium")
     with sync_playwright() as playwright, contextlib.suppress(EOFError):
-        browser = playwright.chromium.launch(executable_path=needs("chromium"), args=FLAGS.split())
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        _make_last(Path(chromium).name)
         opened: list[Visit] = []
         with _reader(browser, demo) as context:
             while True:
@@ -486,6 +489,18 @@ def read(demo: Demo, addresses: str, wishes: Connection) -> None:
                 while len(opened) < count:
                     opened.append(visit(context, demo, *pages[len(opened) % len(pages)]))
                 wishes.send(count)
+
+
+def _make_last(program: str) -> None:
+    """Let all other programs go first: readers have machines of their own, and here share the server's.
+
+    The browser chooses its own niceness, and is a session of its own, which Linux gives as much time as the
+    session of the server: its value is set, see sched(7), "The autogroup feature".
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or there are no such groups
+            if program in (process / "cmdline").read_text():
+                (process / "autogroup").write_text("19")
 
 
 def report(made: History, seconds: float = SECONDS) -> None:

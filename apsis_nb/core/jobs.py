@@ -122,6 +122,8 @@ def coming_args(job: Job, derived: Mapping[str, Any], given: Mapping[str, Any]) 
         job: the job.
         derived, given: what the schedule derives from a time, and gives itself.
     """
+    if not job.params:
+        return {}
     args = job.args_for(derived, given)
     with suppress(BindError):  # then the run will be an error, and has its args as they are
         return bind_args(job, args)

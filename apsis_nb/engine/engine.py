@@ -70,6 +70,7 @@ from .notices import Notices
 from .polls import Polls
 from .tally import Tally
 from .tasks import Tasks
+from .threads import Aside
 
 log = logging.getLogger("apsis_nb.engine")
 
@@ -81,6 +82,9 @@ TICK_S = 1.0
 AHEAD = timedelta(hours=1)
 #: No timer is set for longer; the idle clock covers what is further off.
 LONGEST_WAIT_S = 3600.0
+#: What nothing follows from, but that a run directory may go, nobody waits for. It is saved with what comes
+#: next, or after so long: a commit costs much more than what it holds, and this halves their number.
+PATIENT, GATHER_S = (SaveRun, SaveClock, Forget), 0.01
 #: So many answers to those who wait are handled before the loop has its turn.
 FOUND_A_TURN = 20
 #: A preview of an edit looks so far ahead, and tells so many rows of each kind, of so many jobs.
@@ -117,6 +121,8 @@ class Engine:
         self._outputs: dict[RunId, list[OutputRow]] = {}
         self._meta: dict[RunId, MetaRow] = {}
         self._saved: asyncio.Future[None] | None = None  # of the batch that is being gathered
+        self._flushing: asyncio.Handle | None = None  # when it is handed to the store
+        self._is_hurried = False  # at the end of this turn of the loop
         self._unsaved: set[asyncio.Future[None]] = set()
         self._has_saved = asyncio.Event()  # something, or it failed
         self._polls: Polls
@@ -216,6 +222,7 @@ class Engine:
         )
         self.handle(restored)
         if self._saved is not None:
+            self._hurry()
             await asyncio.shield(self._saved)
         for run_id in self.programs.leftovers():
             if run_id not in self.live:  # it was saved as finished, and the last server came no further
@@ -264,7 +271,9 @@ class Engine:
         self._close()
         await self.tasks.cancel()
         await self._polls.close()
-        await asyncio.sleep(0)  # the batch of this turn is handed to the store
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flush()
         await asyncio.gather(*self._unsaved, return_exceptions=True)
         await self.notices.close()
         await self.programs.close()
@@ -293,8 +302,12 @@ class Engine:
 
     @property
     def is_saving(self) -> bool:
-        """Whether something is ordered and not yet committed."""
-        return bool(self._batch or self._unsaved)
+        """Whether something is ordered and not yet committed, and is not only gathered."""
+        return self._is_hurried or bool(self._unsaved)
+
+    def aside(self) -> Aside:
+        """For a thread that computes long, beside what is due: it rests while something is saved."""
+        return Aside(lambda: self.is_saving)
 
     @property
     def live(self) -> Mapping[RunId, Run]:
@@ -346,6 +359,7 @@ class Engine:
         orders = self.handle(event)
         saved = self._saved
         if saved is not None:
+            self._hurry()
             await asyncio.shield(saved)
         runs = {order.run.run_id: order.run for order in orders if isinstance(order, SaveRun)}
         return [self.live.get(run_id, run) for run_id, run in sorted(runs.items())]
@@ -370,7 +384,9 @@ class Engine:
         jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
         most = limit if each is None else min(each, limit)
         all_found = []
+        aside = self.aside()
         for job in jobs:
+            aside.rest()
             found = []
             for schedule in job.schedules:
                 if not schedule.enabled:
@@ -405,7 +421,9 @@ class Engine:
         """
         jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
         found: dict[tuple[str, datetime], tuple[int, datetime]] = {}
+        aside = self.aside()
         for job in jobs:
+            aside.rest()
             for schedule in (s for s in job.schedules if s.enabled):
                 for period, runs, first_at in counts_between(job.job_id, schedule, start, stop, every):
                     before, first = found.get((job.job_id, period), (0, first_at))
@@ -557,7 +575,10 @@ class Engine:
     # -- events in
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Let the machine handle an event; its orders are carried out with those of this turn of the loop."""
+        """Let the machine handle an event; its orders are carried out with those of this turn of the loop.
+
+        If nothing follows from them they are saved with the next, or after `GATHER_S`.
+        """
         if self.broken is not None and isinstance(event, RunRequested):
             raise Refused(f"the run store is out of order, nothing is started: {self.broken}")
         orders = self.machine.handle(event, utc_now())
@@ -566,9 +587,18 @@ class Engine:
         if orders:
             if self._saved is None:
                 self._saved = self._loop.create_future()
-                self._loop.call_soon(self._flush)
+                self._flushing = self._loop.call_later(GATHER_S, self._flush)
             self._batch += orders
+            if not all(isinstance(order, PATIENT) for order in orders):
+                self._hurry()
         return orders
+
+    def _hurry(self) -> None:
+        """Somebody waits for what is gathered: save it with what else this turn of the loop orders."""
+        if self._flushing is not None and not self._is_hurried:
+            self._is_hurried = True
+            self._flushing.cancel()
+            self._flushing = self._loop.call_soon(self._flush)
 
     def _tell(self, event: Event) -> None:
         """An answer of the programs. What a program wrote is packed before its end is saved."""
@@ -610,9 +640,10 @@ class Engine:
     # -- instructions out
 
     def _flush(self) -> None:
-        """Save what the events of this turn ordered in one transaction; the effects follow its commit."""
+        """Save what was gathered in one transaction; the effects follow its commit."""
         batch, self._batch = self._batch, []
         saved, self._saved = self._saved, None
+        self._flushing, self._is_hurried = None, False
         assert saved is not None
         saves = [order for order in batch if isinstance(order, Save)]
         effects = [order for order in batch if not isinstance(order, Save)]

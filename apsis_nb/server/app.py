@@ -35,7 +35,13 @@ from apsis_nb.server.status import status_routes
 from apsis_nb.server.system import system_routes
 from apsis_nb.server.token_routes import token_routes
 from apsis_nb.server.tokens import Gatekeeper, open_gate
+from apsis_nb.server.turns import Turns
 from apsis_nb.server.why import why_routes
+
+#: So many questions are answered at once, and one fewer while runs start all the time: what is due has a
+#: processor then, as it is delayed by some milliseconds whenever its threads wait for one. The others do not
+#: wait for a question that takes longer than this.
+BESIDE, BESIDE_S = max(2, os.cpu_count() or 1), 0.25
 
 
 def make_app(
@@ -62,6 +68,7 @@ def make_app(
     """
     gate = gate or open_gate(config.state_dir, account())
     events = events or Events(engine.boot_id, __version__)
+    beside = Turns(BESIDE, lambda: engine.store.is_pressed, BESIDE_S)
     socket = socket_of(config.state_dir)
     proxy = DashboardsProxy(socket, gate)
 
@@ -100,11 +107,11 @@ def make_app(
     describe(app)
     for router in (
         system_routes(engine, config, events),
-        job_routes(engine, config),
-        run_routes(engine, config),
+        job_routes(engine, config, beside),
+        run_routes(engine, config, beside),
         backfill_routes(engine, config),
         pause_routes(engine, config),
-        history_routes(engine, config),
+        history_routes(engine, config, beside),
         why_routes(engine, config),
         doctor_routes(engine),
         retention_routes(engine),

@@ -5,10 +5,9 @@ import math
 import os
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request
@@ -61,8 +60,12 @@ class Question(BaseModel):
     )
 
 
-def history_routes(engine: Engine, config: Config) -> APIRouter:
-    """The routes."""
+def history_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
+    """The routes.
+
+    Args:
+        beside: the turns that all questions share.
+    """
     router = Router(tags=["history"])
     queries = Turns(config.sql.heavy, lambda: engine.store.is_pressed)
     frames = Turns(FRAMES_AT_ONCE, lambda: engine.store.is_pressed)
@@ -86,7 +89,13 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
             raise Problem(404, f"there is no history of {name!r}; there are {', '.join(HISTORY)}")
         params = _params(name, request, config)
         _hold(params, name, caller_of(request), engine)
-        turn = partial(frames.turn, caller_of(request).user)
+        user = caller_of(request).user
+
+        @asynccontextmanager
+        async def turn() -> AsyncIterator[None]:
+            async with frames.turn(user), beside.turn(user):
+                yield
+
         async with turn():
             try:
                 batches = await asyncio.to_thread(engine.store.stream, name, **params)
@@ -105,7 +114,8 @@ def history_routes(engine: Engine, config: Config) -> APIRouter:
         """
 
         async def in_turn() -> Response:
-            async with queries.turn(caller_of(request).user):
+            user = caller_of(request).user
+            async with queries.turn(user), beside.turn(user):
                 return await _told(request, await _asked(engine.store, question, config.sql))
 
         try:

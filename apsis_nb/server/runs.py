@@ -128,8 +128,12 @@ class MarkRequest(BaseModel):
     actions: bool = Field(False, description="whether the actions of the new state fire")
 
 
-def run_routes(engine: Engine, config: Config) -> APIRouter:
-    """The routes."""
+def run_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
+    """The routes.
+
+    Args:
+        beside: the turns that all questions share.
+    """
 
     async def only_own(request: Request) -> None:
         """For callers who are held to paths, a run of another job is not there."""
@@ -212,7 +216,7 @@ def run_routes(engine: Engine, config: Config) -> APIRouter:
                 runs, following = find_runs(live, engine.store, chosen, limit)
             return answer_unless_known(request, {"runs": runs, "next": following})
 
-        async with quick.turn(caller.user):
+        async with quick.turn(caller.user), beside.turn(caller.user):
             return await asyncio.to_thread(page)
 
     @router.post("/runs", status_code=201, response_model=answers.Runs, responses=problems(404, 409))

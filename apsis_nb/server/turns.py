@@ -1,6 +1,7 @@
 """Turns for work of which only little may go on at once, shared fairly between those who ask."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,10 +20,14 @@ class Turns:
     Args:
         count: how many at once.
         is_busy: whether there is work beside these that comes first; while it is so, one fewer is given.
+        longest_s: a turn that lasts longer no longer counts, so that long ones never keep short ones waiting;
+            None: each counts to its end.
     """
 
-    def __init__(self, count: int, is_busy: Callable[[], bool] = lambda: False) -> None:
-        self._count, self._is_busy = count, is_busy
+    def __init__(
+        self, count: int, is_busy: Callable[[], bool] = lambda: False, longest_s: float | None = None
+    ) -> None:
+        self._count, self._is_busy, self._longest_s = count, is_busy, longest_s
         self._held = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # in the order of whose turn is next
 
@@ -40,10 +45,12 @@ class Turns:
                 if called.done() and not called.cancelled():
                     self._pass_on()  # was called at the moment when it gave up
                 raise
-        try:
+        with contextlib.ExitStack() as held:
+            held.callback(self._pass_on)
+            if self._longest_s is not None:
+                loop = asyncio.get_running_loop()
+                held.callback(loop.call_later(self._longest_s, held.close).cancel)
             yield
-        finally:
-            self._pass_on()
 
     def _most(self) -> int:
         return max(1, self._count - 1) if self._is_busy() else self._count

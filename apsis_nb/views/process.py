@@ -8,6 +8,7 @@ server.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import logging
@@ -21,7 +22,7 @@ from pathlib import Path
 from .pages import page_files
 
 #: Where pages are made and runs are due at once, what is due comes first.
-NICE = 5
+NICE = 10
 
 
 def _secrets() -> dict[str, str]:
@@ -41,6 +42,17 @@ def _leave_with_stdin(socket: Path) -> None:
     os._exit(0)
 
 
+def _give_way() -> None:
+    """Leave the processors to what is due.
+
+    Where Linux groups processes by session for that, `nice` counts only inside of the group, which is ours
+    alone; the group has a value of its own: sched(7), "The autogroup feature".
+    """
+    os.nice(NICE)
+    with contextlib.suppress(OSError):  # another system, or there are no such groups
+        Path("/proc/self/autogroup").write_text(str(NICE))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Serve until stdin closes."""
     parser = argparse.ArgumentParser(
@@ -58,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     if secrets:
         threading.Thread(target=_leave_with_stdin, args=(told.socket,), daemon=True).start()
 
-    os.nice(NICE)
+    _give_way()
     gc.disable()  # what is imported stays: to look through it again and again costs time
     from panel.io.server import get_server
 

@@ -100,7 +100,7 @@ class TimelinePage(Viewer):
             lambda event: self._table.allow(event.new in {"run", "write", "admin"}), "role"
         )
         page.keep(self._load, self._show, wants=self._is_about_bars, every_s=5.0)
-        self._list = page.keep(self._load_table, self._show_table, wants=_is_about_runs, every_s=15.0)
+        self._list = page.keep(self._load_table, self._show_table, wants=self._is_about_list, every_s=15.0)
         self._count = page.keep(self._load_strip, self._show_strip, wants=_is_about_nothing, every_s=60.0)
         pn.state.onload(self._find_clock)
 
@@ -133,7 +133,11 @@ class TimelinePage(Viewer):
         if event.type in {"job", "pause"}:
             self._ahead.forget()
         self._found.forget()
-        return event.type in {"run", "late", "job", "pause"}
+        return event.type in {"job", "pause"} or concerns(event, *self._picture.window)
+
+    def _is_about_list(self, event: ServerEvent) -> bool:
+        filters = self._table.filters
+        return concerns(event, filters.since, filters.until)
 
     def _load(self) -> Answer:
         start, stop = self._picture.window
@@ -391,8 +395,17 @@ def _one_of(names: Sequence[Any], value: str) -> Any:
     return value if value in names else names[0]
 
 
-def _is_about_runs(event: ServerEvent) -> bool:
-    return event.type in {"run", "late"}
+def concerns(event: ServerEvent, start: datetime | None, stop: datetime | None) -> bool:
+    """Whether an event is about a run of which something lies in a window; None: it is open there.
+
+    Who looks at last night is not sent a new picture for each run of today.
+    """
+    if event.type not in {"run", "late"}:
+        return False
+    due, ended = (markup.instant(event.facts.get(name)) for name in ("scheduled_at", "finished_at"))
+    begins_after = stop is not None and due is not None and due >= stop
+    ended_before = start is not None and ended is not None and ended < start
+    return not begins_after and not ended_before
 
 
 def _is_about_nothing(event: ServerEvent) -> bool:

@@ -24,26 +24,46 @@ async def settle() -> None:
 class Work:
     """Pieces of work that go on until they are let go, each noted when it gets its turn."""
 
-    def __init__(self, count: int) -> None:
-        self.turns = Turns(count)
+    def __init__(self, count: int, longest_s: float | None = None) -> None:
+        self.turns = Turns(count, longest_s=longest_s)
         self.begun: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}
+        self.has_begun: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     def ask(self, *names: str) -> None:
         """Each name is a user and a digit."""
         for name in names:
-            self.gates[name] = asyncio.Event()
+            self.gates[name], self.has_begun[name] = asyncio.Event(), asyncio.Event()
             self.tasks[name] = asyncio.create_task(self._do(name))
 
     async def _do(self, name: str) -> None:
         async with self.turns.turn(name[:-1]):
             self.begun.append(name)
+            self.has_begun[name].set()
             await self.gates[name].wait()
 
     async def end(self, name: str) -> None:
         self.gates[name].set()
         await settle()
+
+
+def test_a_turn_that_lasts_too_long_keeps_nobody_waiting_and_is_given_back_once() -> None:
+    async def work() -> None:
+        w = Work(1, longest_s=0.5)
+        w.ask("ann1", "bob1")
+        await settle()
+        assert w.begun == ["ann1"]
+        await w.has_begun["bob1"].wait()
+        await w.end("ann1")  # its turn was given back before: bob1 has the only one
+        w.ask("ann2")
+        await settle()
+        assert w.begun == ["ann1", "bob1"]
+        await w.end("bob1")
+        assert w.begun == ["ann1", "bob1", "ann2"]
+        await w.end("ann2")
+
+    run(work)
 
 
 def test_no_more_than_the_number_have_a_turn() -> None:

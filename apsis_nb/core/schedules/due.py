@@ -81,10 +81,10 @@ def counts_between(
     Returns:
         For each piece with any, by time: its start, how many, and the first of them.
     """
+    if count_due(job_id, schedule, start, stop) > _MANY:  # to count is quicker than to list them
+        return _counted(job_id, schedule, start, stop, every)
     found: dict[datetime, tuple[int, datetime]] = {}
-    for n, (at, _) in enumerate(due_between(job_id, schedule, start, stop)):
-        if n == _MANY:  # to count is quicker than to list them
-            return _counted(job_id, schedule, start, stop, every)
+    for at, _ in due_between(job_id, schedule, start, stop):
         piece = start + (at - start) // every * every
         count, first = found.get(piece, (0, at))
         found[piece] = (count + 1, first)
