@@ -8,7 +8,9 @@ import pandas as pd
 
 from apsis_nb.client import Client, NoSuch
 
-MOST = 20_000  #: runs that are asked for at once
+MOST = 20_000  #: runs that are shown one by one
+MOST_LISTED = 100_000  #: that are asked for, with those of busy jobs among them if too many jobs are not busy
+MOST_NAMED = 4000  #: characters of ids in one question
 MOST_OF_A_JOB = 100  #: beyond it the rest of the window is one strip
 KEEP_FOR = timedelta(seconds=20)
 
@@ -29,17 +31,31 @@ def expected_of_each(client: Client, since: datetime, until: datetime) -> pd.Dat
     Returns:
         `job_id`, `scheduled_at`, and `until_at`: of a row that stands for many runs, the end of the window.
     """
-    each = MOST_OF_A_JOB
-    found = client.expected(since, until, each=each, limit=MOST)
-    if len(found) == MOST:
-        each = 1
-        found = client.expected(since, until, each=each, limit=MOST)
-    if not len(found):
+    # To count is quick however many they are, and tells which jobs need not be listed.
+    counts = client.expected_counts(since, until, every=max(until - since, timedelta(minutes=1)))
+    is_busy = counts["runs"] >= MOST_OF_A_JOB
+    if counts.loc[~is_busy, "runs"].sum() > MOST:
+        is_busy[:] = True
+    strips = counts[is_busy].rename(columns={"first_at": "scheduled_at"}).assign(until_at=pd.Timestamp(until))
+    runs = _runs_of(client, counts.loc[~is_busy, "job_id"].tolist(), since, until)
+    parts = [part[["job_id", "scheduled_at", "until_at"]] for part in (strips, runs) if len(part)]
+    if not parts:
         return nothing_expected()
-    is_busy = found.groupby("job_id")["job_id"].transform("size") >= each
-    kept = found[~is_busy | ~found["job_id"].duplicated()]
-    until_at = _never(kept).mask(is_busy[kept.index], pd.Timestamp(until))
-    return kept.assign(until_at=until_at).reset_index(drop=True)
+    return pd.concat(parts).sort_values("scheduled_at", kind="stable").reset_index(drop=True)
+
+
+def _runs_of(client: Client, jobs: list[str], since: datetime, until: datetime) -> pd.DataFrame:
+    """The expected runs of jobs that have few."""
+    if not jobs:
+        return nothing_expected()
+    is_short = sum(map(len, jobs)) <= MOST_NAMED
+    try:
+        named = jobs if is_short else ()
+        found = client.expected(since, until, job=named, each=MOST_OF_A_JOB, limit=MOST_LISTED)
+    except NoSuch:  # one of them was there a moment ago
+        found = client.expected(since, until, each=MOST_OF_A_JOB, limit=MOST_LISTED)
+    found = found[found["job_id"].isin(jobs)]
+    return found.assign(until_at=_never(found))
 
 
 def expected_of_one(client: Client, job_id: str, since: datetime, until: datetime) -> pd.DataFrame:

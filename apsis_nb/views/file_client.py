@@ -66,6 +66,12 @@ class FileClient(Client):
         times = dict.fromkeys(("nominal_at", "scheduled_at"), "datetime64[us, UTC]")
         return frame.astype({"job_id": "str", **times})
 
+    def expected_counts(self, *window: Any, **more: Any) -> pd.DataFrame:
+        """Nothing will run."""
+        frame = pd.DataFrame(columns=["job_id", "period", "runs", "first_at"])
+        times = dict.fromkeys(("period", "first_at"), "datetime64[us, UTC]")
+        return frame.astype({"job_id": "str", "runs": "int64", **times})
+
 
 class _NoJobs(Jobs):
     def _answer(

@@ -17,7 +17,6 @@ from apsis_nb.core.states import ACTIVE, State
 from apsis_nb.core.times import format_time
 
 from . import markup, overview_html
-from .ahead import expected_of_each
 from .board import COLUMNS_CSS, STACK_CSS, Board
 from .held_html import held_html
 from .jobs_table import broken_html
@@ -28,6 +27,7 @@ from .page import Page
 OVERVIEW_CSS = (Path(__file__).parent / "overview.css").read_text(encoding="utf-8")
 
 LIVE_STATES = sorted(state.value for state in ACTIVE)
+MOST_JOBS = 100_000  #: whose next runs are asked for
 HEALTH_EVERY_S = 60.0  #: the doctor looks at a week of runs
 ENDED_WITHIN = timedelta(hours=24)  #: a backfill that ended is shown for so long
 
@@ -153,7 +153,7 @@ class Overview(Viewer):
         known = self._page.catalogue.look()
         before = self._plans or Plans(pd.DataFrame())
         return Plans(
-            following=next_of_each(expected_of_each(client, now, now + timedelta(days=1))),
+            following=client.expected(now, now + timedelta(days=1), each=1, limit=MOST_JOBS),
             broken=[error for error in known.errors if error["level"] == "error"],
             usual={**before.usual, **usual_of(client)},
             pauses=[{**pause, "held": held_by(client, pause)} for pause in known.pauses],
@@ -272,13 +272,6 @@ def _is_fresh(backfill: Mapping[str, Any], now: datetime) -> bool:
     """Whether a backfill is under way, or ended not long ago."""
     is_open = bool(backfill["left"] or backfill["running"])
     return is_open or _ended_within(backfill, now, ENDED_WITHIN)
-
-
-def next_of_each(expected: pd.DataFrame) -> pd.DataFrame:
-    """The next expected run of each job, soonest first."""
-    return (
-        expected.sort_values("scheduled_at", kind="stable").drop_duplicates("job_id").reset_index(drop=True)
-    )
 
 
 def usual_of(client: Client) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apsis_nb.views.ahead import Ahead, expected_of_each
-from apsis_nb.views.overview import next_of_each
 
 #: Far enough for the busy job to fill any answer.
 DAY = timedelta(days=1)
@@ -39,7 +38,7 @@ def test_in_a_short_window_each_run_is_a_row(client, now):
 
 
 def test_the_next_run_of_each_job_comes_once(client, now):
-    following = next_of_each(expected_of_each(client, now, now + DAY))
+    following = client.expected(now, now + DAY, each=1)
 
     assert following["job_id"].tolist() == ["busy/ticks", "quiet/daily"]
 
