@@ -478,10 +478,9 @@ def read(demo: Demo, addresses: str, wishes: Connection) -> None:
     """What the process of the readers does: open as many pages as it is told, until nobody tells any more."""
     os.nice(19)
     pages = json.loads(addresses)
-    chromium = needs("chromium")
     with sync_playwright() as playwright, contextlib.suppress(EOFError):
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        _make_last(Path(chromium).name)
+        browser = playwright.chromium.launch(executable_path=needs("chromium"), args=FLAGS.split())
+        _make_last(os.getpid())
         opened: list[Visit] = []
         with _reader(browser, demo) as context:
             while True:
@@ -491,16 +490,21 @@ def read(demo: Demo, addresses: str, wishes: Connection) -> None:
                 wishes.send(count)
 
 
-def _make_last(program: str) -> None:
-    """Let all other programs go first: readers have machines of their own, and here share the server's.
+def _make_last(pid: int) -> None:
+    """Let all others go before the children of a process: readers have machines of their own, and here share
+    the server's.
 
     The browser chooses its own niceness, and is a session of its own, which Linux gives as much time as the
     session of the server: its value is set, see sched(7), "The autogroup feature".
     """
-    for process in Path("/proc").glob("[0-9]*"):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended, or there are no such groups
-            if program in (process / "cmdline").read_text():
-                (process / "autogroup").write_text("19")
+            # After the name, which may hold anything: state, parent, group, session.
+            parent, _, session = map(int, stat.read_text().rpartition(")")[2].split()[1:4])
+            if parent == pid:
+                if session != os.getsid(0):  # ours is that of the server, too
+                    (stat.parent / "autogroup").write_text("19")
+                _make_last(int(stat.parent.name))
 
 
 def report(made: History, seconds: float = SECONDS) -> None:

@@ -70,7 +70,6 @@ from .notices import Notices
 from .polls import Polls
 from .tally import Tally
 from .tasks import Tasks
-from .threads import Aside
 
 log = logging.getLogger("apsis_nb.engine")
 
@@ -305,10 +304,6 @@ class Engine:
         """Whether something is ordered and not yet committed, and is not only gathered."""
         return self._is_hurried or bool(self._unsaved)
 
-    def aside(self) -> Aside:
-        """For a thread that computes long, beside what is due: it rests while something is saved."""
-        return Aside(lambda: self.is_saving)
-
     @property
     def live(self) -> Mapping[RunId, Run]:
         """The runs that have not finished, by id."""
@@ -384,9 +379,7 @@ class Engine:
         jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
         most = limit if each is None else min(each, limit)
         all_found = []
-        aside = self.aside()
         for job in jobs:
-            aside.rest()
             found = []
             for schedule in job.schedules:
                 if not schedule.enabled:
@@ -421,9 +414,7 @@ class Engine:
         """
         jobs = self.jobs.values() if job_id is None else [self.jobs[job_id]]
         found: dict[tuple[str, datetime], tuple[int, datetime]] = {}
-        aside = self.aside()
         for job in jobs:
-            aside.rest()
             for schedule in (s for s in job.schedules if s.enabled):
                 for period, runs, first_at in counts_between(job.job_id, schedule, start, stop, every):
                     before, first = found.get((job.job_id, period), (0, first_at))

@@ -9,7 +9,7 @@ import pandas as pd
 from apsis_nb.client import Client, NoSuch
 
 MOST = 20_000  #: runs that are shown one by one
-MOST_LISTED = 100_000  #: that are asked for, with those of busy jobs among them if too many jobs are not busy
+MOST_LISTED = 100_000  #: that are asked for at once; the server lists no more
 MOST_NAMED = 4000  #: characters of ids in one question
 MOST_OF_A_JOB = 100  #: beyond it the rest of the window is one strip
 KEEP_FOR = timedelta(seconds=20)

@@ -14,6 +14,7 @@ from panel.viewable import Viewer
 from apsis_nb.client import ServerEvent
 
 from . import job_acts, markup, strips
+from .ahead import MOST_LISTED
 from .board import STACK_CSS, Board
 from .catalogue import Known, is_disabled
 from .controls import joined
@@ -108,7 +109,7 @@ class JobsPage(Viewer):
             return {}
         now = self._page.now()
         asked = jobs if len(jobs) <= MOST_ASKED else ()
-        coming = self._page.client.expected(now, now + AHEAD, job=asked, limit=100_000, each=1)
+        coming = self._page.client.expected(now, now + AHEAD, job=asked, limit=MOST_LISTED, each=1)
         return dict.fromkeys(jobs) | dict(zip(coming["job_id"], coming["scheduled_at"], strict=True))
 
     def _show_next(self, next_at: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from apsis_nb.core.states import ACTIVE, State
 from apsis_nb.core.times import format_time
 
 from . import markup, overview_html
+from .ahead import MOST_LISTED
 from .board import COLUMNS_CSS, STACK_CSS, Board
 from .held_html import held_html
 from .jobs_table import broken_html
@@ -27,7 +28,6 @@ from .page import Page
 OVERVIEW_CSS = (Path(__file__).parent / "overview.css").read_text(encoding="utf-8")
 
 LIVE_STATES = sorted(state.value for state in ACTIVE)
-MOST_JOBS = 100_000  #: whose next runs are asked for
 HEALTH_EVERY_S = 60.0  #: the doctor looks at a week of runs
 ENDED_WITHIN = timedelta(hours=24)  #: a backfill that ended is shown for so long
 
@@ -153,7 +153,7 @@ class Overview(Viewer):
         known = self._page.catalogue.look()
         before = self._plans or Plans(pd.DataFrame())
         return Plans(
-            following=client.expected(now, now + timedelta(days=1), each=1, limit=MOST_JOBS),
+            following=client.expected(now, now + timedelta(days=1), each=1, limit=MOST_LISTED),
             broken=[error for error in known.errors if error["level"] == "error"],
             usual={**before.usual, **usual_of(client)},
             pauses=[{**pause, "held": held_by(client, pause)} for pause in known.pauses],

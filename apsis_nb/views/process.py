@@ -45,12 +45,14 @@ def _leave_with_stdin(socket: Path) -> None:
 def _give_way() -> None:
     """Leave the processors to what is due.
 
-    Where Linux groups processes by session for that, `nice` counts only inside of the group, which is ours
-    alone; the group has a value of its own: sched(7), "The autogroup feature".
+    Where Linux groups processes by session for that, `nice` counts only inside of the group, which has a
+    value of its own: sched(7), "The autogroup feature". The server starts us in a session that is ours alone;
+    that of a terminal is not ours to change.
     """
     os.nice(NICE)
-    with contextlib.suppress(OSError):  # another system, or there are no such groups
-        Path("/proc/self/autogroup").write_text(str(NICE))
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # another system, or there are no such groups
+            Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 
+from apsis_nb.views import ahead as ahead_module
 from apsis_nb.views.ahead import Ahead, expected_of_each
 
 #: Far enough for the busy job to fill any answer.
@@ -28,6 +30,13 @@ def test_a_busy_job_is_one_row_that_reaches_to_the_end(client, now):
 
     assert len(busy) == 1
     assert busy["until_at"].iloc[0] == now + DAY
+
+
+def test_of_jobs_that_are_too_many_to_be_named_the_same_is_expected(client, now, monkeypatch):
+    named = expected_of_each(client, now, now + DAY)
+    monkeypatch.setattr(ahead_module, "MOST_NAMED", 0)
+
+    pd.testing.assert_frame_equal(expected_of_each(client, now, now + DAY), named)
 
 
 def test_in_a_short_window_each_run_is_a_row(client, now):

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from apsis_nb.views.pages import page_files
+from apsis_nb.views.process import NICE
 
 PATIENCE_S = 60.0
 
@@ -22,7 +24,14 @@ def process(server, tmp_path):
     command = [sys.executable, "-m", "apsis_nb.views.process", "--socket", str(path), "--prefix", "/dash"]
     command += ["--api", server.url]
     with (tmp_path / "dash.log").open("w") as log:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=dict(server.env), text=True)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stderr=log,
+            env=dict(server.env),
+            text=True,
+            start_new_session=True,
+        )
     child.stdin.write(json.dumps({"key": "k", "token": server.token}) + "\n")
     child.stdin.flush()
     yield child, path
@@ -53,6 +62,8 @@ def test_it_serves_every_page_and_leaves_when_its_stdin_closes(process):
             assert answer.status_code == 200
             assert "apsis_nb" in answer.text
         assert oct(path.stat().st_mode)[-3:] == "600"
+        group = Path(f"/proc/{child.pid}/autogroup")
+        assert not group.exists() or group.read_text().endswith(f"nice {NICE}\n")  # what is due comes first
 
     child.stdin.close()
     assert child.wait(timeout=PATIENCE_S) == 0
