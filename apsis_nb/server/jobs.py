@@ -1,7 +1,9 @@
 """Routes about jobs: the folder, and when they run."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
@@ -48,6 +50,7 @@ NEXT_WITHIN = timedelta(days=5 * 366)
 NEXT = 10
 MOST_EXPECTED = 100_000  #: rows of what the schedules will make
 MOST_PIECES = 1000  #: of time, in which they are counted
+MOST_KEPT = 8  #: answers with such counts, of up to some MB each
 
 
 #: The body of a request that is not JSON: the text of a job file.
@@ -63,6 +66,37 @@ class Yaml(Response):
     """The text of a job file."""
 
     media_type = "text/yaml"
+
+
+class UntilJobsChange:
+    """Answers that follow from the jobs alone.
+
+    The runs of a week by the hour, of a hundred jobs that run each second, take Python half a second to count;
+    what starts runs would wait for it each time that a page looks.
+
+    Args:
+        jobs: the jobs now: another mapping once any of them has changed.
+    """
+
+    def __init__(self, jobs: Callable[[], Mapping[str, Job]]) -> None:
+        self._jobs = jobs
+        self._of: Mapping[str, Job] | None = None
+        self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ask(self, question: Hashable, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, or gave when the same was asked. Blocks: who asks the same meanwhile waits for it."""
+        with self._lock:
+            jobs = self._jobs()  # before `make`, which may see later ones: then the next asks anew
+            if jobs is not self._of:
+                self._of = jobs
+                self._bodies.clear()
+            if question not in self._bodies:
+                self._bodies[question] = make()
+                while len(self._bodies) > MOST_KEPT:
+                    self._bodies.popitem(last=False)
+            self._bodies.move_to_end(question)
+            return self._bodies[question]
 
 
 class JobFileText(BaseModel):
@@ -82,6 +116,7 @@ def job_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
     """
     router = Router(tags=["jobs"])
     texts: dict[str, tuple[Job, bytes]] = {}  # what is told of each job; it is asked for again and again
+    counted = UntilJobsChange(lambda: engine.jobs)
 
     def text_of(job: Job) -> bytes:
         known = texts.get(job.job_id)
@@ -301,12 +336,14 @@ def job_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
         caller = caller_of(request)
         chosen = None if job_id is None else job_of(job_id, engine, caller).job_id
 
-        def look() -> Response:
+        def count() -> bytes:
             found = engine.expected_counts(start, stop, every=piece, job_id=chosen)
-            return answer({"counts": [_with_times(e) for e in found if caller.may_see(e["job_id"])]})
+            return to_json({"counts": [_with_times(e) for e in found if caller.may_see(e["job_id"])]})
 
+        question = (start, stop, piece, chosen, caller.paths)
         async with beside.turn(caller.user):
-            return await asyncio.to_thread(look)
+            body = await asyncio.to_thread(counted.ask, question, count)
+        return Response(body, media_type="application/json")
 
     return router
 
