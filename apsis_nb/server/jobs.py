@@ -71,8 +71,8 @@ class Yaml(Response):
 class UntilJobsChange:
     """Answers that follow from the jobs alone.
 
-    The runs of a week by the hour, of a hundred jobs that run each second, take Python half a second to count;
-    what starts runs would wait for it each time that a page looks.
+    To count the runs of a week by the hour, of a hundred jobs that run each second, takes Python half a
+    second; what starts runs would wait for it each time that a page looks.
 
     Args:
         jobs: the jobs now: another mapping once any of them has changed.
@@ -85,7 +85,7 @@ class UntilJobsChange:
         self._lock = threading.Lock()
 
     def ask(self, question: Hashable, make: Callable[[], bytes]) -> bytes:
-        """What `make` gives, or gave when the same was asked. Blocks: who asks the same meanwhile waits for it."""
+        """What `make` gives, or gave when the same was asked. Blocks: of two who ask, the second waits."""
         with self._lock:
             jobs = self._jobs()  # before `make`, which may see later ones: then the next asks anew
             if jobs is not self._of:

@@ -56,7 +56,8 @@ class JobsPage(Viewer):
         self._known: Known | None = None
         self._next_at: dict[str, Any] = {}
         self._stats: dict[str, dict[str, Any]] = {}
-        self._strips: dict[str, list[dict[str, Any]]] = {}
+        self._strips: strips.Newest = {}
+        self._last_runs = strips.LastRuns()
         self._picked: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
         self._bar = Board(bar_html(self._choice, {}), on_action=self._act)
@@ -124,15 +125,20 @@ class JobsPage(Viewer):
         self._stats = stats
         self._draw()
 
-    def _load_strips(self) -> dict[str, list[dict[str, Any]]]:
-        return strips.last_runs(self._page.client, list(self._shown))
+    def _load_strips(self) -> strips.Newest:
+        return self._last_runs.ask(self._page.client, self._shown)
 
-    def _show_strips(self, found: dict[str, list[dict[str, Any]]]) -> None:
+    def _show_strips(self, found: strips.Newest) -> None:
         self._strips = {**self._strips, **found}
         self._draw()
 
     def _is_shown(self, event: ServerEvent) -> bool:
-        return event.type == "run" and event.facts.get("job_id") in self._shown
+        if event.type in {"hello", "resync"}:
+            self._last_runs.forget()
+        if event.type != "run" or event.facts.get("job_id") not in self._shown:
+            return False
+        self._last_runs.hear(event)
+        return True
 
     # ---- What is seen ----
 

@@ -1,8 +1,8 @@
 """Changes, as they happen: one reader of the server's events for the process, and what renews a page.
 
 A page keeps no queue: it only remembers that something changed. So a slow browser or a flood of runs never
-holds more than one renewal back, and no page is renewed by itself more than twice a second, or while nobody
-sees it; the more pages there are that change all the time, the less often.
+holds more than one renewal back, and no page is renewed by itself more than once in `LEAST_PAUSE_S`, or while
+nobody sees it; the more pages there are that change all the time, the less often.
 """
 
 import asyncio
@@ -20,17 +20,18 @@ from apsis_nb.client import Client, ServerEvent
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.core.states import State
 
-from .panel_fixes import connect
+from .panel_fixes import connect, is_connected
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LEAST_PAUSE_S, MOST_PAUSE_S = 0.5, 5.0  #: between two renewals of a page
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.75, 5.0  #: between two renewals of a page
 REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
 #: All pages together load for about this share of the time; what is beyond makes each of them rest longer.
-SHARE, MEASURED_S = 0.2, 10.0
+SHARE, MEASURED_S = 0.15, 10.0
 RETRY_S = 2.0  #: until a load that failed is tried again
+AWAY_S = 1.0  #: after so long it is looked whether the browser of a page is there again
 
 MOST_RUNNING = 1000  #: runs that are asked for by name; that some run is all that is told
 _RUNNING = frozenset({State.RUNNING.value, State.STOPPING.value})
@@ -174,6 +175,7 @@ class Renewal(Generic[T]):
         self._visible = asyncio.Event()
         self._visible.set()
         self._failed = False
+        self._was_here = False
         self._task = self._loop.create_task(self._run())
 
     def poke(self) -> None:
@@ -210,11 +212,19 @@ class Renewal(Generic[T]):
                 async with asyncio.timeout(wait_s):
                     await self._wanted.wait()
             await self._visible.wait()
+            while self._is_left():  # noqa: ASYNC110  nobody is told that a browser is there again
+                await asyncio.sleep(AWAY_S)
             self._wanted.clear()
             self._hurries.clear()
             began = self._loop.time()
             await self._renew()
             rest_s = _rest_s(began, self._loop.time())
+
+    def _is_left(self) -> bool:
+        """Whether the browser that had the page has gone: closed, or for a while without a connection."""
+        is_here = is_connected(self._doc)
+        self._was_here = self._was_here or is_here
+        return self._was_here and not is_here
 
     async def _renew(self) -> None:
         first, self._first = self._first, None

@@ -62,11 +62,16 @@ FROM runs
 WHERE scheduled_at >= $since::TIMESTAMP AND rerun_of IN ({failed})
 GROUP BY rerun_of"""
 
-#: How many runs a pause has held back since it began.
+#: How many runs each of some pauses has held back since it began: of all of them at once.
 _HELD = """
-SELECT count(*) AS runs FROM missed
-WHERE skipped_at >= $since::TIMESTAMP AND starts_with(skip_reason, 'paused')
-    AND ($target = '' OR job_id = $target OR ($scope = 'path' AND starts_with(job_id, $target || '/')))"""
+SELECT n, count(*) AS runs
+FROM missed JOIN (
+    SELECT unnest($since::TIMESTAMP[]) AS since, unnest($scope::VARCHAR[]) AS scope,
+        unnest($target::VARCHAR[]) AS target, generate_subscripts($since::TIMESTAMP[], 1) - 1 AS n
+) ON skipped_at >= since
+    AND (target = '' OR job_id = target OR (scope = 'path' AND starts_with(job_id, target || '/')))
+WHERE skipped_at >= list_min($since::TIMESTAMP[]) AND starts_with(skip_reason, 'paused')
+GROUP BY n"""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ class Overview(Viewer):
             following=client.expected(now, now + timedelta(days=1), each=1, limit=MOST_LISTED),
             broken=[error for error in known.errors if error["level"] == "error"],
             usual={**before.usual, **usual_of(client)},
-            pauses=[{**pause, "held": held_by(client, pause)} for pause in known.pauses],
+            pauses=with_held(client, known.pauses),
             backfills=[b for b in client.list_backfills(limit=20) if _is_fresh(b, now)],
             untold=untold(client),
             reasons=reasons_of(client, self._present.live if self._present else []),
@@ -302,10 +307,14 @@ def made_again(client: Client, failed: Sequence[str], since: datetime) -> dict[s
     return {f"r{row['rerun_of']}": (f"r{row['again_id']}", str(row["again_state"])) for row in found}
 
 
-def held_by(client: Client, pause: Mapping[str, Any]) -> int:
-    """How many runs a pause has held back."""
-    values = {"since": pause["since"], "scope": pause["scope"], "target": pause["target"]}
-    return int(client.sql(_HELD, values)["runs"].iloc[0])
+def with_held(client: Client, pauses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Pauses, each with how many runs it has `held` back."""
+    if not pauses:
+        return []
+    values = {name: [pause[name] for pause in pauses] for name in ("since", "scope", "target")}
+    found = client.sql(_HELD, values)
+    held = dict(zip(found["n"], found["runs"], strict=True))
+    return [{**pause, "held": int(held.get(n, 0))} for n, pause in enumerate(pauses)]
 
 
 def untold(client: Client) -> list[dict[str, Any]]:

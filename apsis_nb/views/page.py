@@ -238,7 +238,8 @@ class Page:
             self.doc.add_next_tick_callback(self._turn)
         everything = event.type in {"hello", "resync"}
         for part in self._parts:
-            if everything or (event.type != "disconnected" and part.wants(event)):
+            is_wanted = event.type != "disconnected" and part.wants(event)
+            if is_wanted or everything:
                 part.poke()
 
     def _turn(self) -> None:

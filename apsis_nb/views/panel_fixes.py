@@ -20,9 +20,14 @@ def connect(doc: Document) -> None:
     part of the document that is yet to be sent. But the browser has the document much earlier, and would
     never hear of those changes.
     """
-    session = getattr(doc.session_context, "session", None)
-    if session is not None and session.connection_count:
+    if is_connected(doc):
         pn.state._connected[doc] = True
+
+
+def is_connected(doc: Document) -> bool:
+    """Whether a browser is there that is told of changes."""
+    session = getattr(doc.session_context, "session", None)
+    return session is not None and session.connection_count > 0
 
 
 async def _dispatch_all(doc: Any) -> None:

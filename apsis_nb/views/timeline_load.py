@@ -65,13 +65,18 @@ class Found:
     """Which jobs have runs in a window, and how they were: kept while a reader types, pages, or sorts."""
 
     def __init__(self) -> None:
-        self._known: tuple[object, datetime, pd.DataFrame] | None = None
+        self._known: tuple[object, datetime, pd.DataFrame, frozenset[str]] | None = None
         self._moves = 0
 
-    def forget(self) -> None:
-        """A run has moved on; may be called by any thread."""
-        self._moves += 1
-        self._known = None
+    def hear(self, job_id: object) -> None:
+        """A run of a job has moved on; may be called by any thread.
+
+        Of a job that has runs here only the counts have changed, which are right again after `KEEP_FOR`.
+        """
+        known = self._known
+        if known is None or job_id not in known[3]:
+            self._moves += 1
+            self._known = None
 
     def ask(
         self, client: Client, filters: Filters, since: datetime, until: datetime, now: datetime
@@ -81,7 +86,8 @@ class Found:
         if known is not None and known[0] == of and now - known[1] < KEEP_FOR:
             return known[2]
         frame = _jobs_with_runs(client, filters, since, until)
-        self._known = (of, now, frame) if moves == self._moves else None
+        jobs = frozenset(frame["job_id"].astype(str))
+        self._known = (of, now, frame, jobs) if moves == self._moves else None
         return frame
 
 

@@ -132,7 +132,8 @@ class TimelinePage(Viewer):
     def _is_about_bars(self, event: ServerEvent) -> bool:
         if event.type in {"job", "pause"}:
             self._ahead.forget()
-        self._found.forget()
+        if event.type in {"run", "late"}:
+            self._found.hear(event.facts.get("job_id"))
         return event.type in {"job", "pause"} or concerns(event, *self._picture.window)
 
     def _is_about_list(self, event: ServerEvent) -> bool:

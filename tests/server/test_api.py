@@ -15,6 +15,7 @@ import pytest
 
 from apsis_nb.demo.history import make_history
 from apsis_nb.frames import FRAMES
+from apsis_nb.server import jobs
 from apsis_nb.wire import ARROW, RUN_FACTS, read_arrow
 from tests.server.conftest import Served, schedule, serving, until, write_jobs
 
@@ -705,6 +706,29 @@ def test_a_reload_takes_up_what_changed_and_loses_no_working_job(tmp_path: Path)
         assert api.get("/jobs/ops/new").status_code == 200
         assert api.post("/jobs/reload", params={"force": "true"}).json()["applied"] is True
         assert "progam" in problem(api.get("/jobs/ops/new"), 404)
+
+
+def test_counts_of_what_comes_follow_the_jobs(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
+        window = {"since": "2030-01-01T00:00:00Z", "until": "2030-01-03T00:00:00Z", "every": "1d"}
+
+        def counts(**more: str) -> list[tuple[str, int]]:
+            found = api.get("/expected/counts", params=window | more).json()["counts"]
+            return [(c["job_id"], c["runs"]) for c in found]
+
+        before = counts()
+        assert before == [("ops/daily", 1)] * 2 == counts()
+        file = served.config.jobs / "ops/often.yaml"
+        file.write_text("schedule: {type: interval, interval: 6h}\nprogram: 'true'\n")
+        assert counts() == before, "nobody has read it yet"
+        assert api.post("/jobs/reload").json()["applied"] is True
+        assert counts() == [*before, *[("ops/often", 4)] * 2] == counts()
+        assert counts(job_id="ops/often", every="2d") == [("ops/often", 8)]
+        for day in range(1, 2 + jobs.MOST_KEPT):  # more questions than are kept
+            assert counts(until=f"2030-01-{day:02}T06:00:00Z")[-1] == ("ops/often", 1)
+        file.unlink()
+        assert api.post("/jobs/reload").json()["applied"] is True
+        assert counts() == before
 
 
 def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from apsis_nb.client import ServerEvent
 from apsis_nb.core.errors import ApsisError
 from apsis_nb.views import adhoc, job_acts, strips
 from apsis_nb.views.catalogue import Catalogue
@@ -84,6 +85,31 @@ def test_the_last_runs_come_oldest_first(client):
     assert [f"r{run['run_id']}" for run in found["asked/prints"]][-2:] == [run.run_id for run in runs]
     assert found["no/such"] == []
     assert "success" in strips.strip_svg(found["asked/prints"])
+
+
+def test_of_the_last_runs_only_those_that_changed_are_asked_for_again(client):
+    jobs = ["asked/prints", "asked/fails"]
+    first = client.schedule("asked/prints", name="kept").wait(30)
+    kept = strips.LastRuns()
+    assert kept.ask(client, jobs) == strips.last_runs(client, jobs)
+
+    done = [client.schedule(job).wait(30) for job in ("asked/fails", "asked/prints")]
+    for run in done:
+        kept.hear(ServerEvent("run", {"job_id": run.job_id, "scheduled_at": run.facts["scheduled_at"]}))
+    found = kept.ask(client, jobs)
+    assert found == strips.last_runs(client, jobs)
+    assert f"r{found['asked/prints'][-1]['run_id']}" == done[1].run_id
+
+    # A run of before is another now: whoever hears of it has it, whoever does not asks for all in the end.
+    first.mark("failure")
+    late = client.schedule("asked/prints").wait(30)
+    kept.hear(ServerEvent("run", {"job_id": late.job_id, "scheduled_at": late.facts["scheduled_at"]}))
+    assert kept.ask(client, jobs) != strips.last_runs(client, jobs)
+    kept.hear(ServerEvent("run", {"job_id": first.job_id, "scheduled_at": first.facts["scheduled_at"]}))
+    assert kept.ask(client, jobs) == strips.last_runs(client, jobs)
+    for forget in (kept.forget, lambda: kept.hear(ServerEvent("run", {})), lambda: None):
+        assert kept.ask(client, [*jobs, "quiet/daily"]) == strips.last_runs(client, [*jobs, "quiet/daily"])
+        forget()
 
 
 def test_a_backfill_is_planned_begun_and_told(client, catalogue):

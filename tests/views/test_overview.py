@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from apsis_nb.views.held_html import held_html
-from apsis_nb.views.overview import do, held_by, made_again, untold, usual_of
+from apsis_nb.views.overview import do, made_again, untold, usual_of, with_held
 from apsis_nb.views.overview_html import (
     MOST_FINDINGS,
     failed_html,
@@ -123,7 +123,32 @@ def test_nothing_from_outside_is_markup():
 
 def test_what_is_held_back_goes_on_from_here(client):
     pause = client.pause("quiet/daily", reason="a look")
-    assert held_by(client, pause) == 0
+    assert with_held(client, [pause, pause]) == [{**pause, "held": 0}] * 2
+    assert with_held(client, []) == []
+
+
+def test_each_pause_counts_what_it_has_held_back(client):
+    before = "2020-01-01T00:00:00Z"
+    client.pause("busy/ticks")
+    try:
+        for event in client.events(("run",)):
+            if event.facts.get("job_id") == "busy/ticks" and event.facts.get("state") == "skipped":
+                break
+    finally:
+        client.resume("busy/ticks")
+    (held,) = client.sql(
+        "SELECT count(*) AS n FROM missed WHERE job_id = 'busy/ticks' AND starts_with(skip_reason, 'paused')"
+    )["n"]
+    pauses = [
+        {"scope": "path", "target": "heard", "since": before},
+        {"scope": "job", "target": "busy/ticks", "since": before},
+        {"scope": "path", "target": "busy", "since": before},
+        {"scope": "path", "target": "bus", "since": before},
+        {"scope": "all", "target": "", "since": before},
+        {"scope": "all", "target": "", "since": "2100-01-01T00:00:00Z"},
+    ]
+    assert held > 0
+    assert [pause["held"] for pause in with_held(client, pauses)] == [0, held, held, 0, held, 0]
 
     assert "go on" in do(client, "resume-0", "job:quiet/daily")
     assert client.list_pauses() == []
