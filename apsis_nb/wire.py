@@ -263,6 +263,11 @@ def arrow_stream(table: "pa.Table | pa.RecordBatchReader") -> Iterator[bytes]:
     yield stream.end()
 
 
+def arrow_bytes(table: "pa.Table") -> bytes:
+    """All bytes of the Arrow IPC stream of a table."""
+    return b"".join(arrow_stream(table))
+
+
 def read_arrow(
     data: bytes | Iterable[bytes], each: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None
 ) -> "pa.Table":

@@ -132,7 +132,11 @@ class Connection:
         from apsis_nb import wire
 
         with self._stream(method, path, params=params, body=body, accept=wire.ARROW) as response:
-            return wire.read_arrow(response.iter_bytes(), each)
+            pieces = response.iter_bytes()
+            table = wire.read_arrow(pieces, each)
+            for _ in pieces:  # the end of the answer: without it the connection would be closed, not kept
+                pass
+            return table
 
     def send(
         self,

@@ -25,8 +25,16 @@ from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
 from apsis_nb.server.turns import Turns
-from apsis_nb.store import HISTORY, QueryError, Store, StoreError
-from apsis_nb.wire import ARROW, ArrowStream, arrow_stream, to_json, to_json_columns, to_json_rows
+from apsis_nb.store import HISTORY, PIECE_ROWS, QueryError, Store, StoreError
+from apsis_nb.wire import (
+    ARROW,
+    ArrowStream,
+    arrow_bytes,
+    arrow_stream,
+    to_json,
+    to_json_columns,
+    to_json_rows,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +44,9 @@ Answer = TypeVar("Answer")
 #: How many frames are made at once: more than there are cores for would only hold up the scheduler; and fewer
 #: than the store has cursors, so that looking up one run never waits.
 FRAMES_AT_ONCE = min(4, max(2, os.cpu_count() or 1))
+
+#: A table of so many bytes is sent at once: to send one in pieces takes the loop some ms.
+WHOLE_B = 1 << 18
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -96,14 +107,23 @@ def history_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
             async with frames.turn(user), beside.turn(user):
                 yield
 
+        def answered() -> "bytes | pa.RecordBatchReader":
+            batches = engine.store.stream(name, **params)
+            if not _wants_arrow(request):
+                return _json(batches.read_all())
+            if name == "runs":  # of which each batch is asked for when it is wanted
+                return batches
+            table = batches.read_all()
+            return arrow_bytes(table) if table.nbytes <= WHOLE_B else table.to_reader(PIECE_ROWS)
+
         async with turn():
             try:
-                batches = await asyncio.to_thread(engine.store.stream, name, **params)
+                found = await asyncio.to_thread(answered)
             except StoreError as error:
                 raise Problem(422, str(error)) from None
-            if not _wants_arrow(request):
-                return await _json_answer(await asyncio.to_thread(batches.read_all))
-        return _Stream(_in_turns(batches, turn))
+        if isinstance(found, bytes):
+            return Response(found, media_type=ARROW if _wants_arrow(request) else "application/json")
+        return _Stream(_in_turns(found, turn))
 
     @router.post("/sql", response_model=answers.Table, responses=_ARROW_TOO)
     async def sql(request: Request, question: Question) -> Response:
@@ -116,7 +136,10 @@ def history_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
         async def in_turn() -> Response:
             user = caller_of(request).user
             async with queries.turn(user), beside.turn(user):
-                return await _told(request, await _asked(engine.store, question, config.sql))
+                found = await _asked(engine.store, question, config.sql, _wants_arrow(request))
+            if isinstance(found, bytes):
+                return Response(found, media_type=ARROW if _wants_arrow(request) else "application/json")
+            return _Stream(_in_pieces(found))
 
         try:
             return await _unless_left(request, in_turn())
@@ -145,19 +168,26 @@ async def _until_left(request: Request) -> None:
         pass
 
 
-async def _asked(store: Store, question: Question, bounds: Sql) -> "pa.Table":
-    """The answer to a query; when this is cancelled, the query is stopped and has ended."""
+async def _asked(store: Store, question: Question, bounds: Sql, wants_arrow: bool) -> "bytes | pa.Table":
+    """The answer to a query, as JSON or Arrow, or the table if that is to be sent in pieces.
+
+    When this is cancelled, the query is stopped and has ended.
+    """
     stop = _Stop()
-    answering = asyncio.ensure_future(
-        asyncio.to_thread(
-            store.sql,
+
+    def ask() -> "bytes | pa.Table":
+        table = store.sql(
             question.query,
             question.params,
             timeout_s=bounds.max_time,
             max_rows=bounds.max_rows,
             started=stop.started,
         )
-    )
+        if not wants_arrow:
+            return _json(table)
+        return arrow_bytes(table) if table.nbytes <= WHOLE_B else table
+
+    answering = asyncio.ensure_future(asyncio.to_thread(ask))
     try:
         return await asyncio.shield(answering)
     except asyncio.CancelledError:
@@ -256,19 +286,8 @@ def _beside(work: Coroutine[Any, Any, Answer]) -> "asyncio.Task[Answer]":
     return task
 
 
-async def _told(request: Request, table: "pa.Table") -> Response:
-    """A table in the form that the request accepts."""
-    if _wants_arrow(request):
-        return _Stream(_in_pieces(table))
-    return await _json_answer(table)
-
-
 def _wants_arrow(request: Request) -> bool:
     return ARROW in request.headers.get("accept", "")
-
-
-async def _json_answer(table: "pa.Table") -> Response:
-    return Response(await asyncio.to_thread(_json, table), media_type="application/json")
 
 
 def _json(table: "pa.Table") -> bytes:

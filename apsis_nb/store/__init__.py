@@ -10,12 +10,13 @@ from apsis_nb.store.outputs import content_type
 from apsis_nb.store.restoring import restorable, restore
 from apsis_nb.store.retention import Amount
 from apsis_nb.store.rows import LogLine, MetaRow, NoticeRow, NoticeState, OutputRow
-from apsis_nb.store.store import HISTORY, Questions, Store
+from apsis_nb.store.store import HISTORY, PIECE_ROWS, Questions, Store
 from apsis_nb.store.store_file import ArchiveFiles, FileQuestions, StoreFile, is_archive
 from apsis_nb.store.wanted import Wanted
 
 __all__ = [
     "HISTORY",
+    "PIECE_ROWS",
     "Amount",
     "ArchiveFiles",
     "Backup",

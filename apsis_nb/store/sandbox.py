@@ -5,8 +5,12 @@ still of type SELECT. The parsed tree: only what is known to be harmless passes.
 does not stop a COPY in a CTE, a checkpoint or a look at the settings. No files can be reached: `lock_down`.
 """
 
+import heapq
+import itertools
 import json
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,8 @@ MAX_TIME_S = 300.0
 #: What one query may use of the memory; the writer needs some, too.
 MEMORY_SHARE = 0.5
 _BATCH_ROWS = 1 << 16
+#: Queries that are known to be harmless, and how long they may be, in characters.
+MOST_KNOWN, MOST_KNOWN_LENGTH = 200, 10_000
 
 NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 TABLES = frozenset(
@@ -68,6 +74,10 @@ class Rules:
             if name in WANTED or (name not in WITHHELD and not name.startswith(WITHHELD_PREFIXES))
         }
 
+        #: Of queries that passed, what they call: pages ask the same again and again.
+        self._passed: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._lock = threading.Lock()
+
     def check(self, cursor: duckdb.DuckDBPyConnection, query: str) -> frozenset[str]:
         """Refuse a query that is more than a harmless SELECT.
 
@@ -77,6 +87,20 @@ class Rules:
         Raises:
             QueryError: it is, or it cannot be parsed; the text says what is not allowed.
         """
+        with self._lock:
+            known = self._passed.pop(query, None)
+            if known is not None:
+                self._passed[query] = known
+                return known
+        used = self._examine(cursor, query)
+        if len(query) <= MOST_KNOWN_LENGTH:
+            with self._lock:
+                self._passed[query] = used
+                while len(self._passed) > MOST_KNOWN:
+                    self._passed.popitem(last=False)
+        return used
+
+    def _examine(self, cursor: duckdb.DuckDBPyConnection, query: str) -> frozenset[str]:
         try:
             statements = cursor.extract_statements(query)
         except duckdb.Error as e:
@@ -161,6 +185,47 @@ def _words(kind: object) -> str:
     return str(kind).removesuffix("_NODE").removesuffix("_QUERY").removesuffix("_REF").replace("_", " ")
 
 
+class Alarms:
+    """Calls what is to be called later, on one thread: to start one for each query takes longer than many."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heap: list[
+            tuple[float, int, list[Callable[[], None]]]
+        ] = []  # a list is empty once it is cancelled
+        self._numbers = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Call it after so many seconds, on another thread; gives what prevents it, unless it has begun."""
+        pending = [call]
+        entry = (time.monotonic() + delay_s, next(self._numbers), pending)
+        with self._changed:
+            heapq.heappush(self._heap, entry)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="apsis-nb-alarms", daemon=True)
+                self._thread.start()
+            if self._heap[0] is entry:
+                self._changed.notify()
+        return pending.clear
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._heap and not self._heap[0][2]:  # all of these, lest each wakes us
+                    heapq.heappop(self._heap)
+                wait_s = self._heap[0][0] - time.monotonic() if self._heap else None
+                if wait_s is None or wait_s > 0:
+                    self._changed.wait(wait_s)
+                    continue
+                calls = heapq.heappop(self._heap)[2].copy()
+            for call in calls:
+                call()
+
+
+_ALARMS = Alarms()
+
+
 def run_boxed(
     cursor: duckdb.DuckDBPyConnection,
     query: str,
@@ -183,19 +248,21 @@ def run_boxed(
     """
     import pyarrow as pa
 
-    timer = threading.Timer(min(timeout_s, MAX_TIME_S), cursor.interrupt)
     asked_to_stop = threading.Event()
     lock, is_running = threading.Lock(), True
 
-    def stop() -> None:
+    def interrupt() -> None:
         with lock:  # never the next query on this cursor
             if is_running:
-                asked_to_stop.set()
                 cursor.interrupt()
 
+    def stop() -> None:
+        asked_to_stop.set()
+        interrupt()
+
     cursor.execute("BEGIN TRANSACTION READ ONLY")
+    cancel = _ALARMS.call_later(min(timeout_s, MAX_TIME_S), interrupt)
     try:
-        timer.start()
         if started is not None:
             started(stop)
         given = dict(params) if isinstance(params, Mapping) else list(params) if params else None
@@ -219,8 +286,7 @@ def run_boxed(
     except duckdb.Error as e:
         raise QueryError(str(e)) from None
     finally:
-        timer.cancel()
-        timer.join()
+        cancel()
         with lock:
             is_running = False
         cursor.execute("ROLLBACK")
