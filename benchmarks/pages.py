@@ -495,7 +495,8 @@ def _make_last(pid: int) -> None:
     the server's.
 
     The browser chooses its own niceness, and is a session of its own, which Linux gives as much time as the
-    session of the server: its value is set, see sched(7), "The autogroup feature".
+    session of the server: its value is set, see sched(7), "The autogroup feature". And a processor that has
+    only what is idle to do counts as free for what wakes up.
     """
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended, or there are no such groups
@@ -504,6 +505,8 @@ def _make_last(pid: int) -> None:
             if parent == pid:
                 if session != os.getsid(0):  # ours is that of the server, too
                     (stat.parent / "autogroup").write_text("19")
+                for thread in (stat.parent / "task").iterdir():
+                    os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
                 _make_last(int(stat.parent.name))
 
 

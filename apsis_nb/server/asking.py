@@ -117,12 +117,13 @@ def audit_about(request: Request, *words: str) -> None:
     request.state.about = " ".join(words)
 
 
-def instant(text: str | None, name: str, config: Config) -> datetime | None:
+def instant(text: str | None, name: str, config: Config, now: datetime | None = None) -> datetime | None:
     """A time of a request; without a zone it is in the server's.
 
     Args:
         text: as `core.times.parse_when` reads it; None or empty: none is given.
         name: what the request calls it.
+        now: from which `+1h` counts, aware; None: from this moment.
 
     Raises:
         Problem: it is no time.
@@ -130,9 +131,19 @@ def instant(text: str | None, name: str, config: Config) -> datetime | None:
     if not text:
         return None
     try:
-        return parse_when(text, utc_now(), zone(config.tz))
+        return parse_when(text, now or utc_now(), zone(config.tz))
     except ValueError as error:
         raise Problem(422, f"{name}: {error}") from None
+
+
+def window(since: str | None, until: str | None, config: Config) -> tuple[datetime | None, datetime | None]:
+    """The times `since` and `until` of a request, from one and the same moment: from +1h to +2h is an hour.
+
+    Raises:
+        Problem: one of them is no time.
+    """
+    now = utc_now()
+    return instant(since, "since", config, now), instant(until, "until", config, now)
 
 
 def run_id_of(text: str) -> RunId:

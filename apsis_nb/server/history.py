@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request
@@ -20,7 +20,7 @@ from apsis_nb.config import Config, Sql
 from apsis_nb.core.times import parse_duration
 from apsis_nb.engine import Engine
 from apsis_nb.server import answers
-from apsis_nb.server.asking import caller_of, demand_sight, instant, seen
+from apsis_nb.server.asking import caller_of, demand_sight, instant, seen, utc_now
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
 from apsis_nb.server.routing import Router
@@ -319,7 +319,7 @@ def _params(name: str, request: Request, config: Config) -> dict[str, Any]:
     Raises:
         Problem: there is no such parameter, or a value is not of its kind.
     """
-    defaults, query = HISTORY[name], request.query_params
+    defaults, query, now = HISTORY[name], request.query_params, utc_now()
     params: dict[str, Any] = config.cost.model_dump() if name == "cost" else {}
     args = {key.removeprefix("arg."): query[key] for key in query if key.startswith("arg.")}
     if args:
@@ -329,7 +329,7 @@ def _params(name: str, request: Request, config: Config) -> dict[str, Any]:
             continue
         if key not in defaults or key == "args":
             raise Problem(422, f"{name} has no parameter {key!r}; it has {', '.join(defaults)}")
-        params[key] = _value(key, query.getlist(key), defaults[key], config)
+        params[key] = _value(key, query.getlist(key), defaults[key], config, now)
     return params
 
 
@@ -349,10 +349,10 @@ def _hold(params: dict[str, Any], name: str, caller: Caller, engine: Engine) -> 
     params.setdefault("job_id", [*seen(caller, engine.jobs)] or list(caller.paths))
 
 
-def _value(name: str, texts: list[str], default: Any, config: Config) -> Any:
+def _value(name: str, texts: list[str], default: Any, config: Config, now: datetime) -> Any:
     text = texts[-1]
     if name in {"since", "until"}:
-        return instant(text, name, config)
+        return instant(text, name, config, now)
     if name in {"job_id", "state"}:
         return [part for text in texts for part in text.split(",") if part]
     if name == "late" or isinstance(default, bool):

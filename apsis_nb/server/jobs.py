@@ -32,11 +32,11 @@ from apsis_nb.server.asking import (
     caller_of,
     demand,
     demand_sight,
-    instant,
     job_of,
     matching,
     seen,
     utc_now,
+    window,
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
@@ -291,7 +291,7 @@ def job_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
 
         `job_id` may be given several times. `each`: of each job at most so many.
         """
-        start, stop = instant(since, "since", config), instant(until, "until", config)
+        start, stop = window(since, until, config)
         if start is None or stop is None or start > stop:
             raise Problem(422, "since must be before until")
         caller = caller_of(request)
@@ -322,7 +322,7 @@ def job_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
 
         `every` is the length of a piece, a duration such as `15m` or `1d`.
         """
-        start, stop = instant(since, "since", config), instant(until, "until", config)
+        start, stop = window(since, until, config)
         if start is None or stop is None or start > stop:
             raise Problem(422, "since must be before until")
         try:

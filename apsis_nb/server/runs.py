@@ -54,6 +54,7 @@ from apsis_nb.server.asking import (
     run_id_of,
     seen,
     utc_now,
+    window,
 )
 from apsis_nb.server.callers import Caller
 from apsis_nb.server.problems import Problem, problems
@@ -188,13 +189,14 @@ def run_routes(engine: Engine, config: Config, beside: Turns) -> APIRouter:
         `arg.NAME=VALUE` chooses by args. `since` and `until` are about the time when a run is due. What
         follows the last run is found with `cursor`, the answer's `next`.
         """
+        begin, end = window(since, until, config)
         wanted = Wanted(
             job_id=job_id,
             states=states_of(state),
             label=label,
             args={n.removeprefix("arg."): v for n, v in request.query_params.items() if n.startswith("arg.")},
-            since=instant(since, "since", config),
-            until=instant(until, "until", config),
+            since=begin,
+            until=end,
             late=late,
             before=None if cursor is None else _position(cursor),
         )

@@ -29,7 +29,7 @@ T = TypeVar("T")
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.75, 5.0  #: between two renewals of a page
 REST = 2.0  #: what takes long to load rests for so many times as long, and leaves the server its time
 #: All pages together load for about this share of the time; what is beyond makes each of them rest longer.
-SHARE, MEASURED_S = 0.05, 10.0
+SHARE, MEASURED_S = 0.1, 10.0
 RETRY_S = 2.0  #: until a load that failed is tried again
 AWAY_S = 1.0  #: after so long it is looked whether the browser of a page is there again
 

@@ -73,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         threading.Thread(target=_leave_with_stdin, args=(told.socket,), daemon=True).start()
 
     _give_way()
+    # Read when Arrow is loaded, below. Its own pool keeps what was used once: half of what a page took.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     gc.disable()  # what is imported stays: to look through it again and again costs time
     from panel.io.server import get_server
 

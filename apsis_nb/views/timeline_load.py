@@ -65,29 +65,30 @@ class Found:
     """Which jobs have runs in a window, and how they were: kept while a reader types, pages, or sorts."""
 
     def __init__(self) -> None:
-        self._known: tuple[object, datetime, pd.DataFrame, frozenset[str]] | None = None
-        self._moves = 0
+        self._known: tuple[object, datetime, pd.DataFrame, frozenset[object]] | None = None
+        self._heard: set[object] = set()  #: jobs, since the server was asked last
 
     def hear(self, job_id: object) -> None:
         """A run of a job has moved on; may be called by any thread.
 
         Of a job that has runs here only the counts have changed, which are right again after `KEEP_FOR`.
         """
+        self._heard.add(job_id)
         known = self._known
-        if known is None or job_id not in known[3]:
-            self._moves += 1
+        if known is not None and job_id not in known[3]:
             self._known = None
 
     def ask(
         self, client: Client, filters: Filters, since: datetime, until: datetime, now: datetime
     ) -> pd.DataFrame:
         """The jobs whose runs fit the filters, but for their words; not to be changed."""
-        of, known, moves = (filters.state, filters.late, since, until), self._known, self._moves
+        of, known = (filters.state, filters.late, since, until), self._known
         if known is not None and known[0] == of and now - known[1] < KEEP_FOR:
             return known[2]
+        heard = self._heard = set()
         frame = _jobs_with_runs(client, filters, since, until)
-        jobs = frozenset(frame["job_id"].astype(str))
-        self._known = (of, now, frame, jobs) if moves == self._moves else None
+        jobs: frozenset[object] = frozenset(frame["job_id"].astype(str))
+        self._known = (of, now, frame, jobs) if jobs >= heard else None
         return frame
 
 

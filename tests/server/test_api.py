@@ -724,6 +724,8 @@ def test_counts_of_what_comes_follow_the_jobs(tmp_path: Path) -> None:
         assert api.post("/jobs/reload").json()["applied"] is True
         assert counts() == [*before, *[("ops/often", 4)] * 2] == counts()
         assert counts(job_id="ops/often", every="2d") == [("ops/often", 8)]
+        hours = counts(job_id="ops/often", since="+1h", until="+7h", every="6h")
+        assert hours == [("ops/often", 1)], "both ends count from one moment: six hours are one piece"
         for day in range(1, 2 + jobs.MOST_KEPT):  # more questions than are kept
             assert counts(until=f"2030-01-{day:02}T06:00:00Z")[-1] == ("ops/often", 1)
         file.unlink()

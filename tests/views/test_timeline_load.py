@@ -65,3 +65,41 @@ def test_most_failures_come_first(ask, client):
 
     assert first == max(failed.values())
     assert first > min(others)
+
+
+def test_which_jobs_have_runs_is_kept_until_another_job_has_one(client):
+    client.schedule("marked/shows").wait(30)
+    found, now = Found(), datetime.now(UTC)
+    since, until = now - timedelta(hours=1), now + timedelta(hours=1)
+
+    def ask(seconds=0):
+        return found.ask(client, Filters(), since, until, now + timedelta(seconds=seconds))
+
+    before = ask()
+    found.hear("marked/shows")
+    assert ask() is before, "it is one of them"
+    found.hear("made/up")
+    again = ask()
+    assert again is not before
+    assert ask(seconds=4) is again
+    assert ask(seconds=5) is not again, "its counts are to be right again"
+
+
+def test_what_is_heard_while_it_is_asked_counts(client, monkeypatch):
+    found, now = Found(), datetime.now(UTC)
+    since, until = now - timedelta(hours=1), now + timedelta(hours=1)
+    client.schedule("marked/shows").wait(30)
+    first = found.ask(client, Filters(), since, until, now)
+    asked = timeline_load._jobs_with_runs
+
+    for job_id, is_kept in (("marked/shows", True), ("made/up", False)):
+        found.hear("something/else")  # so that it is asked for
+
+        def heard_meanwhile(*args, job_id=job_id):
+            found.hear(job_id)
+            return asked(*args)
+
+        monkeypatch.setattr(timeline_load, "_jobs_with_runs", heard_meanwhile)
+        second = found.ask(client, Filters(), since, until, now)
+        assert second is not first
+        assert (found.ask(client, Filters(), since, until, now) is second) == is_kept
