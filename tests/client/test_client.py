@@ -368,3 +368,28 @@ def test_a_simulation_takes_typical_durations_from_the_history(client: Client, t
 def test_whom_the_server_does_not_know_cannot_be_told(client: Client):
     with pytest.raises(NoSuch, match="there is no 'ops' under 'notify' in the server's configuration"):
         client.notify_test("ops")
+
+
+def test_the_connection_is_kept_from_one_question_to_the_next(server: Served):
+    port = int(server.url.rpartition(":")[2])
+
+    def ports() -> set[int]:
+        """Those of the established connections to the server."""
+        lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+        ends = [(local.split(":")[1], to.split(":")[1]) for _, local, to, state, *_ in lines if state == "01"]
+        return {int(local, 16) for local, to in ends if int(to, 16) == port}
+
+    with server.client() as client:
+        before = ports()
+        client.sql("SELECT 1")
+        own = ports() - before
+        assert len(own) == 1
+        for ask in (
+            lambda: client.sql("SELECT job_id FROM runs"),
+            lambda: client.sql("SELECT * FROM range(200000)"),  # in pieces
+            client.history.timeline,
+            client.history.lateness,
+            client.version,
+        ):
+            ask()
+            assert ports() - before == own
