@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.test_pages import wait_for_words
 
@@ -21,7 +22,8 @@ program:
     echo "counted the orders of $APSIS_ARG_DATE"
 """
 
-# The middle of what the words are on, once it is seen and nothing lies over it.
+# The middle of what the words are on, once it is seen and nothing lies over it. Runs come and go above it: a
+# click that comes when it has moved away does nothing.
 PLACE = """
 ([selector, words]) => {
   const el = deep(selector).find(e => e.textContent.trim().includes(words) && e.checkVisibility())
@@ -31,7 +33,15 @@ PLACE = """
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]
   let top = document.elementFromPoint(x, y)
   while (top?.shadowRoot) { top = top.shadowRoot.elementFromPoint(x, y) }
-  return el === top || el.contains(top) ? [x, y] : null
+  if (el !== top && !el.contains(top)) { return null }
+  window.missed = false
+  document.addEventListener("click", event => {
+    if (event.composedPath().includes(el)) { return }
+    window.missed = true
+    event.preventDefault()
+    event.stopImmediatePropagation()
+  }, {capture: true, once: true})
+  return [x, y]
 }"""
 
 
@@ -42,9 +52,18 @@ class Mouse:
         self.tab, self.clicks = tab, 0
 
     def click(self, selector, words):
-        place = self.tab.wait_for_function(PLACE, arg=[selector, words]).json_value()
-        self.tab.mouse.click(*place)
+        while True:
+            place = self.tab.wait_for_function(PLACE, arg=[selector, words]).json_value()
+            self.tab.mouse.click(*place)
+            if not self._missed():
+                break
         self.clicks += 1
+
+    def _missed(self):
+        try:
+            return self.tab.evaluate("() => window.missed === true")
+        except PlaywrightError:  # it has led to another page
+            return False
 
 
 #: How many runs of this month were late, by job and by what the page says held them.
