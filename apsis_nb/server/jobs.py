@@ -50,7 +50,8 @@ NEXT_WITHIN = timedelta(days=5 * 366)
 NEXT = 10
 MOST_EXPECTED = 100_000  #: rows of what the schedules will make
 MOST_PIECES = 1000  #: of time, in which they are counted
-MOST_KEPT = 8  #: answers with such counts, of up to some MB each
+#: Answers with such counts that are kept, and how long each may be: of ten thousand jobs one may have 100 MB.
+MOST_KEPT, MOST_KEPT_B = 8, 1 << 22
 
 
 #: The body of a request that is not JSON: the text of a job file.
@@ -91,12 +92,12 @@ class UntilJobsChange:
             if jobs is not self._of:
                 self._of = jobs
                 self._bodies.clear()
-            if question not in self._bodies:
-                self._bodies[question] = make()
+            body = self._bodies.pop(question, None) or make()
+            if len(body) <= MOST_KEPT_B:
+                self._bodies[question] = body  # the last: those that were asked for longest ago go first
                 while len(self._bodies) > MOST_KEPT:
                     self._bodies.popitem(last=False)
-            self._bodies.move_to_end(question)
-            return self._bodies[question]
+            return body
 
 
 class JobFileText(BaseModel):

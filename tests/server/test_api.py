@@ -733,6 +733,35 @@ def test_counts_of_what_comes_follow_the_jobs(tmp_path: Path) -> None:
         assert counts() == before
 
 
+def test_of_answers_only_some_short_ones_are_kept_until_the_jobs_change() -> None:
+    now: dict[str, Any] = {}
+    kept, made = jobs.UntilJobsChange(lambda: now), []
+
+    def ask(question: int, size: int = 1) -> bytes:
+        def make() -> bytes:
+            made.append(question)
+            return bytes([question]) * size
+
+        return kept.ask(question, make)
+
+    many = range(jobs.MOST_KEPT)
+    assert [ask(n) for n in (*many, *many)] == [bytes([n]) for n in (*many, *many)]
+    assert made == [*many]
+    ask(0)
+    ask(jobs.MOST_KEPT)  # one too many: that which was asked for longest ago goes
+    ask(0)
+    ask(1)
+    assert made[len(many) :] == [jobs.MOST_KEPT, 1]
+
+    made.clear()
+    for _ in range(2):
+        assert len(ask(99, jobs.MOST_KEPT_B + 1)) == jobs.MOST_KEPT_B + 1
+    assert made == [99, 99]
+    now = {}
+    ask(0)
+    assert made[2:] == [0]
+
+
 def test_a_job_file_is_read_and_written_under_its_tag(tmp_path: Path) -> None:
     with serving(tmp_path) as served, served.client(base_url=f"{served.url}/api/v1") as api:
         read = api.get("/yaml/ops/hello")
